@@ -14,10 +14,11 @@ PYTHONS ?= python3.11 python3.12 python3.13
 
 run: .venv/run.stamp
 	$(BIN)/mpiexec -n $(RANKS) $(BIN)/mergesketch dedup "$(STDLIB)" --include '*.py' \
-	    --exclude site-packages --threshold 0.7 --output groups.jsonl
+	    --exclude site-packages --threshold 0.7 --clean cleaned --report report.html
 	@echo
-	@echo "Now try your own folder or files (text, .jsonl, .parquet, .gz of these):"
-	@echo "    $(BIN)/mpiexec -n $(RANKS) $(BIN)/mergesketch dedup PATH... --threshold 0.7 --output groups.jsonl"
+	@echo "The folder cleaned/ has the files without the duplicates. Open report.html to see what was removed."
+	@echo "Now try your own folder or files (text, JSON, csv, Parquet, tar; .gz, .zst and so on of these):"
+	@echo "    $(BIN)/mpiexec -n $(RANKS) $(BIN)/mergesketch dedup PATH... --clean OUT --report report.html"
 
 test: .venv/test.stamp
 	$(PYTEST)
@@ -73,7 +74,7 @@ check-dist: dist
 	    room=$$(mktemp -d); trap 'rm -rf "$$room"' EXIT; \
 	    $$python -m venv "$$room/venv"; \
 	    "$$room/venv/bin/pip" install --quiet --disable-pip-version-check \
-	        "$$(ls dist/*.whl)[mpi,arrow,sklearn,test]"; \
+	        "$$(ls dist/*.whl)[mpi,arrow,zstd,sklearn,test]"; \
 	    cp -r tests docs benchmarks examples README.md CHANGELOG.md CONTRIBUTING.md CITATION.cff pyproject.toml Makefile \
 	        .github .pre-commit-config.yaml .editorconfig .clang-format "$$room"; \
 	    (cd "$$room" && venv/bin/python --version && venv/bin/pytest -q -n $(WORKERS) --dist worksteal); \
@@ -94,6 +95,6 @@ clean:
 	touch $@
 
 .venv/run.stamp: EXTRAS = mpi
-.venv/test.stamp: EXTRAS = mpi,arrow,sklearn,test,docs
+.venv/test.stamp: EXTRAS = mpi,arrow,zstd,sklearn,test,docs
 .venv/docs.stamp: EXTRAS = docs
 .venv/bench.stamp: EXTRAS = mpi,arrow,sklearn,bench

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .options import Command, Parser, between
+from .dedup_options import add_dedup
+from .options import Command, Parser
 from .sketch_commands import add_query, add_sketches
 
 __all__ = ["parser"]
@@ -14,30 +15,6 @@ _DESCRIPTION = """\
 Find near-duplicate documents, count keys and distinct keys, find frequent keys (top-k), search nearest
 neighbours (neighbors) of rows, and ask, inspect and merge sketch files. Every command also runs on many MPI
 ranks: start it with `mpiexec -n N`.
-"""
-
-_DEDUP_HELP = """\
-Find groups of near-duplicate documents (fuzzy deduplication), and write each group as a line of JSON.
-
-PATH is a folder or a file. A text file is one document. Each line of a .jsonl or .ndjson file is one
-document, and each row of a .parquet file (which needs pyarrow). A .gz file may contain text or JSON lines.
-In folders, names that begin with a dot are skipped, and links to folders are not followed. Two documents
-are near-duplicates if the Jaccard similarity of their sets of shingles (sequences of 5 words) is at least
-the threshold. A group contains all documents that are connected by such pairs. Files that are read are never
-changed.
-"""
-
-_DEDUP_EXAMPLES = """\
-examples:
-  mergesketch dedup articles/ --output groups.jsonl
-  mergesketch dedup src/ --include '*.py' --exclude tests --threshold 0.9
-  mergesketch dedup 2024-05-01/ --save-state corpus.state
-  mergesketch dedup 2024-05-02/ --against corpus.state --save-state corpus.state -o groups.jsonl
-  mpiexec -n 4 mergesketch dedup crawl-*.jsonl.gz --text-field content --output groups.jsonl
-
-Each line of the output is {"group": 0, "size": 2, "documents": [{"path": "a.jsonl", "line": 7}, ...]}.
-"line" is the number of the line or of the Parquet row, counted from 1. It is null if the document is a whole
-file. With --against, documents of earlier runs have "old": true.
 """
 
 _ROWS_HELP = """\
@@ -118,48 +95,6 @@ examples:
 """
 
 
-def _add_dedup(commands: Any) -> None:
-    summary = "find groups of near-duplicate documents"
-    dedup = Command(commands, "dedup", summary, _DEDUP_HELP, _DEDUP_EXAMPLES)
-    dedup.path("paths", "PATH", "files and folders", nargs="+")
-    dedup.options.add_argument(
-        "--threshold",
-        type=between(0.0, 1.0, closed=True),
-        default=0.7,
-        metavar="T",
-        help="smallest Jaccard similarity of near-duplicates, above 0 and at most 1 (default: 0.7)",
-    )
-    dedup.output("write the groups to this file, as JSON lines")
-    dedup.options.add_argument(
-        "--text-field", default="text", metavar="NAME", help="field or column with the text (default: text)"
-    )
-    dedup.patterns(
-        "--include",
-        "read only those files of folders whose names match; a pattern with a slash is compared with the "
-        "path below the folder",
-    )
-    dedup.patterns("--exclude", "skip files of folders, and whole folders, whose names match")
-    dedup.choice("--unit", ["word", "character"], "unit of a shingle (default: word)", "word")
-    dedup.integer("--shingle-size", 1, 2**31 - 1, "words or characters in a shingle", 5)
-    dedup.integer("--hashes", 1, 2**16, "hashes of a signature", 128)
-    dedup.choice(
-        "--verify",
-        ["exact", "signature", "none"],
-        "how candidate pairs are checked: by exact similarity (default; reads the files a second time), by "
-        "the estimate of signatures (default, and needed, with a state), or not at all",
-    )
-    dedup.path("--against", "STATE", "compare the documents also with those of this file of --save-state")
-    text = "save the signatures of all documents, also those of --against, for later runs; it may be the same"
-    dedup.path("--save-state", "STATE", f"{text} file")
-    dedup.options.add_argument(
-        "--strict",
-        action="store_true",
-        help="stop with an error if a document cannot be read, instead of skipping it",
-    )
-    dedup.integer("--top", 0, None, "number of groups to print, the largest first", 5)
-    dedup.seed_and_threads()
-
-
 def _add_index(commands: Any) -> None:
     index = commands.add_parser("index", help="build or query an index for nearest neighbour search (ANN)")
     actions = index.add_subparsers(dest="action", metavar="ACTION", required=True)
@@ -201,7 +136,7 @@ def _add_index(commands: Any) -> None:
     query.path("--rows", "FILE", "the indexed rows: compare them, and order the neighbours by exact distance")
     text = "buckets that are looked into in each table; more find more neighbours"
     query.integer("--probes", 1, 2**20, text, 1)
-    query.output("write JSON lines to this file (default: standard output)")
+    query.output("write JSON lines to this file (default: -, the standard output; x.gz is compressed)")
     query.threads()
 
 
@@ -230,7 +165,7 @@ def parser() -> argparse.ArgumentParser:
     top = Parser("mergesketch", description=_DESCRIPTION, formatter_class=formatter)
     top.add_argument("--version", action="version", version=f"mergesketch {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    _add_dedup(commands)
+    add_dedup(commands)
     add_sketches(commands)
     add_query(commands)
     _add_index(commands)

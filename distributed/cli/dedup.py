@@ -5,24 +5,32 @@ from __future__ import annotations
 import os
 import time
 from argparse import Namespace
-from collections.abc import Iterator
 from typing import Any
-
-import numpy as np
 
 from ...errors import DocumentError, readable
 from ...lsh.support.wording import counted
+from ..dedup.cleaning import CleanedCorpus, CleanedFiles
 from ..dedup.deduplicate import deduplicate
+from ..dedup.removals import gather_removals, removals
 from ..dedup.result import Deduplication
 from ..documents.source import DocumentSource, ReadSummary
 from ..ranks.comm import Communicator
 from ..ranks.memory import peak_memory
-from .dedup_state import DedupState, is_old
-from .messages import si_bytes
-from .output import check_output, write_lines
+from .dedup_lists import REMOVED, Lists, user_ids
+from .dedup_report import ReportedRun, write_report
+from .dedup_state import DedupState
+from .messages import common_folder, si_bytes
+from .output import check_output, own_files, shown_output
+from .parquet_lists import check_parquet
+from .streams import messages_beside
 
 __all__ = ["dedup"]
 
+#: Options on which the choice of documents does not depend, or which choose the files.
+_NO_SETTINGS = {
+    *("command", "paths", "include", "exclude", "strict", "threads", "top"),
+    *("clean", "output", "removed", "report", "id_field", "save_state"),
+}
 #: The number of members of a group that are printed, and of skipped documents that are named.
 N_SHOWN = 8
 
@@ -30,19 +38,34 @@ N_SHOWN = 8
 def dedup(options: Namespace, comm: Communicator) -> int:
     """Run the command on every rank, and return the exit code."""
     started = time.perf_counter()
-    check_output(options.output, (), comm)
-    state = DedupState(options, comm)
+    outputs = [path for path in (options.output, options.removed, options.report) if path is not None]
+    # The folder of the cleaned corpus, which need not exist yet, is checked apart.
+    elsewhere = [path for path in outputs if not _lies_in(path, options.clean)]
+    for path in elsewhere:
+        check_output(path, options.paths, comm, compressed=True)
+    with comm.agree():
+        for path in outputs:
+            check_parquet(path)
+    state = DedupState(options, outputs, comm)
+    score = options.keep.removeprefix("best:") if options.keep.startswith("best:") else None
     source = DocumentSource(
         options.paths,
         text_field=options.text_field,
+        format=options.format,
+        encoding=options.encoding,
+        id_field=options.id_field,
+        score_field=score,
         strict=options.strict,
         comm=comm,
         include=options.include,
         exclude=options.exclude,
+        leave_out=own_files([*outputs, *state.files]),
         progress=True,
     )
-    check_output(options.output, source.files, comm)
-    state.check_inputs(source)
+    for path in elsewhere:
+        check_output(path, source.files, comm, compressed=True)
+    state.use(source)
+    cleaned = None if options.clean is None else _cleaned_corpus(options, source, comm)
     listed = time.perf_counter()
     result = deduplicate(
         source,
@@ -52,6 +75,8 @@ def dedup(options: Namespace, comm: Communicator) -> int:
         n_hashes=options.hashes,
         verify=options.verify,
         seed=options.seed,
+        normalize=options.normalize,
+        keep="best" if score is not None else options.keep,
         against=state.against,
         comm=comm,
     )
@@ -60,36 +85,88 @@ def dedup(options: Namespace, comm: Communicator) -> int:
         if summary.n_documents == 0:
             first = "".join(f"; {name}: {reason}" for name, reason in summary.skipped[:1])
             raise DocumentError(f"no document could be read ({summary.n_skipped} skipped{first})")
-    written = time.perf_counter()
+    stages = {"listing": listed - started, **result.seconds}
+    began = time.perf_counter()
+    has_lists = bool(outputs) or cleaned is not None
+    removed = comm.local(removals, result)
+    gathered = gather_removals(removed, comm)
+    own = user_ids(source, result, comm) if has_lists and options.id_field is not None else None
+    lists = Lists(state, result, gathered, own)
+    written = None
+    if cleaned is not None:
+        written = cleaned.write(removed)
+        stages["cleaning"] = time.perf_counter() - began
+    began = time.perf_counter()
     with comm.agree():
-        if comm.rank == 0 and options.output is not None:
-            write_lines(options.output, _records(source, state, result))
+        if comm.rank == 0:
+            _write_lists(options, lists)
+    if has_lists or options.save_state is not None:
+        stages["writing"] = time.perf_counter() - began
+    peaks = comm.gather(peak_memory())
+    with comm.agree():
+        if peaks is not None and options.report is not None:
+            facts = _facts(stages, time.perf_counter() - started, peaks, written, options.clean)
+            settings = {name.replace("_", "-"): value for name, value in settings_of(options).items()}
+            report = ReportedRun(source, result, summary, lists, options.threshold, settings, facts)
+            write_report(options.report, report)
     state.save(result)
     ended = time.perf_counter()
-    peaks = comm.gather(peak_memory())
     if comm.rank == 0:
         assert peaks is not None
-        _print_groups(source, state, result, options.top)
-        stages = {"listing": listed - started, **result.seconds}
-        if options.output is not None or options.save_state is not None:
-            stages["writing"] = ended - written
-        _print_summary(options, source, state, summary, result, stages, ended - started, peaks)
+        with messages_beside(*outputs):
+            _print_groups(source, state, result, options.top)
+            _print_summary(options, source, state, summary, result, stages, ended - started, peaks)
+            _print_written(options, written, len(lists.removed.ids))
+            state.print_written()
     return 0
 
 
-def _records(source: DocumentSource, state: DedupState, result: Deduplication) -> Iterator[dict[str, Any]]:
-    """Yield the lines of the output: groups by their first document, documents in the order of input.
+def settings_of(options: Namespace) -> dict[str, Any]:
+    """Return the options on which the choice of documents depends."""
+    return {name: value for name, value in vars(options).items() if name not in _NO_SETTINGS}
 
-    Documents that this run has not read are marked.
-    """
-    for i in range(result.n_groups):
-        members = result.members[result.offsets[i] : result.offsets[i + 1]]
-        documents: list[dict[str, Any]] = [
-            {"path": path, "line": line} for path, line in state.name_of(source, members)
-        ]
-        for row in np.flatnonzero(is_old(members)).tolist():
-            documents[row]["old"] = True
-        yield {"group": i, "size": len(documents), "documents": documents}
+
+def _facts(
+    stages: dict[str, float],
+    seconds: float,
+    peaks: list[int],
+    written: CleanedFiles | None,
+    folder: str | None,
+) -> list[tuple[str, str]]:
+    """Return what the report says about the run."""
+    facts = [
+        ("seconds", f"{seconds:.2f} ({_by_stage(stages)})"),
+        ("peak memory", f"{', '.join(si_bytes(peak) for peak in peaks)} ({counted(len(peaks), 'rank')})"),
+    ]
+    if written is not None:
+        files = counted(written.n_written + written.n_resumed, "file")
+        facts.insert(0, ("cleaned corpus", f"{folder}: {files}, {si_bytes(written.n_bytes)}"))
+    return facts
+
+
+def _by_stage(stages: dict[str, float]) -> str:
+    return ", ".join(f"{name} {taken:.2f}" for name, taken in stages.items())
+
+
+def _lies_in(path: str, folder: str | None) -> bool:
+    """Return True if a file is to be written directly into a folder."""
+    return folder is not None and os.path.dirname(os.path.realpath(path)) == os.path.realpath(folder)
+
+
+def _cleaned_corpus(options: Namespace, source: DocumentSource, comm: Communicator) -> CleanedCorpus:
+    """Check the folder of the cleaned corpus."""
+    outputs = (options.output, options.removed, options.report)
+    inside = [os.path.basename(path) for path in outputs if path and _lies_in(path, options.clean)]
+    return CleanedCorpus(options.clean, source, settings_of(options), comm, (REMOVED, *inside))
+
+
+def _write_lists(options: Namespace, lists: Lists) -> None:
+    if options.output is not None:
+        lists.write_groups(options.output)
+    if options.removed is not None:
+        lists.write_removed(options.removed)
+    elif options.clean is not None:
+        lists.write_removed(os.path.join(options.clean, REMOVED))
 
 
 def _print_groups(source: DocumentSource, state: DedupState, result: Deduplication, top: int) -> None:
@@ -99,26 +176,18 @@ def _print_groups(source: DocumentSource, state: DedupState, result: Deduplicati
     if not largest:
         return
     # Old documents may be in other folders.
-    below = _common_folder(source.files) if result.compared is None else ""
+    below = common_folder(source.files) if result.compared is None else ""
     where = f" (in {readable(below)})" if below else ""
     print(f"Largest of {counted(result.n_groups, 'group')}{where}:")
     for i in largest:
         begin = int(result.offsets[i])
-        names = state.name_of(source, result.members[begin : begin + min(N_SHOWN, int(sizes[i]))])
+        names = state.name_of(result.members[begin : begin + min(N_SHOWN, int(sizes[i]))])
         print(f"  group {i}: {counted(int(sizes[i]), 'document')}")
         for path, line in names:
             print(f"    {readable(path[len(below) :])}{'' if line is None else f':{line}'}")
         if int(sizes[i]) > N_SHOWN:
             print(f"    ... and {int(sizes[i]) - N_SHOWN:,} more")
     print()
-
-
-def _common_folder(files: list[str]) -> str:
-    """Return the folder that contains all files, with its slash, which need not be printed every time."""
-    folder = os.path.dirname(files[0])
-    while folder and not all(path.startswith(os.path.join(folder, "")) for path in files):
-        folder = os.path.dirname(folder) if folder != "/" else ""
-    return os.path.join(folder, "") if folder else ""
 
 
 def _print_summary(
@@ -135,27 +204,50 @@ def _print_summary(
     print(
         f"groups           {result.n_groups:,}, linked by pairs of similarity {options.threshold:g} or more"
     )
-    print(f"duplicates       {counted(result.n_duplicates, 'document')} besides the first of each group")
-    state.print_summary(source, result)
+    print(
+        f"duplicates       {counted(result.n_duplicates, 'document')} besides the kept document of each group"
+    )
+    state.print_summary(result)
     if result.n_empty:
-        print(f"empty            {counted(result.n_empty, 'document')} without a word, in no group")
-    if source.json_lines_as_text:
-        files = counted(len(source.json_lines_as_text), "file")
+        print(f"empty            {counted(result.n_empty, 'document')} without a word or symbol, in no group")
+    if result.n_invalid:
+        wanted = "UTF-8" if source.encoding == "auto" else source.encoding
         print(
-            f"JSON lines       {files} named .json taken as one document each; "
-            "name them .jsonl for one document a line"
+            f"bad bytes        {counted(result.n_invalid, 'document')} with bytes that are not {wanted}, "
+            "which separate words"
         )
-        for name in source.json_lines_as_text[:N_SHOWN]:
-            print(f"    {readable(name)}")
+    if source.input_bytes:
+        print(f"standard input   {si_bytes(source.input_bytes)}, kept in a temporary file until the end")
     print(f"skipped          {summary.n_skipped:,}")
     for name, reason in summary.skipped[:N_SHOWN]:
         print(f"    {readable(name)}: {readable(reason)}")
     if summary.n_skipped > N_SHOWN:
         print(f"    ... and {summary.n_skipped - N_SHOWN:,} more")
-    by_stage = ", ".join(f"{name} {taken:.2f}" for name, taken in stages.items())
-    print(f"seconds          {seconds:.2f} ({by_stage})")
+    print(f"seconds          {seconds:.2f} ({_by_stage(stages)})")
     ranks = counted(len(peaks), "rank")
     print(f"peak memory      {', '.join(si_bytes(peak) for peak in peaks)} ({ranks})")
-    if options.output is not None:
-        print(f"written          {readable(options.output)}")
-    state.print_written(result)
+
+
+def _print_written(options: Namespace, written: CleanedFiles | None, n_removed: int) -> None:
+    """Print what was written, and where."""
+    if written is not None:
+        kept = f", {written.n_resumed:,} kept of an earlier run" if written.n_resumed else ""
+        absent = f", {written.n_absent:,} removed" if written.n_absent else ""
+        files = counted(written.n_written + written.n_resumed, "file")
+        print(
+            f"cleaned          {readable(options.clean)}: {files}{absent}{kept}, "
+            f"{si_bytes(written.n_bytes)}, without {counted(n_removed, 'document')}"
+        )
+        for reason, names in (
+            ("only what lies before the damage was written", written.incomplete),
+            ("not copied, because it cannot be opened", written.missing),
+        ):
+            for name in names[:N_SHOWN]:
+                print(f"    {readable(name)}: {reason}")
+            if len(names) > N_SHOWN:
+                print(f"    ... and {len(names) - N_SHOWN:,} more")
+        if options.removed is None:
+            print(f"removed          {readable(os.path.join(options.clean, REMOVED))}")
+    for name, path in (("removed", options.removed), ("report", options.report), ("written", options.output)):
+        if path is not None:
+            print(f"{name:<17}{readable(shown_output(path))}")

@@ -19,7 +19,8 @@ from ...sketches.core.stored import Stored
 from ..ranks.comm import Communicator
 from ..ranks.tree import merge_to_root
 from .messages import naming_file, si_bytes
-from .output import check_output
+from .output import check_output, shown_output, writing
+from .streams import is_stream, messages_beside
 
 __all__ = ["inspect", "inspect_file", "load_sketch", "merge", "naming_sketch", "save"]
 
@@ -66,7 +67,11 @@ def naming_sketch(path: str) -> Iterator[None]:
 
 
 def save(sketch: Stored, path: str) -> None:
-    """Save a sketch; errors name the file."""
+    """Save a sketch to a file or a stream; errors name it."""
+    if is_stream(path):
+        with writing(path) as file:
+            file.write(sketch.to_bytes())
+        return
     with naming_file(path, "write"):
         sketch.save(path)
 
@@ -103,7 +108,9 @@ def merge(options: Namespace, comm: Communicator) -> int:
     with comm.agree():
         if sketch is not None:
             save(sketch, options.output)
-            print(f"{counted(len(paths), 'file')} merged into {readable(options.output)}: {sketch!r}")
+            with messages_beside(options.output):
+                where = readable(shown_output(options.output))
+                print(f"{counted(len(paths), 'file')} merged into {where}: {sketch!r}")
     return 0
 
 

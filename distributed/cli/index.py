@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from argparse import Namespace
 from collections.abc import Iterator
@@ -25,8 +23,9 @@ from ..ranks.memory import peak_memory
 from ..ranks.tree import merge_to_root
 from .files import inspect_file, save
 from .messages import si_bytes
-from .output import check_output, write_lines
+from .output import check_output, shown_output, write_lines
 from .row_files import RowShare, open_rows, read_whole
+from .streams import STANDARD_OUTPUT, messages_beside
 
 __all__ = ["build", "query"]
 
@@ -65,16 +64,17 @@ def build(options: Namespace, comm: Communicator) -> int:
     if comm.rank == 0:
         assert isinstance(merged, LSHIndex)
         assert peaks is not None
-        print(f"rows             {rows.n_total:,} of {counted(rows.n_features, 'feature')}")
-        print(f"family           {merged.family!r}")
-        print(f"index            {si_bytes(merged.nbytes)} in {readable(options.output)}")
-        if merged.overflow:
-            print(f"overflow         {merged.overflow:.1%} of entries not kept; try more --capacity")
-        print(
-            f"seconds          {ended - started:.2f} (opening {opened - started:.2f}, "
-            f"indexing {indexed - opened:.2f}, merging and writing {ended - indexed:.2f})"
-        )
-        print(f"peak memory      {', '.join(si_bytes(peak) for peak in peaks)}")
+        with messages_beside(options.output):
+            print(f"rows             {rows.n_total:,} of {counted(rows.n_features, 'feature')}")
+            print(f"family           {merged.family!r}")
+            print(f"index            {si_bytes(merged.nbytes)} in {readable(shown_output(options.output))}")
+            if merged.overflow:
+                print(f"overflow         {merged.overflow:.1%} of entries not kept; try more --capacity")
+            print(
+                f"seconds          {ended - started:.2f} (opening {opened - started:.2f}, "
+                f"indexing {indexed - opened:.2f}, merging and writing {ended - indexed:.2f})"
+            )
+            print(f"peak memory      {', '.join(si_bytes(peak) for peak in peaks)}")
     return 0
 
 
@@ -122,7 +122,7 @@ def _make_family(options: Namespace, rows: RowShare, name: str, power: int) -> H
 def query(options: Namespace, comm: Communicator) -> int:
     """Find neighbours: each rank answers its share of the queries, and rank 0 writes the answers."""
     inputs = [options.index, options.path, *([] if options.rows is None else [options.rows])]
-    check_output(options.output, inputs, comm)
+    check_output(options.output, inputs, comm, compressed=True)
     with comm.agree():
         # Mapping the file checks only its beginning, so the whole file is checked once here.
         if comm.rank == 0 and not inspect_file(options.index)["intact"]:
@@ -158,10 +158,7 @@ def query(options: Namespace, comm: Communicator) -> int:
     with comm.agree():
         if comm.rank == 0:
             answers = _answers(numbers, ids, scores, "counts" if ranked is None else "distances")
-            if options.output is not None:
-                write_lines(options.output, answers)
-            else:
-                sys.stdout.writelines(json.dumps(answer) + "\n" for answer in answers)
+            write_lines(STANDARD_OUTPUT if options.output is None else options.output, answers)
     return 0
 
 

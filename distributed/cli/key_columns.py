@@ -111,10 +111,7 @@ def find_column(
 
 
 def _format_of(file: InputFile) -> str:
-    if file.kind != "text":
-        return file.kind
-    name = file.path.lower().removesuffix(".gz")
-    return next((form for form in ("csv", "tsv") if name.endswith(f".{form}")), "text")
+    return file.kind if file.kind in FORMATS else "text"
 
 
 def _of_text(path: str, column: str | None) -> KeyColumn:

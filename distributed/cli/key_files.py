@@ -15,6 +15,7 @@ from ...errors import DocumentError
 from ...lsh.hashing.keys import Keys
 from ...lsh.support.progress import progress_bar
 from ..documents.chunks import ChunkPlan, assign, plan_chunks
+from ..documents.compression import TrailingBytesError, check_end
 from ..documents.files import UNREADABLE, InputFile, check_listed, open_listed
 from ..documents.jsonl import TOO_LONG, UTF8_MARK, line_blocks, parse_block
 from ..documents.listing import list_files
@@ -192,6 +193,9 @@ class KeyFiles:
                     opened.seek(start - 1)
                 blocks = line_blocks(opened.read, start, None if file.compressed else stop)
                 yield from self._of_lines(column, file.path, blocks, is_first=start == 0)
+                check_end(opened)
+        except TrailingBytesError as error:
+            self._skip(file.path, str(error), 1)
         except UNREADABLE as error:
             raise DocumentError(f"cannot read {file.path}: {_reason(error)}") from error
         if file.compressed:

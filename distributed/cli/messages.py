@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["naming_file", "percent", "si_bytes"]
+__all__ = ["common_folder", "naming_file", "percent", "si_bytes"]
+
+
+def common_folder(files: list[str]) -> str:
+    """Return the folder that contains all files, with its slash, which need not be printed every time."""
+    folder = os.path.dirname(files[0])
+    while folder and not all(path.startswith(os.path.join(folder, "")) for path in files):
+        folder = os.path.dirname(folder) if folder != "/" else ""
+    return os.path.join(folder, "") if folder else ""
 
 
 @contextmanager
 def naming_file(path: str, action: str) -> Iterator[None]:
-    """Run the block; word its OSErrors as "cannot read (or write) PATH: reason"."""
+    """Run the block; word its OSErrors as "cannot read (or write) PATH: reason".
+
+    The error of a pipe whose reader has gone stays what it is, because it ends a program without a message.
+    """
     try:
         yield
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise OSError(f"cannot {action} {path}: {error.strerror or error}") from error
 

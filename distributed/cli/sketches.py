@@ -18,7 +18,8 @@ from .files import save
 from .key_columns import AskedColumn
 from .key_files import KeyFiles, KeySummary
 from .messages import percent, si_bytes
-from .output import check_output
+from .output import check_output, shown_output
+from .streams import messages_beside
 
 __all__ = ["asked_column", "build_sketch"]
 
@@ -50,8 +51,9 @@ def build_sketch(options: Namespace, comm: Communicator) -> int:
         if comm.rank == 0 and options.output is not None:
             save(sketch, options.output)
     if comm.rank == 0:
-        answer(sketch, options)
-        _print_summary(options, summary, sketch, time.perf_counter() - started)
+        with messages_beside(options.output):
+            answer(sketch, options)
+            _print_summary(options, summary, sketch, time.perf_counter() - started)
     return 0
 
 
@@ -150,7 +152,7 @@ def _print_summary(options: Namespace, summary: KeySummary, sketch: MergeableSke
     if summary.skipped:
         print(f"skipped          {summary.n_skipped:,}")
         _print_skipped(summary.skipped)
-    where = "" if options.output is None else f" in {readable(options.output)}"
+    where = "" if options.output is None else f" in {readable(shown_output(options.output))}"
     print(f"sketch           {type(sketch).__name__} of {si_bytes(sketch.nbytes)}{where}")
 
 

@@ -41,7 +41,9 @@ class ComparedWithOld(NamedTuple):
         Old documents that were kept without the new ones, and are not kept any more, in the order of their
         names; and the documents that are kept instead. On rank 0.
     replaced_similarity : ndarray of float32
-        Their similarity. On rank 0.
+        Their similarity, as in `Deduplication`. On rank 0.
+    replaced_is_copy : ndarray of bool
+        True if both have the same shingles. On rank 0.
     restored : ndarray of uint64
         Old documents that were not kept without the new ones, and are kept now. Only stars have any. On rank
         0.
@@ -54,6 +56,7 @@ class ComparedWithOld(NamedTuple):
     replaced: Words
     replaced_by: Words
     replaced_similarity: NDArray[np.float32]
+    replaced_is_copy: NDArray[np.bool_]
     restored: Words
 
 
@@ -103,8 +106,10 @@ def find_with_old(
     is_new = (spread.is_new & ~spread.is_old)[removed]
     lost = np.flatnonzero(spread.is_old & was_kept & ~is_kept)
     to_root = np.zeros(len(lost), dtype=np.int64)
-    columns = (ids[lost], spread.ids[lost], kept_ids[lost], found.kept.similarity[lost])
-    order, replaced, replaced_by, replaced_similarity = comm.exchange(columns, to_root)
+    kept = found.kept
+    columns = (ids[lost], spread.ids[lost], kept_ids[lost], kept.similarity[lost], kept.is_copy[lost])
+    order, *lists = comm.exchange(columns, to_root)
+    replaced, replaced_by, similarity, is_copy = (column[np.argsort(order)] for column in lists)
     back = np.flatnonzero(spread.is_old & ~was_kept & is_kept)
     restored = comm.exchange((ids[back], spread.ids[back]), np.zeros(len(back), dtype=np.int64))
     compared = ComparedWithOld(
@@ -112,9 +117,10 @@ def find_with_old(
         comm.sum(int((spread.is_old & spread.is_new).sum())),
         comm.sum(int((is_new & instead_is_old).sum())),
         comm.sum(int((is_new & ~instead_is_old).sum())),
-        replaced[np.argsort(order)],
-        replaced_by[np.argsort(order)],
-        replaced_similarity[np.argsort(order)],
+        replaced,
+        replaced_by,
+        similarity,
+        is_copy,
         restored[1][np.argsort(restored[0])],
     )
     stages.end("grouping")

@@ -55,7 +55,7 @@ def join_copies(store: SignatureStore, comm: Communicator) -> Copies:
     that documents are copies: documents of similarity s have them with probability ``s**n_hashes``, which is
     0.28 for a similarity of 0.99 and 128 hashes, whatever the threshold is.
     """
-    keys, originals = comm.local(store.take_keys), store.ids()
+    keys, originals = comm.local(store.keys), store.ids()
     places = places_of_rank(comm.rank, len(store))
     pairs, pair_places, _ = matching_pairs(keys, originals, places, comm, only_first=True)
     ranks, rows = split_places(pair_places[:, 1])

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.families.minhash import MinHash
+from ...lsh.hashing.text import UNITS
 from ...lsh.inputs.arrays import check_numbers
+from ...lsh.kernels.text import CHECKED
 from ...lsh.support.checks import check_choice, check_int, check_real
 from ...sketches.sets.document_signatures import DocumentSignatures
 from ..documents.batches import DocumentBatch
@@ -62,8 +64,8 @@ def memory_per_rank(
 
     Notes
     -----
-    With m = n_documents / n_ranks: signatures, ids, scores, sizes and originals take m (4 n_hashes + 48)
-    bytes.
+    With m = n_documents / n_ranks: signatures, ids, keys, scores, sizes and originals take
+    ``m (4 n_hashes + 56)`` bytes.
     Exchanging the keys of one band takes 120 m at its peak (a key, an id and a place, each sent, received and
     sorted). Two batches and their shingles take 6 batch_bytes. Further memory grows with the number of pairs
     found and not with the text read: 40 bytes a candidate pair, and 28 bytes a duplicate on rank 0; with
@@ -82,7 +84,7 @@ def memory_per_rank(
     batch_bytes = check_int("batch_bytes", batch_bytes, 1)
     share = -(-n_documents // n_ranks)
     blocks = -(-share // SignatureStore.BLOCK) * SignatureStore.BLOCK
-    return blocks * 4 * n_hashes + share * (48 + 120) + 6 * batch_bytes
+    return blocks * 4 * n_hashes + share * (56 + 120) + 6 * batch_bytes
 
 
 def deduplicate(
@@ -93,6 +95,7 @@ def deduplicate(
     unit: str = "word",
     size: int = 5,
     seed: int = 0,
+    normalize: str = "nfc",
     verify: str | None = None,
     grouping: str = "connected",
     pairs: str = "groups",
@@ -112,15 +115,19 @@ def deduplicate(
     documents : list of str or bytes, column of strings (pandas, polars, Arrow), or DocumentSource
         This rank's share of the documents. The ids of documents in a list or column are their running
         numbers over all ranks. A source is any object whose ``batches()`` gives batches of ids, UTF-8 bytes
-        and offsets. It is streamed, and with ``verify="exact"`` read a second time.
+        and offsets. It is streamed, and with ``verify="exact"`` read a second time. A document that
+        has changed in between is in no pair, except with its copies at the first reading, and
+        `DocumentSource.finish` names its file.
     threshold : float
         The least similarity of near-duplicates, above 0 and at most 1.
     n_hashes : int
         MinHash values of a document. More of them make missed pairs and false candidates rarer.
-    unit, size : {"word", "character"}, int
-        The kind and the length of a shingle; see `mergesketch.lsh.shingle`.
+    unit, size : {"word", "character", "symbol"}, int
+        The kind and the length of a shingle; see `mergesketch.lsh.shingle`. ``"symbol"`` is for source code.
     seed : int
         The seed of all hash functions, in [0, 2**64).
+    normalize : {"nfc", "nfkc", "none"}
+        The Unicode normal form of the texts that are compared; see `mergesketch.lsh.shingle`.
     verify : {"exact", "signature", "none"}, optional
         The check of a candidate pair: the exact similarity of its shingles; the share of equal MinHash
         values (with a standard error of at most 0.5 / sqrt(n_hashes), and without a second reading); or no
@@ -201,8 +208,9 @@ def deduplicate(
     """
     comm = communicator(comm)
     policy = keep if isinstance(keep, str) else "scores"
-    settings = (threshold, n_hashes, unit, size, seed, verify, grouping, pairs, max_comparisons, policy)
     has_state = against is not None
+    shingling = Shingling(unit, size, seed, normalize)
+    settings = (threshold, n_hashes, shingling, verify, grouping, pairs, max_comparisons, policy)
     comm.check_same("the settings of deduplicate", (*settings, has_state, name))
     threshold = check_real("threshold", threshold, 0.0, 1.0, closed=True)
     if threshold == 0.0:
@@ -221,7 +229,8 @@ def deduplicate(
     check_int("max_comparisons", max_comparisons, 0)
     if policy != "scores":
         check_choice("keep", policy, ("first", "last", "longest", "best"))
-    check_choice("unit", unit, ("word", "character"))
+    check_choice("unit", unit, tuple(UNITS))
+    check_choice("normalize", normalize, tuple(CHECKED))
     check_int("size", size, 1)
     family = MinHash(check_int("n_hashes", n_hashes, 1), seed=seed, expected_set_size=500)
     weight = _UNVERIFIED_WEIGHT if verify == "none" else _VERIFIED_WEIGHT
@@ -230,7 +239,6 @@ def deduplicate(
     comm.check_same("whether documents are a source", is_source)
     source = documents if is_source else DocumentsInMemory(documents, comm)
     _check_name(name, has_state, hasattr(source, "name_of"))
-    shingling = Shingling(unit, size, seed)
 
     search = Search(
         threshold, bands, rows, seed, grouping == "star", policy == "last", pairs == "all", max_comparisons
@@ -238,12 +246,13 @@ def deduplicate(
     stages = Stages()
     state = old = None
     if against is not None:
-        state, old = open_state(against, DocumentSignatures(family, unit=unit, size=size), comm)
+        asked = DocumentSignatures(family, unit=unit, size=size, normalize=normalize)
+        state, old = open_state(against, asked, policy in ("best", "scores"), comm)
     with comm.agree():
         score = _score_of(keep, source, is_source, state)
         signed = sign_documents(source, family, shingling, score)
-        if len(signed.invalid) and hasattr(source, "report_skipped"):
-            source.report_skipped(signed.invalid)
+        if len(signed.invalid) and hasattr(source, "report_bad_bytes"):
+            source.report_bad_bytes(signed.invalid)
     stages.end("signing")
     n_documents, compared = comm.sum(len(signed.store) + len(signed.empty)), None
     if state is None or old is None:
@@ -361,7 +370,7 @@ def _comparer(
     (right,) = comm.exchange((rows,), ranks)
     with comm.agree():
         needed = np.unique(np.concatenate([left, right, crowded]))
-    return ExactComparer(needed, source, signed.has_shingles, shingling, comm)
+    return ExactComparer(needed, source, signed.store, shingling, comm)
 
 
 def _of_all(signed: SignedDocuments, kept: Kept) -> dict[str, NDArray[Any]]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...lsh.kernels.text import EMPTY
 from ..ranks.comm import Communicator
 from .comparing import FetchedSets, overlaps
 from .places import Rows, Words, request_rows, split_places
-from .signing import BatchSource, Shingling
+from .signatures import SignatureStore
+from .signing import BatchSource, ChangingSource, Shingling, document_keys
 
 __all__ = ["ExactComparer"]
 
@@ -38,24 +39,22 @@ class _Sets:
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
-        self._n = 0
-        self._chunks: list[Words] = []
-        self._chunk_of = np.empty(len(rows), dtype=np.int64)
-        self._starts = np.empty(len(rows), dtype=np.int64)
-        self._sizes = np.empty(len(rows), dtype=np.int64)
+        self._chunks: list[Words] = [np.empty(0, dtype=np.uint64)]
+        self._chunk_of = np.zeros(len(rows), dtype=np.int64)
+        self._starts = np.zeros(len(rows), dtype=np.int64)
+        self._sizes = np.zeros(len(rows), dtype=np.int64)
 
-    def __len__(self) -> int:
-        return self._n
-
-    def append(self, tokens: Words, offsets: Rows) -> None:
-        """Add the sets of the next documents."""
+    def add(self, at: Rows, tokens: Words, offsets: Rows) -> None:
+        """Add the sets of the documents whose rows are at the places `at`; sorts `tokens` in place."""
         distinct, sizes = _distinct(tokens, offsets)
-        part = slice(self._n, self._n + len(sizes))
-        self._chunk_of[part] = len(self._chunks)
-        self._sizes[part] = sizes
-        self._starts[part] = np.cumsum(sizes) - sizes
+        self._chunk_of[at] = len(self._chunks)
+        self._sizes[at] = sizes
+        self._starts[at] = np.cumsum(sizes) - sizes
         self._chunks.append(distinct)
-        self._n += len(sizes)
+
+    def missing(self) -> Rows:
+        """Return the places of the rows whose sets were not added."""
+        return np.flatnonzero(self._sizes == 0)
 
     def sizes(self, rows: Rows) -> Rows:
         """Return the sizes of the sets of the given documents."""
@@ -70,27 +69,40 @@ class _Sets:
         return np.concatenate([np.empty(0, dtype=np.uint64), *parts]), sizes
 
 
-def _read_sets(
-    source: BatchSource, rows: Rows, has_shingles: Sequence[NDArray[np.bool_]], shingling: Shingling
-) -> _Sets:
-    """Shingle the documents in the given rows once more, and no other documents; the rows rise."""
+def _read_sets(source: BatchSource, rows: Rows, store: SignatureStore, shingling: Shingling) -> _Sets:
+    """Shingle the documents in the given rows once more, and no other documents; the rows rise.
+
+    A document is found by its id. If its key is not that of the first reading, its text has changed, and it
+    is missing like a document that is gone. A source that can name the files of such documents gets their
+    ids, and their sets have nothing in common with others.
+    """
     sets = _Sets(rows)
-    n_seen = n_batches = 0
-    for batch, signed in zip(source.batches(), has_shingles, strict=False):
-        if len(batch.ids) != len(signed):
-            break
-        n_batches += 1
-        places = np.flatnonzero(signed)
-        inside = rows[np.searchsorted(rows, n_seen) : np.searchsorted(rows, n_seen + len(places))]
-        chosen = places[inside - n_seen]
-        n_seen += len(places)
-        if len(chosen):
-            shingles = shingling.shingle(batch.take(chosen))
-            if shingles.status.any():
-                break
-            sets.append(shingles.tokens, shingles.offsets)
-    if n_batches != len(has_shingles) or len(sets) != len(rows):
-        raise RuntimeError("documents must give the same batches when they are read a second time")
+    ids, keys = store.ids()[rows], store.keys()[rows]
+    order = np.argsort(ids, kind="stable")
+    sorted_ids = ids[order]
+    for batch in source.read_again() if isinstance(source, ChangingSource) else source.batches():
+        at = np.searchsorted(sorted_ids, batch.ids)
+        at[at == len(ids)] = 0
+        chosen = np.flatnonzero(sorted_ids[at] == batch.ids) if len(ids) else at[:0]
+        if not len(chosen):
+            continue
+        shingles = shingling.shingle(batch.take(chosen))
+        kept = shingles.status != EMPTY
+        # The other documents have no tokens.
+        offsets = np.append(shingles.offsets[:-1][kept], shingles.offsets[-1])
+        at = order[at[chosen[kept]]]
+        same = document_keys(shingles.tokens, offsets, shingling.seed) == keys[at]
+        if same.any():
+            sizes = np.diff(offsets)
+            tokens = shingles.tokens if same.all() else shingles.tokens[np.repeat(same, sizes)]
+            sets.add(at[same], tokens, np.append(0, np.cumsum(sizes[same])))
+    missing = sets.missing()
+    if len(missing):
+        if not isinstance(source, ChangingSource):
+            raise RuntimeError("documents must give the same batches when they are read a second time")
+        source.report_changed(ids[missing])
+        # An id is a token that no other document has.
+        sets.add(missing, ids[missing], np.arange(len(missing) + 1))
     return sets
 
 
@@ -123,8 +135,8 @@ class ExactComparer:
         documents with shingles.
     source : BatchSource
         This rank's documents.
-    has_shingles : sequence of ndarray of bool
-        For every batch, True for the documents with shingles.
+    store : SignatureStore
+        The ids and keys of this rank's documents.
     shingling : Shingling
     comm : Communicator
     """
@@ -133,12 +145,12 @@ class ExactComparer:
         self,
         rows: Rows,
         source: BatchSource,
-        has_shingles: Sequence[NDArray[np.bool_]],
+        store: SignatureStore,
         shingling: Shingling,
         comm: Communicator,
     ) -> None:
         self._comm = comm
-        self._sets = comm.local(_read_sets, source, rows, has_shingles, shingling)
+        self._sets = comm.local(_read_sets, source, rows, store, shingling)
 
     def sizes(self, places: Words) -> Rows:
         request = request_rows(places, self._comm)

@@ -7,7 +7,7 @@ from os import PathLike
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ...errors import IncompatibleSketchError, SketchFormatError
 from ...lsh.support.checks import check_int
@@ -18,10 +18,15 @@ from ..ranks.comm import Communicator
 from .places import Words, places_of_rank
 from .signing import SignedDocuments
 
-__all__ = ["SpreadDocuments", "named_rows", "open_state", "spread_documents"]
+__all__ = ["SpreadDocuments", "is_old", "named_rows", "open_state", "spread_documents"]
 
 #: The most documents of a rank by which the others know how its names are distributed.
 _SAMPLE = 1024
+
+
+def is_old(ids: ArrayLike) -> NDArray[np.bool_]:
+    """Return for each id if it is that of a document which this run has not read."""
+    return np.asarray(ids, dtype=np.uint64) >= np.uint64(OLD_DOCUMENT)
 
 
 class SpreadDocuments(NamedTuple):
@@ -51,7 +56,10 @@ class SpreadDocuments(NamedTuple):
 
 
 def open_state(
-    against: DocumentSignatures | str | PathLike[str], asked: DocumentSignatures, comm: Communicator
+    against: DocumentSignatures | str | PathLike[str],
+    asked: DocumentSignatures,
+    needs_scores: bool,
+    comm: Communicator,
 ) -> tuple[DocumentSignatures, DocumentRows]:
     """Return the state of earlier runs, and this rank's share of its documents; a collective call.
 
@@ -61,24 +69,38 @@ def open_state(
         All ranks' documents together are compared. Of a file, each rank takes a share.
     asked : DocumentSignatures
         An empty state of the settings that are asked for.
+    needs_scores : bool
+        True if a state without any score is refused.
     comm : Communicator
     """
     with comm.agree():
-        if isinstance(against, DocumentSignatures):
-            asked.check_compatible(against)
-            return against, against.rows()
-        if not isinstance(against, (str, PathLike)):
-            raise TypeError(f"against must be a DocumentSignatures or a path, got {type(against).__name__}")
-        # A file that is mapped is not compared with its checksum, so one rank reads all of it.
-        if comm.rank == 0 and not inspect(against)["intact"]:
-            raise SketchFormatError(f"{os.fspath(against)}: the arrays' checksum does not match")
-        state = DocumentSignatures.load(against, mmap=True)
-        try:
-            asked.check_compatible(state)
-        except IncompatibleSketchError as error:
-            raise IncompatibleSketchError(f"{os.fspath(against)} has other settings: {error}") from error
-        share = slice(len(state) * comm.rank // comm.size, len(state) * (comm.rank + 1) // comm.size)
-        return state, state.rows().take(share)
+        state, rows = _open(against, asked, comm)
+    has_scores = bool(np.isfinite(rows.scores).any())
+    if needs_scores and comm.sum(len(rows.scores)) and not any(comm.allgather(has_scores)):
+        raise ValueError(
+            'keep must be "first", "last" or "longest", because the old documents in against have no scores'
+        )
+    return state, rows
+
+
+def _open(
+    against: DocumentSignatures | str | PathLike[str], asked: DocumentSignatures, comm: Communicator
+) -> tuple[DocumentSignatures, DocumentRows]:
+    if isinstance(against, DocumentSignatures):
+        asked.check_compatible(against)
+        return against, against.rows()
+    if not isinstance(against, (str, PathLike)):
+        raise TypeError(f"against must be a DocumentSignatures or a path, got {type(against).__name__}")
+    # A file that is mapped is not compared with its checksum, so one rank reads all of it.
+    if comm.rank == 0 and not inspect(against)["intact"]:
+        raise SketchFormatError(f"{os.fspath(against)}: the arrays' checksum does not match")
+    state = DocumentSignatures.load(against, mmap=True)
+    try:
+        asked.check_compatible(state)
+    except IncompatibleSketchError as error:
+        raise IncompatibleSketchError(f"{os.fspath(against)} has other settings: {error}") from error
+    share = slice(len(state) * comm.rank // comm.size, len(state) * (comm.rank + 1) // comm.size)
+    return state, state.rows().take(share)
 
 
 def named_rows(
@@ -118,7 +140,7 @@ def named_rows(
         place = np.empty(len(encoded), dtype=np.int64)
         place[order] = np.arange(len(order))
         store = signed.store
-        keys = store.take_keys()
+        keys = store.keys()
         scores = np.nan_to_num(signed.scores, nan=-np.inf, posinf=np.inf, neginf=-np.inf) + 0.0
         signatures = store.take(np.arange(len(store)))
         paths = [encoded[i] for i in order]

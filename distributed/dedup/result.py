@@ -46,8 +46,8 @@ class Deduplication:
     n_documents, n_groups, n_duplicates : int
         Totals over all ranks. Duplicates are all members of groups except the kept ones.
     n_empty, n_invalid : int
-        The number of documents without a word, and of those that are not UTF-8, over all ranks. They are in
-        no group, and are kept.
+        The number of documents without a word or symbol, which are in no group and are kept, and of those
+        with bytes that are not UTF-8, which separate words. Over all ranks.
     empty, invalid : ndarray of uint64
         Their ids, on the rank that has read them.
     pairs : ndarray of shape (m, 2), uint64

@@ -36,7 +36,7 @@ def _pages(shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
 class SignatureStore:
     """Ids, keys and signatures of documents, in blocks of fixed size, so that growing copies nothing.
 
-    Memory is ``16 + 4 n_hashes`` bytes a document and one block more; 8 bytes less after `take_keys`.
+    Memory is ``16 + 4 n_hashes`` bytes a document and one block more.
     """
 
     BLOCK = 1 << 14
@@ -79,11 +79,9 @@ class SignatureStore:
         """Return the ids of all documents, in the order of rows."""
         return np.concatenate([*self._ids, np.empty(0, dtype=np.uint64)])[: self._n]
 
-    def take_keys(self) -> Words:
-        """Return the keys of all documents, and forget them."""
-        keys = np.concatenate([*self._keys, np.empty(0, dtype=np.uint64)])[: self._n]
-        self._keys = []
-        return keys
+    def keys(self) -> Words:
+        """Return the keys of all documents, in the order of rows."""
+        return np.concatenate([*self._keys, np.empty(0, dtype=np.uint64)])[: self._n]
 
     def band_keys(self, first: int, last: int, seed: int, rows: Rows) -> Words:
         """Return 64-bit keys of the columns [first, last) of the documents in `rows`."""

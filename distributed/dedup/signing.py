@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...lsh.families.minhash import MinHash
 from ...lsh.hashing.text import Shingles, shingle
-from ...lsh.kernels.text import EMPTY, NOT_UTF8, OK
+from ...lsh.kernels.text import BAD_BYTES, EMPTY
 from ...lsh.support.backend import backend_of
 from ...lsh.support.threads import map_blocks
 from ..documents.batches import DocumentBatch
@@ -18,7 +18,7 @@ from ..kernels import banding
 from .places import Rows, Words
 from .signatures import SignatureStore
 
-__all__ = ["BatchSource", "Shingling", "SignedDocuments", "sign_documents"]
+__all__ = ["BatchSource", "ChangingSource", "Shingling", "SignedDocuments", "document_keys", "sign_documents"]
 
 #: Documents in one thread's task.
 _BLOCK = 256
@@ -30,12 +30,24 @@ class BatchSource(Protocol):
     def batches(self) -> Iterable[DocumentBatch]: ...
 
 
+@runtime_checkable
+class ChangingSource(BatchSource, Protocol):
+    """A source whose documents may have changed when they are read a second time."""
+
+    def read_again(self) -> Iterable[DocumentBatch]:
+        """Give the documents that are still there, with their ids, in any batches."""
+
+    def report_changed(self, ids: Words) -> None:
+        """Take note of documents of this rank that are gone or have changed."""
+
+
 class Shingling(NamedTuple):
     """The settings of `shingle`."""
 
     unit: str
     size: int
     seed: int
+    normalize: str
 
     def shingle(self, batch: DocumentBatch) -> Shingles:
         """Return the shingles of a batch of documents."""
@@ -58,7 +70,7 @@ class SignedDocuments(NamedTuple):
     has_shingles : list of ndarray of bool
         For every batch, True for the documents in the store.
     empty, invalid : ndarray of uint64
-        Ids of the documents without a word, and of those that are not UTF-8.
+        Ids of the documents without a word or symbol, and of those with bytes that are not UTF-8.
     """
 
     store: SignatureStore
@@ -82,17 +94,17 @@ def sign_documents(
     empty, invalid = [np.empty(0, dtype=np.uint64)], [np.empty(0, dtype=np.uint64)]
     for batch in source.batches():
         shingles = shingling.shingle(batch)
-        kept = shingles.status == OK
-        # The other documents have no tokens, so the offsets without them are still consecutive.
+        kept = shingles.status != EMPTY
+        # The empty documents have no tokens, so the offsets without them are still consecutive.
         offsets = np.append(shingles.offsets[:-1][kept], shingles.offsets[-1])
-        keys = _document_keys(shingles.tokens, offsets, shingling.seed)
+        keys = document_keys(shingles.tokens, offsets, shingling.seed)
         store.append(batch.ids[kept], keys, family.signatures((shingles.tokens, offsets)))
         has_shingles.append(kept)
         ids.append(batch.ids)
         scores.append(np.broadcast_to(np.asarray(score(batch), dtype=np.float64), kept.shape)[kept])
         sizes.append(np.diff(batch.offsets)[kept])
         empty.append(batch.ids[shingles.status == EMPTY])
-        invalid.append(batch.ids[shingles.status == NOT_UTF8])
+        invalid.append(batch.ids[shingles.status == BAD_BYTES])
     return SignedDocuments(
         store,
         np.concatenate(ids),
@@ -104,7 +116,8 @@ def sign_documents(
     )
 
 
-def _document_keys(tokens: Words, offsets: Rows, seed: int) -> Words:
+def document_keys(tokens: Words, offsets: Rows, seed: int) -> Words:
+    """Return a 64-bit key of the shingles of each document, with their numbers and without their order."""
     kernel, key = backend_of(tokens).kernels(banding).document_keys, np.uint64(seed)
     out = np.empty(len(offsets) - 1, dtype=np.uint64)
     map_blocks(lambda start, stop: kernel(tokens, offsets, key, start, stop, out), len(out), _BLOCK)

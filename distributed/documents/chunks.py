@@ -14,9 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DocumentError
+from .arrow import check_arrow
 from .files import UNREADABLE, InputFile, check_listed
+from .json_array import check_array
 from .jsonl import check_field
 from .parquet import row_groups
+from .skipped import FileError
+from .tables import DELIMITERS, check_header
 
 __all__ = ["MAX_CHUNKS", "RECORD_BITS", "UNKNOWN_RECORD", "ChunkPlan", "assign", "plan_chunks"]
 
@@ -27,8 +31,8 @@ MAX_CHUNKS = 1 << (64 - RECORD_BITS)
 UNKNOWN_RECORD = -1
 #: The cost of opening a file, as the number of bytes that could be read in the same time.
 OPENING = 1 << 14
-#: Bytes of text that one byte of a gzip file usually holds.
-GZIP_RATIO = 4
+#: Bytes of text that one byte of a compressed file usually holds.
+RATIO = 4
 
 
 @dataclass(frozen=True)
@@ -60,23 +64,38 @@ class ChunkPlan:
 
 
 def plan_chunks(
-    files: Sequence[InputFile], text_fields: str | Sequence[str], chunk_bytes: int, *, numbers: bool = False
+    files: Sequence[InputFile],
+    text_fields: str | Sequence[str],
+    chunk_bytes: int,
+    *,
+    numbers: bool = False,
+    refused: list[FileError] | None = None,
 ) -> ChunkPlan:
     """Cut files into chunks.
 
-    A text file, a table or a compressed file is one chunk. Uncompressed JSON lines and other lines are cut
-    into ranges of `chunk_bytes`, and Parquet files into their row groups. The field of the texts is one for
-    all files, or one for each. With `numbers`, columns of Parquet may hold integers too.
+    Uncompressed JSON lines and other lines in UTF-8 are cut into ranges of `chunk_bytes`, and uncompressed
+    Parquet files into their row groups. Any other file is one chunk. The field of the texts is one for all
+    files, or one for each. With `numbers`, columns of Parquet may hold integers too. A file that lacks the
+    field or is damaged gets no chunk if there is a list `refused`, which gets its error.
 
     Raises
     ------
+    FileError
+        If a file lacks the field or is damaged, without a list `refused`; with it, if this is so for all.
     DocumentError
-        If a file lacks the field, a Parquet file is damaged, or pyarrow is needed and missing.
+        If a package is needed and missing.
     """
     rows: list[tuple[int, int, int, int, int]] = []
     fields = [text_fields] * len(files) if isinstance(text_fields, str) else text_fields
     for i, (file, field) in enumerate(zip(files, fields, strict=True)):
-        rows.extend((i, *row) for row in _chunks_of(file, field, chunk_bytes, numbers))
+        try:
+            rows.extend([(i, *row) for row in _chunks_of(file, field, chunk_bytes, numbers)])
+        except FileError as error:
+            if refused is None:
+                raise
+            refused.append(error)
+    if refused and len(refused) == len(files):
+        raise refused[0]
     if len(rows) > MAX_CHUNKS:
         raise DocumentError(f"expected at most {MAX_CHUNKS} files and pieces of files, got {len(rows)}")
     table = np.array(rows, dtype=np.int64).reshape(-1, 5)
@@ -88,17 +107,17 @@ def _chunks_of(
     file: InputFile, field: str, chunk_bytes: int, numbers: bool
 ) -> Iterator[tuple[int, int, int, int]]:
     """Yield (start, stop, first record, cost) of each chunk of a file."""
-    if file.kind == "parquet":
+    if file.kind == "parquet" and not file.compressed:
         first = 0
-        check_listed(file.path)
-        for i, group in enumerate(row_groups(file.path, field, numbers=numbers)):
+        check_listed(file.place or file.path)
+        groups = row_groups(file.path, field, numbers=numbers, source=file.place or None)
+        for i, group in enumerate(groups):
             yield i, i + 1, first, group.size + OPENING
             first += group.n_rows
         return
-    if file.kind == "jsonl":
-        _check_field(file, field)
-    if file.kind in ("text", "table") or file.compressed:
-        yield 0, file.size, 0, file.size * (GZIP_RATIO if file.compressed else 1) + OPENING
+    _check_field(file, field)
+    if file.sequential or file.kind not in ("jsonl", "lines"):
+        yield 0, file.size, 0, file.size * (RATIO if file.compressed else 1) + OPENING
         return
     for start in range(0, max(1, file.size), chunk_bytes):
         stop = min(start + chunk_bytes, file.size)
@@ -106,9 +125,19 @@ def _chunks_of(
 
 
 def _check_field(file: InputFile, field: str) -> None:
+    """Raise FileError if the field is missing where the beginning of the file shows the fields."""
     try:
-        with file.open() as opened:
-            check_field(file.path, opened.read, field)
+        if file.kind == "arrow" and not file.compressed:
+            with file.open_anywhere() as opened:
+                check_arrow(file.path, opened, field)
+        elif file.kind in ("jsonl", "json", "csv", "tsv"):
+            with file.open() as opened:
+                if file.kind == "jsonl":
+                    check_field(file.path, opened.read, field)
+                elif file.kind == "json":
+                    check_array(file.path, opened, field)
+                else:
+                    check_header(file.path, opened, DELIMITERS[file.kind], field)
     except DocumentError:
         raise
     except UNREADABLE:

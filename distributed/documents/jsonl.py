@@ -6,18 +6,35 @@ A line belongs to the range in which it begins. So every line is read once, howe
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
-from ...errors import DocumentError
+from .fields import LongInteger, field_names, find_field
+from .skipped import FileError
 
-__all__ = ["MAX_DOCUMENT", "TOO_LONG", "UTF8_MARK", "Lines", "check_field", "line_blocks", "parse_block"]
+__all__ = [
+    "MAX_DOCUMENT",
+    "NOT_UTF8",
+    "TOO_LONG",
+    "UTF8_MARK",
+    "Lines",
+    "check_field",
+    "check_records",
+    "line_blocks",
+    "object_decoder",
+    "parse_block",
+    "text_of",
+    "value_of",
+]
 
 #: Bytes of the largest document that is read. A longer document is skipped and named. Otherwise one file
 #: without an end of line, or a small gzip file of endless text, would take all memory.
 MAX_DOCUMENT = 1 << 30
 #: The reason for skipping such a document.
 TOO_LONG = f"longer than {MAX_DOCUMENT} bytes"
+#: The reasons for refusing a document with bytes that are not UTF-8, and one with half a surrogate pair.
+NOT_UTF8 = "not UTF-8"
+HALF_PAIR = "not Unicode: the text has half a surrogate pair"
 #: Bytes read at a time.
 BLOCK = 1 << 20
 #: The number of records at the beginning of a file. At least one of them must have the field.
@@ -26,8 +43,16 @@ N_FIRST = 100
 UTF8_MARK = b"\xef\xbb\xbf"
 #: JSON's white space within a line, and the byte order marks that remain when files are joined.
 _BEFORE_VALUE = " \t\r\ufeff"
-#: A decoder that recognises integers without reading them: Python refuses more than 4,300 digits.
-_DECODER = json.JSONDecoder(parse_int=lambda _: 0)
+#: Digits of an integer that Python converts; it refuses more than 4,300.
+_MAX_DIGITS = 4000
+
+
+def _integer(digits: str) -> int:
+    return int(digits) if len(digits) <= _MAX_DIGITS else LongInteger()
+
+
+#: A decoder that takes integers of any length.
+object_decoder = json.JSONDecoder(parse_int=_integer)
 #: A decoder that returns numbers as they are written.
 _NUMBERS_AS_TEXT = json.JSONDecoder(parse_int=str, parse_float=str)
 
@@ -43,12 +68,18 @@ class Lines(NamedTuple):
     texts : list of bytes
     problems : list of (int, str)
         The line and the reason for each line without a text. Blank lines are not listed.
+    extra : list
+        The value of a further field for each text, or None where there is none; empty if none is asked for.
+    damaged : list of (int, str)
+        The line and the reason for each line of `records` that is not valid Unicode.
     """
 
     n_lines: int
     records: list[int]
     texts: list[bytes]
     problems: list[tuple[int, str]]
+    extra: list[Any]
+    damaged: list[tuple[int, str]]
 
 
 def line_blocks(
@@ -115,16 +146,29 @@ def line_blocks(
         yield b"".join(kept)
 
 
-def parse_block(block: bytes | None, field: str, *, numbers: bool = False) -> Lines:
-    """Return the texts under `field` in a block of `line_blocks`, as UTF-8.
+def parse_block(
+    block: bytes | None,
+    field: str,
+    *,
+    numbers: bool = False,
+    extra: str | None = None,
+    bad_bytes: bool = False,
+) -> Lines:
+    """Return the texts under `field` in a block of `line_blocks`, as UTF-8, and the values under `extra`.
 
-    With `numbers`, a number is the text by which it is written; otherwise it is a problem.
+    With `numbers`, a number is the text by which it is written; otherwise it is a problem. With `bad_bytes`,
+    bytes that are not UTF-8 stay in the text, and half a surrogate pair becomes such bytes; otherwise both
+    are problems.
     """
     if block is None:
-        return Lines(1, [], [], [(0, TOO_LONG)])
+        return Lines(1, [], [], [(0, TOO_LONG)], [], [])
     lines: Sequence[str | bytes] = _split(block)
-    records, texts, problems = [], [], []
-    careful = _NUMBERS_AS_TEXT if numbers else _DECODER
+    records: list[int] = []
+    texts: list[bytes] = []
+    problems: list[tuple[int, str]] = []
+    damaged: list[tuple[int, str]] = []
+    values: list[Any] = []
+    careful = _NUMBERS_AS_TEXT if numbers else object_decoder
     decode = (_NUMBERS_AS_TEXT if numbers else json.JSONDecoder()).raw_decode
     for number, line in enumerate(lines):
         try:
@@ -132,17 +176,23 @@ def parse_block(block: bytes | None, field: str, *, numbers: bool = False) -> Li
             record, end = decode(line)  # type: ignore[arg-type]
             if end != len(line):
                 raise ValueError
-            texts.append(record[field].encode())
+            texts.append((record[field] if field in record else find_field(record, field)).encode())
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
             # The line is not just an object with a string under `field`, or it is bytes.
-            text, problem = _parse_carefully(line, field, careful)
+            record, problem = _parse_carefully(line, careful, bad_bytes)
+            text = None
+            if record is not None:
+                text, reason = text_of(record, field, bad_bytes=bad_bytes)
+                problem = problem if problem and text is not None else reason
             if problem:
-                problems.append((number, problem))
+                (problems if text is None else damaged).append((number, problem))
             if text is None:
                 continue
             texts.append(text)
         records.append(number)
-    return Lines(len(lines), records, texts, problems)
+        if extra is not None:
+            values.append(value_of(record, extra))
+    return Lines(len(lines), records, texts, problems, values, damaged)
 
 
 def _split(block: bytes) -> Sequence[str | bytes]:
@@ -153,37 +203,67 @@ def _split(block: bytes) -> Sequence[str | bytes]:
         return block.split(b"\n")
 
 
-def _parse_carefully(line: str | bytes, field: str, decoder: json.JSONDecoder) -> tuple[bytes | None, str]:
-    """Return a line's text, or None and the reason why it has none, which is empty for a blank line."""
+def _parse_carefully(line: str | bytes, decoder: json.JSONDecoder, bad_bytes: bool) -> tuple[Any, str]:
+    """Return the value in a line, or None and the reason why it has none, which is empty for a blank line.
+
+    With `bad_bytes`, a line that is not UTF-8 has a value and a reason.
+    """
+    problem = ""
     try:
-        line = line if isinstance(line, str) else line.decode()
+        text = line if isinstance(line, str) else line.decode()
     except UnicodeDecodeError:
-        return None, "not UTF-8"
-    line = line.lstrip(_BEFORE_VALUE)
-    if not line:
+        problem = NOT_UTF8
+        if not bad_bytes:
+            return None, problem
+        text = line.decode("utf-8", "surrogateescape")  # type: ignore[union-attr]
+    text = text.lstrip(_BEFORE_VALUE)
+    if not text:
         return None, ""
     try:
-        record = decoder.decode(line)
+        record = decoder.decode(text)
     except RecursionError:
         return None, "nested too deeply"
     except ValueError:
         return None, "not JSON"
+    return (None, "not a JSON object") if record is None else (record, problem)
+
+
+def text_of(record: Any, field: str, *, bad_bytes: bool = False) -> tuple[bytes | None, str]:
+    """Return the text under the field of a record, or None and the reason why it has none.
+
+    With `bad_bytes`, a text with surrogates is returned with bytes that are not UTF-8, and the reason.
+    """
     if not isinstance(record, dict):
         return None, "not a JSON object"
-    if field not in record:
+    try:
+        value = find_field(record, field)
+    except KeyError:
         return None, f"no field {field!r}"
-    value = record[field]
     if not isinstance(value, str):
-        kind = "null" if value is None else type(value).__name__
+        kind = "null" if value is None else "int" if isinstance(value, LongInteger) else type(value).__name__
         return None, f"the field {field!r} is {kind}, not a string"
     try:
         return value.encode(), ""
     except UnicodeEncodeError:
-        return None, "not Unicode: the text has half a surrogate pair"
+        pass
+    try:
+        # Surrogates that stand for bytes of the file.
+        text, problem = value.encode("utf-8", "surrogateescape"), NOT_UTF8
+    except UnicodeEncodeError:
+        text, problem = value.encode("utf-8", "surrogatepass"), HALF_PAIR
+    return (text, problem) if bad_bytes else (None, HALF_PAIR)
+
+
+def value_of(record: dict[str, Any], field: str) -> Any:
+    """Return the value under a field, or None if the record lacks it."""
+    try:
+        return find_field(record, field)
+    except KeyError:
+        return None
 
 
 def check_field(path: str, read: Callable[[int], bytes], field: str) -> None:
-    """Raise DocumentError if the first records of a file all lack the field, and name their fields."""
+    """Raise FileError if the first records of a file all lack the field, and name their fields."""
     head = b""
     while head.count(b"\n") < N_FIRST and len(head) < BLOCK:
         more = read(BLOCK // 16)
@@ -191,16 +271,27 @@ def check_field(path: str, read: Callable[[int], bytes], field: str) -> None:
             head += b"\n"
             break
         head += more
-    fields: dict[str, None] = {}
+    records = []
     for line in head.removeprefix(UTF8_MARK).split(b"\n")[:-1][:N_FIRST]:
         try:
-            record = _DECODER.decode(line.decode().lstrip(_BEFORE_VALUE))
+            records.append(object_decoder.decode(line.decode().lstrip(_BEFORE_VALUE)))
         except (ValueError, RecursionError):
             continue
+    check_records(path, records, field)
+
+
+def check_records(path: str, records: Iterable[Any], field: str) -> None:
+    """Raise DocumentError if records all lack the field, and name their fields."""
+    fields: dict[str, None] = {}
+    for record in records:
         if isinstance(record, dict):
-            if field in record:
+            try:
+                find_field(record, field)
+            except KeyError:
+                fields.update(dict.fromkeys(field_names(record, field)))
+            else:
                 return
-            fields.update(dict.fromkeys(record))
     if fields:
         shown = ", ".join(repr(name) for name in list(fields)[:20])
-        raise DocumentError(f"{path} has no field {field!r} in its first records; they have {shown}")
+        reason = f"no field {field!r} in its first records; they have {shown}"
+        raise FileError(f"{path} has {reason}", path, reason)

@@ -7,14 +7,14 @@ their names (by code point, so that no locale changes it). In a folder
 - links to folders are not followed, so that no loop of links can trap the walk; links to files are followed;
 - an entry that is no regular file (a pipe, a socket, a device) is reported and never opened, because opening
   it could wait forever;
-- a file that is reached twice, through overlapping paths or a link, is taken once.
+- a file that is reached twice, through overlapping paths, a link or a hard link, is taken once;
+- a file that the caller writes to is left out.
 
 A path that the caller names is taken whatever its name is.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import stat
@@ -23,9 +23,14 @@ from fnmatch import translate
 from typing import NamedTuple
 
 from ...errors import DocumentError
-from .files import UNREADABLE, InputFile
+from .compression import split_suffix
+from .files import InputFile
+from .formats import kind_by_name
 
-__all__ = ["Listing", "json_lines_by_other_names", "list_files"]
+__all__ = ["STANDARD_INPUT", "Listing", "list_files"]
+
+#: The path that stands for the standard input.
+STANDARD_INPUT = "-"
 
 
 class Listing(NamedTuple):
@@ -35,8 +40,15 @@ class Listing(NamedTuple):
     refused: list[tuple[str, str]]
 
 
-def list_files(paths: Sequence[str], include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Listing:
-    """List the files of documents at `paths`, in the order that numbers them.
+def list_files(
+    paths: Sequence[str],
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    *,
+    standard_input: InputFile | None = None,
+    leave_out: Sequence[str] = (),
+) -> Listing:
+    """List the files of documents at `paths`, in the order that numbers them, with the kinds of their names.
 
     Parameters
     ----------
@@ -47,6 +59,10 @@ def list_files(paths: Sequence[str], include: Sequence[str] = (), exclude: Seque
         pattern with a slash is compared with the whole path below the folder given. If there is an
         `include` pattern, only files that match one of them are taken. Files that match an `exclude`
         pattern are left out, and so is everything below a folder that matches one.
+    standard_input : InputFile or None
+        The file that the path ``-`` stands for; None means a file of this name.
+    leave_out : sequence of str
+        Files that are left out of folders, by whatever name they are reached. They need not exist.
 
     Raises
     ------
@@ -55,8 +71,14 @@ def list_files(paths: Sequence[str], include: Sequence[str] = (), exclude: Seque
     """
     files: list[InputFile] = []
     refused: list[tuple[str, str]] = []
-    seen: set[str] = set()
+    seen: set[str | tuple[int, int]] = set()
+    left_out = set(map(_identity, leave_out))
     for path in paths:
+        if path == STANDARD_INPUT and standard_input is not None:
+            if path not in seen:
+                seen.add(path)
+                files.append(standard_input)
+            continue
         try:
             status = os.stat(path)
         except OSError as error:
@@ -65,38 +87,33 @@ def list_files(paths: Sequence[str], include: Sequence[str] = (), exclude: Seque
             raise DocumentError(f"cannot read {path!r}: {error}") from error
         real = os.path.realpath(path)
         if stat.S_ISREG(status.st_mode):
-            found: Iterable[tuple[str, str, int]] = [(path, real, status.st_size)]
+            found: Iterable[tuple[str, str, os.stat_result]] = [(path, real, status)]
         elif stat.S_ISDIR(status.st_mode):
             found = _walk(path, real, _Patterns(include or ["*"]), _Patterns(exclude), refused)
         else:
             raise DocumentError(f"cannot read {path}: it is neither a file nor a folder")
         n_found, n_refused = 0, len(refused)
-        for name, real_name, size in found:
+        for name, real_name, its in found:
+            if name != path and (its.st_dev, its.st_ino) in left_out:
+                continue
             n_found += 1
-            if real_name not in seen:
-                seen.add(real_name)
-                files.append(_input_file(name, size))
+            # A number of a file is trusted only if the file has several names: file systems of a network may
+            # give one number to several files.
+            place = (its.st_dev, its.st_ino) if its.st_nlink > 1 else real_name
+            if place not in seen:
+                seen.add(place)
+                files.append(_input_file(name, its.st_size))
         if not n_found:
             raise DocumentError(_nothing_in(path, bool(include or exclude), refused[n_refused:]))
     return Listing(files, refused)
 
 
-def json_lines_by_other_names(files: Sequence[InputFile]) -> list[str]:
-    """Return the names of ``.json`` files whose first two lines are JSON objects, among the first 100.
-
-    The name makes each of them one document, which the user probably does not intend.
-    """
-    named = [file for file in files if file.path.lower().removesuffix(".gz").endswith(".json")]
-    return [file.path for file in named[:100] if _begins_with_json_lines(file)]
-
-
-def _begins_with_json_lines(file: InputFile) -> bool:
+def _identity(path: str) -> tuple[int, int] | None:
     try:
-        with file.open() as opened:
-            lines = opened.read(1 << 16).split(b"\n")[:-1]
-        return len(lines) > 1 and all(isinstance(json.loads(line), dict) for line in lines[:2])
-    except (*UNREADABLE, ValueError, RecursionError):
-        return False
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _nothing_in(path: str, has_patterns: bool, refused: list[tuple[str, str]]) -> str:
@@ -106,11 +123,8 @@ def _nothing_in(path: str, has_patterns: bool, refused: list[tuple[str, str]]) -
 
 
 def _input_file(path: str, size: int) -> InputFile:
-    name = path.lower()
-    compressed = name.endswith(".gz")
-    if name.removesuffix(".gz").endswith((".jsonl", ".ndjson")):
-        return InputFile(path, "jsonl", compressed, size)
-    return InputFile(path, "parquet" if name.endswith(".parquet") else "text", compressed, size)
+    stem, compression = split_suffix(path)
+    return InputFile(path, kind_by_name(stem), compression, size)
 
 
 class _Patterns:
@@ -129,8 +143,8 @@ class _Patterns:
 
 def _walk(
     top: str, real_top: str, include: _Patterns, exclude: _Patterns, refused: list[tuple[str, str]]
-) -> Iterator[tuple[str, str, int]]:
-    """Yield (path, real path, size) of each file below `top`; without recursion, so no depth is too deep."""
+) -> Iterator[tuple[str, str, os.stat_result]]:
+    """Yield (path, real path, status) of each file below `top`, without recursion: no depth is too deep."""
     prefix = os.path.join(top, "")
     real_prefix = os.path.join(real_top, "")
     stack = [iter(_entries(top, refused))]
@@ -157,7 +171,7 @@ def _walk(
         except OSError as error:
             refused.append((entry.path, error.strerror or str(error)))
             continue
-        yield entry.path, real, status.st_size
+        yield entry.path, real, status
 
 
 def _entries(folder: str, refused: list[tuple[str, str]]) -> list[os.DirEntry[str]]:

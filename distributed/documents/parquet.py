@@ -9,14 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ...errors import DocumentError
-from ...lsh.inputs.columns import decoded
 from ...lsh.support.install import how_to_install
+from .columns import TextColumn, find_column, find_text_column, text_column
+from .skipped import FileError
 
-__all__ = ["RowGroup", "TextColumn", "column_names", "read_row_group", "row_groups"]
+__all__ = ["RowGroup", "column_names", "has_column", "opened", "read_parquet", "read_row_group", "row_groups"]
 
 #: Bytes of text that are decoded at a time if every text has the column's average length.
 PIECE = 4 << 20
@@ -29,37 +27,43 @@ class RowGroup(NamedTuple):
     size: int
 
 
-class TextColumn(NamedTuple):
-    """Consecutive texts of a column; `null` marks the rows without a text, whose length is 0."""
-
-    data: NDArray[np.uint8]
-    offsets: NDArray[np.int64]
-    null: NDArray[np.bool_] | None
-
-
 def column_names(path: str) -> list[str]:
     """Return the names of the columns of a file; DocumentError if it is damaged."""
-    with _opened(path) as file:
+    with opened(path) as file:
         return list(file.schema_arrow.names)
 
 
-def row_groups(path: str, field: str, *, numbers: bool = False) -> list[RowGroup]:
+def row_groups(path: str, field: str, *, numbers: bool = False, source: Any = None) -> list[RowGroup]:
     """Return the row groups of a file that has texts in the column `field`; with `numbers`, or integers.
+
+    Parameters
+    ----------
+    path : str
+    field : str
+        The name of a column, or its path through structs.
+    numbers : bool
+    source : str, file or None
+        The path or the opened file to read, if that is not `path`.
 
     Raises
     ------
     DocumentError
         If the file is damaged, has no such column, or the column has another type.
     """
-    with _opened(path) as file:
-        _check_column(path, file.schema_arrow, field, numbers)
-        leaf = _leaf(file, field)
+    with opened(path, source) as file:
+        leaf = _leaf(file, find_text_column(path, file.schema_arrow, field, numbers=numbers))
         return [_row_group(file.metadata.row_group(i), leaf) for i in range(file.metadata.num_row_groups)]
 
 
+def has_column(path: str, field: str, source: Any = None) -> bool:
+    """Return True if a file has a column, of any type."""
+    with opened(path, source) as file:
+        return find_column(path, file.schema_arrow, field) is not None
+
+
 @contextmanager
-def _opened(path: str) -> Iterator[Any]:
-    """Open a Parquet file; errors of pyarrow in the block become DocumentErrors."""
+def opened(path: str, source: Any = None) -> Iterator[Any]:
+    """Open a Parquet file; errors of pyarrow in the block become FileErrors."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -68,39 +72,25 @@ def _opened(path: str) -> Iterator[Any]:
             f"reading the Parquet file {path} needs pyarrow: {how_to_install('arrow')}"
         ) from error
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path if source is None else source, page_checksum_verification=True) as file:
             yield file
-    except (pa.ArrowException, OSError) as error:
+    except DocumentError:
+        raise
+    except (pa.ArrowException, OSError, LookupError, UnicodeError) as error:
+        # LookupError stands for a part that a changed or damaged file does not have.
         lines = str(error).splitlines() or [type(error).__name__]
-        raise DocumentError(f"cannot read the Parquet file {path}: {lines[0]}") from error
+        message = f"cannot read the Parquet file {path}: {lines[0]}"
+        raise FileError(message, path, f"damaged: {lines[0]}") from error
 
 
-def _check_column(path: str, schema: Any, field: str, numbers: bool) -> None:
-    import pyarrow.types as types
-
-    places = schema.get_all_field_indices(field)
-    if not places:
-        shown = ", ".join(repr(name) for name in schema.names[:20])
-        raise DocumentError(f"{path} has no column {field!r}; it has {shown}")
-    if len(places) > 1:
-        raise DocumentError(f"{path} has {len(places)} columns {field!r}")
-    kind = schema.field(places[0]).type
-    kind = kind.value_type if types.is_dictionary(kind) else kind
-    # A column of nulls alone has the type null if nobody gave the writer a type, as with pandas.
-    names = ["string", "large_string", "string_view", "binary", "large_binary", "binary_view", "null"]
-    names += ["integer"] if numbers else []
-    if not any(getattr(types, f"is_{name}")(kind) for name in names):
-        wanted = "text or integers" if numbers else "text"
-        raise DocumentError(f"the column {field!r} of {path} holds {kind}, not {wanted}")
-
-
-def _leaf(file: Any, field: str) -> int:
+def _leaf(file: Any, names: list[str]) -> int:
     """Return the number of the column among all stored columns, which include the fields of structs.
 
     A column `a.b` and the field b of a struct a have the same path, but different names.
     """
+    path = ".".join(names)
     stored = [file.schema.column(i) for i in range(len(file.schema))]
-    return next(i for i, column in enumerate(stored) if column.name == column.path == field)
+    return [column.path == path and column.name == names[-1] for column in stored].index(True)
 
 
 def _row_group(metadata: Any, leaf: int) -> RowGroup:
@@ -108,38 +98,46 @@ def _row_group(metadata: Any, leaf: int) -> RowGroup:
     return RowGroup(metadata.num_rows, column.total_uncompressed_size)
 
 
-def read_row_group(path: str, group: int, field: str) -> Iterator[TextColumn]:
+def read_row_group(
+    path: str, group: int, field: str, *, extra: str | None = None, source: Any = None
+) -> Iterator[TextColumn]:
     """Yield the texts of one row group, a few megabytes at a time; an integer is the text of its digits.
+
+    Parameters
+    ----------
+    path : str
+    group : int
+    field : str
+    extra : str or None
+        A further column, whose values come with the texts if there is one.
+    source : str, file or None
+        The path or the opened file to read, if that is not `path`.
 
     Raises
     ------
     DocumentError
         If the file is damaged.
     """
-    with _opened(path) as file:
-        import pyarrow as pa
-
-        size = _row_group(file.metadata.row_group(group), _leaf(file, field))
-        rows = max(1, PIECE * size.n_rows // max(1, size.size))
-        for batch in file.iter_batches(
-            batch_size=rows, row_groups=[group], columns=[field], use_threads=False
-        ):
-            # A batch of the column `a.b` also has the field b of a struct a.
-            column = batch.column(batch.schema.get_field_index(field))
-            column = decoded(column)
-            if pa.types.is_integer(column.type):
-                column = column.cast(pa.large_string())
-            yield _texts(column.cast(pa.large_binary()))
+    with opened(path, source) as file:
+        # The column has been checked by `row_groups`, and may hold integers.
+        yield from _read_group(path, file, group, field, extra, numbers=True)
 
 
-def _texts(column: Any) -> TextColumn:
-    """Return views of an Arrow array of large binaries; its nulls become empty texts."""
-    null = None
-    if column.null_count:
-        null = column.is_null().to_numpy(zero_copy_only=False)
-        column = column.fill_null(b"")
-    _, offsets_buffer, data_buffer = column.buffers()
-    n = len(column)
-    offsets = np.frombuffer(offsets_buffer, dtype=np.int64)[column.offset : column.offset + n + 1]
-    data = np.zeros(0, np.uint8) if data_buffer is None else np.frombuffer(data_buffer, dtype=np.uint8)
-    return TextColumn(data[offsets[0] : offsets[-1]], offsets - offsets[0], null)
+def read_parquet(path: str, source: Any, field: str, *, extra: str | None = None) -> Iterator[TextColumn]:
+    """Yield the texts of all row groups of an opened file like `read_row_group`."""
+    with opened(path, source) as file:
+        for group in range(file.metadata.num_row_groups):
+            yield from _read_group(path, file, group, field, extra, numbers=False)
+
+
+def _read_group(
+    path: str, file: Any, group: int, field: str, extra: str | None, *, numbers: bool
+) -> Iterator[TextColumn]:
+    names = find_text_column(path, file.schema_arrow, field, numbers=numbers)
+    further = None if extra is None else find_column(path, file.schema_arrow, extra)
+    size = _row_group(file.metadata.row_group(group), _leaf(file, names))
+    rows = max(1, PIECE * size.n_rows // max(1, size.size))
+    # The path of a struct's field also chooses a column with this name, and the other way round.
+    columns = [".".join(parts) for parts in (names, further) if parts is not None]
+    for batch in file.iter_batches(batch_size=rows, row_groups=[group], columns=columns, use_threads=False):
+        yield text_column(batch, names, further)

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import gzip
 import os
-import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .batches import BatchBuilder, DocumentBatch
 from .chunks import RECORD_BITS, ChunkPlan
-from .files import UNREADABLE, InputFile, check_listed, open_listed
-from .jsonl import MAX_DOCUMENT, TOO_LONG, UTF8_MARK, line_blocks, parse_block
-from .parquet import read_row_group
-from .skipped import Skip, SkipList
+from .columns import TextColumn
+from .compression import DamagedError, TrailingBytesError
+from .contents import contents
+from .fields import as_scores
+from .files import UNREADABLE, InputFile
+from .jsonl import MAX_DOCUMENT, TOO_LONG, UTF8_MARK, Lines
+from .names import Member
+from .skipped import FileError, Skip, SkipList
+from .tables import DELIMITERS
+from .tar import TarMember, tar_members
 
 __all__ = ["ReadingPass"]
+
+#: Documents are given out in batches; a part of the reading also returns its number of records.
+Batches = Generator[DocumentBatch, None, int]
 
 
 class ReadingPass:
@@ -29,6 +37,9 @@ class ReadingPass:
     mine : ndarray of int64
         The chunks to read, in rising order.
     text_field : str
+    score_field : str or None
+    form : str
+        The format of the members of archives; see `formats.FORMATS`.
     batch_bytes : int
     refuse : callable or None
         A function that gets each skip and raises an error, if no document may be skipped.
@@ -42,6 +53,8 @@ class ReadingPass:
     skips : SkipList
     n_lines : ndarray of int64, shape (n_chunks,)
         The number of lines in each chunk of JSON lines.
+    members : dict of int to list of Member
+        The files of each chunk that is an archive.
     """
 
     def __init__(
@@ -49,12 +62,16 @@ class ReadingPass:
         plan: ChunkPlan,
         mine: NDArray[np.int64],
         text_field: str,
+        score_field: str | None,
+        form: str,
         batch_bytes: int,
         refuse: Callable[[Skip], None] | None,
     ) -> None:
         self._plan = plan
         self._mine = mine
         self._text_field = text_field
+        self._score_field = score_field
+        self._form = form
         self._batch_bytes = batch_bytes
         self._refuse = refuse
         self.n_documents = 0
@@ -62,6 +79,7 @@ class ReadingPass:
         self.n_taken_back = 0
         self.skips = SkipList()
         self.n_lines = np.zeros(len(plan), dtype=np.int64)
+        self.members: dict[int, list[Member]] = {}
 
     def found(self) -> tuple[int, int]:
         """Return the numbers of documents and skips as they were before documents were taken back."""
@@ -74,6 +92,11 @@ class ReadingPass:
             self._refuse(skip)
         self.skips.add(skip)
 
+    def refuse(self, document: int, reason: str) -> None:
+        """Raise an error for a document that can be read in part, if no document may be skipped."""
+        if self._refuse is not None:
+            self._refuse(Skip(document, None, reason))
+
     def take_back(self, document: int, reason: str) -> None:
         """Skip a document that was given out."""
         self.n_documents -= 1
@@ -82,17 +105,15 @@ class ReadingPass:
 
     def batches(self, advance: Callable[[int], object]) -> Iterator[DocumentBatch]:
         """Yield the documents; `advance` gets the cost of each chunk after it is read."""
-        builder = BatchBuilder(self._batch_bytes)
+        builder = BatchBuilder(self._batch_bytes, scores=self._score_field is not None)
         plan, mine = self._plan, self._mine
         columns = (mine, *(column[mine] for column in (plan.file, plan.start, plan.stop, plan.cost)))
         for chunk, i, start, stop, cost in zip(*(column.tolist() for column in columns), strict=True):
             file, first = plan.files[i], chunk << RECORD_BITS
-            if file.kind == "parquet":
-                yield from self._read_parquet(builder, first, file.path, start)
-            elif file.kind == "jsonl":
-                yield from self._read_jsonl(builder, first, file, start, stop)
-            elif file.compressed:
-                yield from self._read_gzip(builder, first, file)
+            if file.kind == "tar":
+                yield from self._read_archive(builder, first, file)
+            elif file.kind != "text" or file.sequential:
+                self.n_lines[chunk] = yield from self._read(builder, first, file, start, stop)
             elif file.size > MAX_DOCUMENT:
                 self.skip(first, None, TOO_LONG)
             else:
@@ -114,11 +135,16 @@ class ReadingPass:
             builder.reserve(n_bytes)
 
     def _add(
-        self, builder: BatchBuilder, documents: list[int], lengths: Iterable[int], data: memoryview
+        self,
+        builder: BatchBuilder,
+        documents: list[int],
+        lengths: Iterable[int],
+        data: memoryview,
+        scores: Any,
     ) -> Iterator[DocumentBatch]:
         """Add documents, after yielding the batch before them if they do not fit into it."""
         yield from self._make_room(builder, len(data))
-        builder.add_many(documents, lengths, data)
+        builder.add_many(documents, lengths, data, scores)
 
     def _read_text(self, builder: BatchBuilder, document: int, file: InputFile) -> None:
         """Read a small file straight into the batch, which has room for one byte more than its size.
@@ -127,7 +153,7 @@ class ReadingPass:
         """
         room = builder.room(file.size + 1)
         try:
-            with open_listed(file.path) as opened:
+            with file.open_stored() as opened:
                 n = os.readv(opened.fileno(), [room])
                 while 0 < n <= file.size:
                     more = os.readv(opened.fileno(), [room[n:]])
@@ -146,76 +172,85 @@ class ReadingPass:
             n -= 3
         builder.add(document, n)
 
-    def _read_gzip(self, builder: BatchBuilder, document: int, file: InputFile) -> Iterator[DocumentBatch]:
-        parts: list[bytes] = []
-        size = 0
-        try:
-            with file.open() as opened:
-                while part := opened.read(1 << 20):
-                    parts.append(part)
-                    size += len(part)
-                    if size > MAX_DOCUMENT:
-                        self.skip(document, file.path, TOO_LONG)
-                        return
-            self.bytes_read += os.stat(file.path).st_size
-        except UNREADABLE as error:
-            self._skip_file(document, file.path, error)
-            return
-        text = b"".join(parts).removeprefix(UTF8_MARK)
-        yield from self._add(builder, [document], [len(text)], memoryview(text))
-
-    def _read_jsonl(
-        self, builder: BatchBuilder, first: int, file: InputFile, start: int, stop: int
-    ) -> Iterator[DocumentBatch]:
+    def _read_archive(self, builder: BatchBuilder, first: int, file: InputFile) -> Iterator[DocumentBatch]:
+        """Read the files of an archive, whose records are numbered through."""
+        found = self.members[first >> RECORD_BITS] = []
         record = first
         try:
-            with file.open() as opened:
-                if start and not file.compressed:
-                    opened.seek(start - 1)
-                for block in line_blocks(opened.read, start, None if file.compressed else stop):
-                    if record == first and start == 0 and block is not None:
-                        block = block.removeprefix(UTF8_MARK)
-                    lines = parse_block(block, self._text_field)
-                    for line, reason in lines.problems:
-                        self.skip(record + line, None, reason)
-                    documents = [record + line for line in lines.records]
-                    text = b"".join(lines.texts)
-                    yield from self._add(builder, documents, map(len, lines.texts), memoryview(text))
-                    record += lines.n_lines
-                    if block is not None and not file.compressed:
-                        self.bytes_read += len(block) + 1
-                if file.compressed:
-                    self.bytes_read += os.stat(file.path).st_size
+            for member in tar_members(file, self._form):
+                found.append(Member(record - first, member.path, member.kind == "text"))
+                record += yield from self._read(builder, record, member, 0, 0)
+            self.bytes_read += os.stat(file.place or file.path).st_size
+        except UNREADABLE as error:
+            self._skip_file(record, file.path, error)
+
+    def _read(
+        self, builder: BatchBuilder, first: int, file: InputFile | TarMember, start: int, stop: int
+    ) -> Batches:
+        """Read a chunk of a file, or a member of an archive."""
+        if file.kind == "unread":
+            self.skip(first, file.path, file.reason)
+            return 1
+        record = first
+        try:
+            for block in contents(file, self._text_field, start=start, stop=stop, extra=self._score_field):
+                if isinstance(block, Lines):
+                    yield from self._add_lines(builder, record, block, file.kind in DELIMITERS)
+                    record += block.n_lines
+                else:
+                    yield from self._add_column(builder, record, block)
+                    record += len(block.offsets) - 1
+            if isinstance(file, InputFile) and file.kind != "parquet":
+                is_range = file.kind == "jsonl" and not file.sequential
+                self.bytes_read += stop - start if is_range else os.stat(file.place or file.path).st_size
+        except TrailingBytesError as error:
+            self.skip(record, file.path, str(error))
         except UNREADABLE as error:
             self._skip_file(record, file.path if record == first and start == 0 else None, error)
-        self.n_lines[first >> RECORD_BITS] = record - first
+        except FileError as error:
+            # A damaged row group of a file is skipped alone, and named by its row.
+            is_whole = record == first and start == 0
+            part = "row group" if file.kind == "parquet" and not file.compressed else "file"
+            rest = "" if is_whole else f" (the rest of the {part} is skipped)"
+            self.skip(record, file.path if is_whole else None, error.reason + rest)
+        return max(record - first, 1) if isinstance(file, TarMember) else record - first
 
-    def _read_parquet(
-        self, builder: BatchBuilder, first: int, path: str, group: int
+    def _add_lines(
+        self, builder: BatchBuilder, record: int, lines: Lines, is_table: bool
     ) -> Iterator[DocumentBatch]:
-        row = first
-        check_listed(path)
-        for column in read_row_group(path, group, self._text_field):
-            lengths = np.diff(column.offsets)
-            rows = np.arange(len(lengths))
-            if column.null is not None:
-                for i in np.flatnonzero(column.null).tolist():
-                    self.skip(row + i, None, "null")
-                rows, lengths = rows[~column.null], lengths[~column.null]
-            ends = np.concatenate([[0], np.cumsum(lengths)])
-            start = 0
-            while start < len(rows):
-                # The part is the longest that fits into a batch, but at least one row.
-                stop = int(np.searchsorted(ends, ends[start] + self._batch_bytes, side="right")) - 1
-                stop = min(len(rows), max(start + 1, stop))
-                data = column.data[ends[start] : ends[stop]].data
-                documents = (row + rows[start:stop]).tolist()
-                yield from self._add(builder, documents, lengths[start:stop].tolist(), data)
-                start = stop
-            row += len(column.offsets) - 1
-            self.bytes_read += len(column.data)
+        for line, reason in lines.problems:
+            self.skip(record + line, None, reason)
+        for line, reason in lines.damaged:
+            self.refuse(record + line, reason)
+        documents = [record + line for line in lines.records]
+        scores = None if self._score_field is None else as_scores(lines.extra, texts=is_table)
+        data = memoryview(b"".join(lines.texts))
+        yield from self._add(builder, documents, map(len, lines.texts), data, scores)
+
+    def _add_column(self, builder: BatchBuilder, row: int, column: TextColumn) -> Iterator[DocumentBatch]:
+        lengths = np.diff(column.offsets)
+        rows = np.arange(len(lengths))
+        scores = None if self._score_field is None else np.full(len(lengths), np.nan)
+        if scores is not None and column.extra:
+            scores = as_scores(column.extra, texts=False)
+        if column.null is not None:
+            for i in np.flatnonzero(column.null).tolist():
+                self.skip(row + i, None, "null")
+            rows, lengths = rows[~column.null], lengths[~column.null]
+            scores = None if scores is None else scores[~column.null]
+        ends = np.concatenate([[0], np.cumsum(lengths)])
+        start = 0
+        while start < len(rows):
+            # The part is the longest that fits into a batch, but at least one row.
+            stop = int(np.searchsorted(ends, ends[start] + self._batch_bytes, side="right")) - 1
+            stop = min(len(rows), max(start + 1, stop))
+            data = column.data[ends[start] : ends[stop]].data
+            documents = (row + rows[start:stop]).tolist()
+            part = None if scores is None else scores[start:stop]
+            yield from self._add(builder, documents, lengths[start:stop].tolist(), data, part)
+            start = stop
+        self.bytes_read += len(column.data)
 
     def _skip_file(self, document: int, name: str | None, error: Exception) -> None:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        damaged = isinstance(error, (EOFError, zlib.error, gzip.BadGzipFile))
-        self.skip(document, name, f"damaged: {reason}" if damaged else reason)
+        self.skip(document, name, f"damaged: {reason}" if isinstance(error, DamagedError) else reason)

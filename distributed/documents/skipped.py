@@ -5,12 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-__all__ = ["NO_DOCUMENT", "N_NAMED", "Skip", "SkipList", "first_skips"]
+from ...errors import DocumentError
+
+__all__ = ["NO_DOCUMENT", "N_NAMED", "FileError", "Skip", "SkipList", "first_skips"]
 
 #: The number of skipped documents that are named. All of them are counted.
 N_NAMED = 100
 #: The id of a file that was refused before its documents got ids.
 NO_DOCUMENT = -1
+
+
+class FileError(DocumentError):
+    """One file cannot be read as asked, while others can.
+
+    Attributes
+    ----------
+    path : str
+    reason : str
+        What is wrong, without the name of the file.
+    """
+
+    def __init__(self, message: str, path: str = "", reason: str = "") -> None:
+        super().__init__(message)
+        self.path, self.reason = path, reason
 
 
 class Skip(NamedTuple):

@@ -3,22 +3,39 @@
 What counts as a document
 -------------------------
 - a text file as a whole (a byte order mark at its beginning is not part of it);
-- a line of a ``.jsonl`` or ``.ndjson`` file: the string under `text_field`. A blank line is no document;
-- a row of a ``.parquet`` file: the text in the column `text_field` (this needs pyarrow);
-- the same inside ``.gz``, for text and JSON lines.
+- a line of a ``.jsonl`` or ``.ndjson`` file, or of a ``.json`` file that has JSON lines: the string under
+  `text_field`. A blank line is no document;
+- an element of a ``.json`` file that is one array of objects: the string under `text_field`. Any other
+  ``.json`` file is a text;
+- a record of a ``.csv`` or ``.tsv`` file: the text in the column `text_field`. The first record names the
+  columns and is record 1. A blank line is no document;
+- a row of a Parquet, Arrow or Feather file: the text in the column `text_field` (this needs pyarrow);
+- in a tar archive, the same in each of its files. They are named ``archive.tar!file``;
+- the same in the standard input, whose path is ``-``.
+
+All of these may be compressed by gzip, Zstandard (this needs the package zstandard), bzip2 or xz. Compressed
+files, Parquet, Arrow and tar archives are recognised by their content, whatever their names are. The name
+decides between kinds of text; `format` says one for all files. `text_field` may be a path to a nested field,
+such as ``meta.body``. A field that has this name itself comes first.
 
 What is skipped, counted and named
 ----------------------------------
-Files that cannot be read or are no regular files, text that is not UTF-8, lines without a string under the
-field, rows that are null, and any document longer than 1 GiB. With ``strict=True`` each of these is an
-error. A path that does not exist, a folder without files, a field that the first records of a file lack, and
-a damaged Parquet file are always errors.
+Files that cannot be read or are no regular files, files of other formats (PDF, pictures, zip archives and
+binary data), files whose first records lack the field or whose column has another type, lines without a
+string under the field, rows that are null, the rest of a file or of a row group behind a damaged place, bytes
+behind the end of compressed data, and any document longer than 1 GiB. With ``strict=True`` each of these is
+an error, and so is a text with bytes that its encoding does not have. Without it, such texts are read, and
+their bad bytes separate words. A path that does not exist, a folder without files, and files of which none
+can be read are always errors.
+
+Results that this package has written are left out of what is read, and named. A file that changes between two
+readings is named and counted too: see `DocumentSource.report_changed`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from itertools import chain
 from os import PathLike
 from typing import Any, NamedTuple
@@ -27,19 +44,26 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...errors import DocumentError
-from ...lsh.support.checks import check_int
+from ...lsh.support.checks import check_choice, check_int
 from ...lsh.support.progress import progress_bar
 from ..ranks.comm import communicator
 from .batches import DocumentBatch
-from .chunks import RECORD_BITS, UNKNOWN_RECORD, ChunkPlan, assign, plan_chunks
-from .listing import json_lines_by_other_names, list_files
+from .chunks import RECORD_BITS, ChunkPlan, assign, plan_chunks
+from .encodings import AUTO, check_encoding
+from .files import InputFile
+from .formats import FORMATS, detect
+from .jsonl import NOT_UTF8
+from .listing import STANDARD_INPUT, Listing, list_files
+from .names import DocumentNames, Member, split_ids
+from .own_files import OWN_REASONS
 from .reading import ReadingPass
-from .skipped import NO_DOCUMENT, Skip, first_skips
+from .skipped import NO_DOCUMENT, FileError, Skip, first_skips
+from .standard_input import StandardInput
+from .values import check_some_file_has, ids_of
 
 __all__ = ["DocumentSource", "ReadSummary"]
 
-_RECORD_MASK = (1 << RECORD_BITS) - 1
-NOT_UTF8 = "not UTF-8"
+CHANGED = "changed while it was read"
 
 
 class ReadSummary(NamedTuple):
@@ -65,25 +89,43 @@ class ReadSummary(NamedTuple):
 class DocumentSource:
     """Read documents from files, each rank its share.
 
-    Rank 0 lists the files and cuts them into chunks: a text file, a range of bytes of JSON lines, or a row
-    group. The list of chunks does not depend on the number of ranks, and every chunk is read by one rank.
-    The id of a document is the place of its chunk in that list times 2**36, plus its place in the chunk. So
-    ids are the same for any number of ranks, and rise in the order of paths, files and lines.
+    Rank 0 lists the files and cuts them into chunks: a range of bytes of JSON lines, a row group of Parquet,
+    or another file as a whole. The list of chunks does not depend on the number of ranks, and every chunk is
+    read by one rank. The id of a document is the place of its chunk in that list times 2**36, plus its place
+    in the chunk. So ids are the same for any number of ranks, and rise in the order of paths, files and
+    lines.
 
     Parameters
     ----------
     paths : path or sequence of paths
         Files and folders. Folders are walked to the bottom in the order of names. Names that begin with a
-        dot and links to folders are left out. A file that is reached twice counts once.
+        dot and links to folders are left out. A file that is reached twice, also through a hard link, counts
+        once. ``-`` is the standard input of rank 0, which is kept in a temporary file and read by rank 0.
     text_field : str
-        The field of JSON lines, or the column of Parquet files, that has the text.
+        The field of JSON objects, or the column of tables, that has the text; with dots, it may be the path
+        to a nested field.
+    format : {"auto", "text", "jsonl", "json", "csv", "tsv", "parquet", "arrow"}
+        The kind of content of all files. With "auto", their contents and names decide. Compressed files and
+        tar archives are recognised in any case.
+    encoding : str
+        The encoding of texts: the name of a codec of Python, such as "latin-1", "cp1252", "shift_jis" or
+        "utf-16". With "auto", texts are in UTF-8, or in UTF-16 or UTF-32 if they begin with a byte order mark
+        of these. Texts in Parquet and Arrow are always in UTF-8. JSON lines that are decoded are not cut.
+    id_field : str or None
+        The field or column that has the user's own id of a document; see `fields_of`.
+    score_field : str or None
+        The field or column that has a number for each document; see `DocumentBatch.scores`. In CSV, it is
+        written as a text.
     strict : bool
-        If True, a document that cannot be read is an error; otherwise it is skipped and named.
+        If True, a document that cannot be read is an error; otherwise it is skipped and named. A text with
+        bytes that its encoding does not have is an error too; otherwise it is read with its bad bytes.
     comm : mpi4py communicator, Communicator or None
         See `communicator`.
     include, exclude : sequences of str
         Shell patterns that choose among the files found in folders. They are compared with the names, or,
         if they have a slash, with the paths below the folder given. `exclude` also leaves out folders.
+    leave_out : sequence of paths
+        Files that are left out of folders, for example because the program writes to them.
     chunk_bytes : int
         Length of the ranges into which uncompressed JSON lines are cut. The ids depend on it.
     batch_bytes : int
@@ -95,22 +137,22 @@ class DocumentSource:
     ----------
     files : list of str
         The paths of all files, in the order of the ids of their documents.
-    json_lines_as_text : list of str
-        Files named ``.json`` whose beginning looks like JSON lines, among the first 100 files with this
-        name. Each of them is read as one document, because the name decides what a file contains.
+    input_bytes : int
+        Bytes of the standard input, on rank 0 if it was asked for; otherwise 0.
 
     Raises
     ------
     DocumentError
-        If a path does not exist, a folder has no file of documents, the first records of a file lack the
-        field, a Parquet file is damaged, or pyarrow is missing.
+        If a path does not exist, a folder has no file of documents, no file can be read (each lacks the
+        field or is damaged), or a package is missing.
     DistributedError
         On every rank, in place of that error when there are several ranks; or if ranks pass different
         arguments.
 
     Notes
     -----
-    A rank has about two batches and a few blocks of 1 MiB in memory at a time, besides the list of files.
+    A rank has about two batches and a few blocks of 1 MiB in memory at a time, besides the list of files. Of
+    an Arrow file it has a record batch of the column, and of a JSON array the longest element.
     Chunks are assigned to ranks by size, the largest first, each to the rank with the least so far.
 
     Examples
@@ -133,10 +175,15 @@ class DocumentSource:
         paths: str | PathLike[str] | Sequence[str | PathLike[str]],
         *,
         text_field: str = "text",
+        format: str = "auto",
+        encoding: str = AUTO,
+        id_field: str | None = None,
+        score_field: str | None = None,
         strict: bool = False,
         comm: Any = None,
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
+        leave_out: Sequence[str | PathLike[str]] = (),
         chunk_bytes: int = 16 << 20,
         batch_bytes: int = 16 << 20,
         progress: bool = False,
@@ -147,59 +194,146 @@ class DocumentSource:
         self.paths = [os.fsdecode(path) for path in given]
         if not isinstance(text_field, str):
             raise TypeError(f"text_field must be a string, got {text_field!r}")
-        self.text_field = text_field
+        for name, field in (("id_field", id_field), ("score_field", score_field)):
+            if field is not None and not isinstance(field, str):
+                raise TypeError(f"{name} must be a string or None, got {field!r}")
+        self.text_field, self.id_field, self.score_field = text_field, id_field, score_field
+        check_choice("format", format, FORMATS)
+        self.format = format
+        self.encoding = check_encoding(encoding)
         self.strict = bool(strict)
         self.chunk_bytes = check_int("chunk_bytes", chunk_bytes, 1)
         self.batch_bytes = check_int("batch_bytes", batch_bytes, 1)
         self._progress = progress
         self._comm = communicator(comm)
         include, exclude = list(include), list(exclude)
-        settings = (self.paths, text_field, self.strict, include, exclude, self.chunk_bytes)
+        fields = (text_field, id_field, score_field)
+        settings = (
+            self.paths,
+            format,
+            self.encoding,
+            fields,
+            self.strict,
+            include,
+            exclude,
+            self.chunk_bytes,
+        )
         self._comm.check_same("the documents to read", settings)
-        self._plan, self._refused, self.json_lines_as_text = self._list_files(include, exclude)
-        owner = assign(self._plan.cost, self._comm.size)
-        self._mine: NDArray[np.int64] = np.flatnonzero(owner == self._comm.rank)
-        self._first_record = self._plan.first_record
-        self._pass = self._new_pass()
+        self._input: StandardInput | None = None
+        listing = self._list_files(include, exclude, [os.fsdecode(path) for path in leave_out])
+        files = self._detect(listing.files)
+        own = [(file.path, file.reason) for file in files if file.reason in OWN_REASONS]
+        self._plan, refused = self._make_plan([file for file in files if file.reason not in OWN_REASONS])
+        self._refused = [*listing.refused, *own, *refused]
+        #: The places of files in the plan that this rank found changed.
+        self._changed: set[int] = set()
+        self._names = DocumentNames(self._plan)
+        self._mine = self._share()
         #: The numbers of documents and skips of the first complete pass.
         self._found: tuple[int, int] | None = None
+        self._pass = self._new_pass()
+
+    @property
+    def input_bytes(self) -> int:
+        """Bytes of the standard input, on rank 0 if it was asked for; otherwise 0."""
+        return 0 if self._input is None else self._input.file.size
 
     def _new_pass(self) -> ReadingPass:
         refuse = self._refuse if self.strict else None
-        new = ReadingPass(self._plan, self._mine, self.text_field, self.batch_bytes, refuse)
+        new = ReadingPass(
+            self._plan, self._mine, self.text_field, self.score_field, self.format, self.batch_bytes, refuse
+        )
+        if self._found is None:
+            self._names.members = new.members
         if self._comm.rank == 0:
             for name, reason in self._refused:
-                new.skip(NO_DOCUMENT, name, reason)
+                # With `strict`, only results of this package are left: they are no documents.
+                new.skips.add(Skip(NO_DOCUMENT, name, reason))
         return new
 
     def _refuse(self, skip: Skip) -> None:
-        name = skip.name or self._local_name(skip.document)
-        raise DocumentError(f"{name}: {skip.reason} (strict)")
+        name = skip.name or self._names.for_message(skip.document)
+        reason = skip.reason
+        if reason == NOT_UTF8:
+            file = self._plan.files[int(self._plan.file[skip.document >> RECORD_BITS])]
+            reason = f"not {file.encoding or 'UTF-8'}"
+        raise DocumentError(f"{name}: {reason} (strict)")
+
+    # -- what to read -----------------------------------------------------------------------------
 
     def _list_files(
-        self, include: Sequence[str], exclude: Sequence[str]
-    ) -> tuple[ChunkPlan, list[tuple[str, str]], list[str]]:
-        """Return the chunks, the refused files and the JSON lines named ``.json``, as rank 0 finds them.
-
-        Other ranks may see another state of a network's files.
-        """
-        found: tuple[ChunkPlan, list[tuple[str, str]], list[str]] | None = None
+        self, include: Sequence[str], exclude: Sequence[str], leave_out: Sequence[str]
+    ) -> Listing:
+        """Return the files as rank 0 finds them. Other ranks may see another state of a network's files."""
+        found: Listing | None = None
         with self._comm.agree():
             if self._comm.rank == 0:
-                listing = list_files(self.paths, include, exclude)
-                if self.strict and listing.refused:
-                    name, reason = listing.refused[0]
+                if STANDARD_INPUT in self.paths:
+                    self._input = StandardInput()
+                given = None if self._input is None else self._input.file
+                found = list_files(self.paths, include, exclude, standard_input=given, leave_out=leave_out)
+                if self.strict and found.refused:
+                    name, reason = found.refused[0]
                     raise DocumentError(f"{name}: {reason} (strict)")
-                plan = plan_chunks(listing.files, self.text_field, self.chunk_bytes)
-                found = plan, listing.refused, json_lines_by_other_names(listing.files)
         found = self._comm.bcast(found)
         assert found is not None
         return found
+
+    def _detect(self, files: list[InputFile]) -> list[InputFile]:
+        """Return the files with the kinds of their contents; each rank looks at its share of them."""
+        comm = self._comm
+        mine = [
+            i
+            for i, file in enumerate(files)
+            # Only rank 0 can open the standard input.
+            if (i % comm.size if file.path != STANDARD_INPUT or not file.place else 0) == comm.rank
+        ]
+        changed = comm.local(
+            lambda: [
+                (i, new) for i in mine if (new := detect(files[i], self.format, self.encoding)) != files[i]
+            ]
+        )
+        for i, file in chain.from_iterable(comm.allgather(changed)):
+            files[i] = file
+        return files
+
+    def _make_plan(self, files: list[InputFile]) -> tuple[ChunkPlan, list[tuple[str, str]]]:
+        """Return the chunks, and the files that have none with the reasons."""
+        found: tuple[ChunkPlan, list[tuple[str, str]]] | None = None
+        with self._comm.agree():
+            if self._comm.rank == 0:
+                for argument in ("id_field", "score_field"):
+                    field = getattr(self, argument)
+                    if field is not None:
+                        check_some_file_has(files, field, argument)
+                errors: list[FileError] | None = None if self.strict else []
+                plan = plan_chunks(files, self.text_field, self.chunk_bytes, refused=errors)
+                found = plan, [(error.path, error.reason) for error in errors or ()]
+        found = self._comm.bcast(found)
+        assert found is not None
+        return found
+
+    def _share(self) -> NDArray[np.int64]:
+        """Return the chunks of this rank; rank 0 has those of the standard input."""
+        rank = assign(self._plan.cost, self._comm.size)
+        own = [i for i, file in enumerate(self._plan.files) if file.place]
+        rank[np.isin(self._plan.file, own)] = 0
+        return np.flatnonzero(rank == self._comm.rank)
 
     @property
     def files(self) -> list[str]:
         """The paths of all files, in the order of the ids of their documents."""
         return [file.path for file in self._plan.files]
+
+    @property
+    def input_files(self) -> list[InputFile]:
+        """All files, with their kinds and sizes, in the same order."""
+        return self._plan.files
+
+    @property
+    def shows_progress(self) -> bool:
+        """True if work on the files is to be shown as it goes on."""
+        return self._progress
 
     # -- reading ----------------------------------------------------------------------------------
 
@@ -217,19 +351,42 @@ class DocumentSource:
         Raises
         ------
         DocumentError
-            On this rank alone, if a Parquet file is damaged, a later pass does not find the documents of
-            the first one or, with `strict`, a document cannot be read.
+            On this rank alone, if a later pass does not find the documents of the first one or, with
+            `strict`, a document cannot be read.
         """
         if self._found is None:
             self._pass = self._new_pass()
             yield from self._read("reading")
             self._found = self._pass.found()
             return
+        found = yield from self._read_again()
+        if found != self._found:
+            raise DocumentError("the files have changed since they were first read")
+
+    def read_again(self) -> Iterator[DocumentBatch]:
+        """Yield this rank's documents once more, after a complete pass of `batches`.
+
+        Documents whose files have changed may have another text or be missing, and further documents may
+        appear. Nothing is counted or reported twice. A caller that finds a document missing or changed calls
+        `report_changed`.
+
+        Yields
+        ------
+        DocumentBatch
+
+        Raises
+        ------
+        DocumentError
+            With `strict`, if a document cannot be read any more.
+        """
+        yield from self._read_again()
+
+    def _read_again(self) -> Generator[DocumentBatch, None, tuple[int, int]]:
+        """Yield the documents once more, and return the numbers of documents and skips."""
         first, self._pass = self._pass, self._new_pass()
         try:
             yield from self._read("reading again")
-            if self._pass.found() != self._found:
-                raise DocumentError("the files have changed since they were first read")
+            return self._pass.found()
         finally:
             self._pass = first
 
@@ -273,6 +430,43 @@ class DocumentSource:
         for document in np.asarray(ids, dtype=np.uint64).tolist():
             self._pass.take_back(document, reason)
 
+    def report_bad_bytes(self, ids: ArrayLike) -> None:
+        """Refuse documents of this rank that turned out to have bytes that are not UTF-8, if `strict` is set.
+
+        Parameters
+        ----------
+        ids : array_like of uint64
+            Ids of documents that `batches` has given out.
+
+        Raises
+        ------
+        DocumentError
+            With `strict`, if there is one.
+        """
+        for document in np.asarray(ids, dtype=np.uint64)[:1].tolist():
+            self._pass.refuse(document, NOT_UTF8)
+
+    def report_changed(self, ids: ArrayLike) -> None:
+        """Name the files of documents that a second reading did not find as they were.
+
+        `finish` counts each file once among the skipped. Its documents stay counted as read.
+
+        Parameters
+        ----------
+        ids : array_like of uint64
+            Ids of documents that `batches` has given out on this rank.
+
+        Raises
+        ------
+        DocumentError
+            With `strict`.
+        """
+        chunks, _ = split_ids(ids, self._plan)
+        files = np.unique(self._plan.file[np.unique(chunks)]).tolist()
+        if self.strict and files:
+            raise DocumentError(f"{self._plan.files[files[0]].path}: {CHANGED} (strict)")
+        self._changed.update(files)
+
     def finish(self) -> ReadSummary:
         """Return the totals of all ranks; a collective call, after every rank has finished `batches`.
 
@@ -284,12 +478,21 @@ class DocumentSource:
         """
         n_lines = self._pass.n_lines.copy()
         self._comm.allreduce(n_lines, "sum")
-        self._first_record = _first_records(self._plan, n_lines)
-        skips = first_skips(chain.from_iterable(self._comm.allgather(self._pass.skips.first())))
+        members = {}
+        for found in self._comm.allgather(self._pass.members):
+            members.update(found)
+        self._names.complete(n_lines, members)
+        changed = set(chain.from_iterable(self._comm.allgather(sorted(self._changed))))
+        first_chunks = np.searchsorted(self._plan.file, np.array(sorted(changed), dtype=np.int64))
+        named = [
+            Skip(chunk << RECORD_BITS, self._plan.files[self._plan.file[chunk]].path, CHANGED)
+            for chunk in first_chunks.tolist()
+        ]
+        skips = first_skips([*chain(*self._comm.allgather(self._pass.skips.first())), *named])
         return ReadSummary(
             n_documents=self._comm.sum(self.n_documents),
-            n_skipped=self._comm.sum(self.n_skipped),
-            skipped=[(skip.name or self._local_name(skip.document), skip.reason) for skip in skips],
+            n_skipped=self._comm.sum(self.n_skipped) + len(changed),
+            skipped=[(skip.name or self._names.for_message(skip.document), skip.reason) for skip in skips],
             bytes_read=self._comm.sum(self.bytes_read),
         )
 
@@ -313,33 +516,104 @@ class DocumentSource:
         ValueError
             If an id is not one of this source's.
         """
+        return self._names.of(ids)
+
+    def places_of(self, ids: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the file of each document, as its place in `files`, and its record, counted from 0.
+
+        Parameters
+        ----------
+        ids : array_like of uint64, shape (n,)
+            Ids of documents of any rank, after `finish` was called.
+
+        Returns
+        -------
+        files, records : ndarrays of int64, shape (n,)
+            The record of a document that is a whole file is 0. The records of all members of an archive are
+            numbered through; see `members_of`.
+
+        Raises
+        ------
+        ValueError
+            If an id is not one of this source's.
+        """
+        return self._names.places(ids)
+
+    def members_of(self, file: int) -> Sequence[Member]:
+        """Return the files in an archive, given by its place in `files`, after `finish` was called."""
+        (chunk,) = np.flatnonzero(self._plan.file == file).tolist()
+        return self._names.members.get(chunk, ())
+
+    def texts_of(self, ids: ArrayLike) -> list[bytes]:
+        """Return the texts of some documents, which may be those of any rank, after `finish` was called.
+
+        This is no collective call. The pieces of files that the documents lie in are read again, each one as
+        a whole, so ask for a few documents at a time. Only rank 0 can ask for those of the standard input.
+
+        Parameters
+        ----------
+        ids : array_like of uint64, shape (n,)
+
+        Returns
+        -------
+        list of bytes
+            The texts in UTF-8, unless a document is damaged.
+
+        Raises
+        ------
+        ValueError
+            If an id is not one of this source's.
+        DocumentError
+            If a document cannot be read any more.
+        """
         ids = np.asarray(ids, dtype=np.uint64)
-        chunks = (ids >> np.uint64(RECORD_BITS)).astype(np.int64)
-        if len(chunks) and int(chunks.max()) >= len(self._plan):
-            raise ValueError("ids must be ids of this source's documents")
-        records = (ids & np.uint64(_RECORD_MASK)).astype(np.int64) + self._first_record[chunks] + 1
-        files = self._plan.files
-        return [
-            (files[i].path, None if files[i].kind == "text" else record)
-            for i, record in zip(self._plan.file[chunks].tolist(), records.tolist(), strict=True)
-        ]
+        chunks = np.unique(split_ids(ids, self._plan)[0])
+        again = ReadingPass(self._plan, chunks, self.text_field, None, self.format, self.batch_bytes, None)
+        texts: dict[int, bytes] = {}
+        for batch in again.batches(lambda _: None):
+            for row in np.flatnonzero(np.isin(batch.ids, ids)).tolist():
+                text = batch.data[batch.offsets[row] : batch.offsets[row + 1]]
+                texts[int(batch.ids[row])] = text.tobytes()
+        missing = [document for document in ids.tolist() if document not in texts]
+        if missing:
+            name = self._names.for_message(missing[0])
+            raise DocumentError(f"{name} cannot be read again: the file has changed")
+        return [texts[document] for document in ids.tolist()]
 
-    def _local_name(self, document: int) -> str:
-        """Return a name for messages, with the line if that is known."""
-        chunk = document >> RECORD_BITS
-        ((path, record),) = self.name_of([document])
-        if record is None:
-            return path
-        if self._first_record[chunk] == UNKNOWN_RECORD:
-            start, stop = int(self._plan.start[chunk]), int(self._plan.stop[chunk])
-            return f"{path}, a line between bytes {start} and {stop}"
-        return f"{path}:{record}"
+    def fields_of(self, ids: ArrayLike) -> list[str | int | None]:
+        """Return the user's own ids of documents: their values under `id_field`.
 
+        The files of these documents are read again, each up to the last of them. This is not a collective
+        call: one rank may ask for documents of all ranks. Only rank 0 can ask for those of the standard
+        input.
 
-def _first_records(plan: ChunkPlan, n_lines: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the line of the file at which each chunk begins, given the number of lines in every chunk."""
-    before = np.cumsum(n_lines) - n_lines
-    starts = np.flatnonzero(np.diff(plan.file, prepend=-1))
-    lengths = np.diff(starts, append=len(plan))
-    counted = before - np.repeat(before[starts], lengths)
-    return np.where(plan.first_record == UNKNOWN_RECORD, counted, plan.first_record)
+        Parameters
+        ----------
+        ids : array_like of uint64, shape (n,)
+            Ids of documents of any rank.
+
+        Returns
+        -------
+        list of str, int or None
+            The path for a document that is a whole file. None where the value is missing, or neither a string
+            nor an integer.
+
+        Raises
+        ------
+        ValueError
+            If there is no `id_field`, or an id is not one of this source's.
+        DocumentError
+            If a file cannot be read any more.
+
+        Examples
+        --------
+        >>> from pathlib import Path
+        >>> _ = Path("pages.jsonl").write_text('{"text": "one", "url": "a/1"}')
+        >>> source = DocumentSource("pages.jsonl", id_field="url")
+        >>> (batch,) = source.batches()
+        >>> source.fields_of(batch.ids)
+        ['a/1']
+        """
+        if self.id_field is None:
+            raise ValueError("fields_of needs a source with an id_field, got None")
+        return ids_of(self._plan, ids, self.text_field, self.id_field, self.format)

@@ -73,13 +73,14 @@ def run_main(function: Callable[[Communicator], int | None], *, name: str = "mer
     except AbandonedError as error:
         return _fail(name, comm, error, _USER_ERROR)
     except DistributedError as error:
+        if isinstance(error.__cause__, BrokenPipeError):
+            return _reader_has_gone()
         if comm.rank == 0 and launched_rank() == 0:
             # The rank where the error arose has the error itself, without "rank 0 failed".
             _print_error(name, error.__cause__ or error)
         return _USER_ERROR
     except BrokenPipeError:
-        # The reader of the output has closed it, as `head` does. Nothing more may be flushed there.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _reader_has_gone()
         return _end(_FAULT)
     except KeyboardInterrupt as error:
         if comm.rank == 0:
@@ -93,6 +94,15 @@ def run_main(function: Callable[[Communicator], int | None], *, name: str = "mer
         return _fail(name, comm, error, _FAULT)
     finally:
         signals.restore()
+
+
+def _reader_has_gone() -> int:
+    """Close the standard output after its reader has gone, as `head` does, and return the exit code.
+
+    Nothing more may be flushed there.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return _FAULT
 
 
 def _fail(name: str, comm: Communicator, error: Exception, code: int) -> int:

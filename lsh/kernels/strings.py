@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .compiled import helper, kernel
-from .text import decode_utf8
+from .utf8 import decode_utf8
 
 __all__ = ["byte_offsets", "first_bad_offset", "first_binary", "never_falls", "strip_fields"]
 

@@ -11,7 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...errors import IncompatibleSketchError
 from ...lsh.families.minhash import MinHash
+from ...lsh.hashing.text import UNITS
 from ...lsh.inputs.arrays import check_array
+from ...lsh.kernels.text import CHECKED
 from ...lsh.support.checks import check_choice, check_int
 from ...lsh.support.configured import differing_field
 from ...lsh.support.lazy import lazy
@@ -40,8 +42,10 @@ class DocumentSignatures(StoredMergeable):
     family : MinHash, optional
         The family of the signatures; by default the one of `deduplicate`, with 128 values. Its seed is also
         the seed of the shingles.
-    unit, size : {"word", "character"}, int
+    unit, size : {"word", "character", "symbol"}, int
         The kind and the length of a shingle; see `mergesketch.lsh.shingle`.
+    normalize : {"nfc", "nfkc", "none"}
+        The Unicode normal form of the texts.
 
     Attributes
     ----------
@@ -85,9 +89,11 @@ class DocumentSignatures(StoredMergeable):
     4
     """
 
-    _parameters = ("family", "unit", "size")
+    _parameters = ("family", "unit", "size", "normalize")
 
-    def __init__(self, family: MinHash | None = None, *, unit: str = "word", size: int = 5) -> None:
+    def __init__(
+        self, family: MinHash | None = None, *, unit: str = "word", size: int = 5, normalize: str = "nfc"
+    ) -> None:
         if family is None:
             family = MinHash(128, expected_set_size=500)
         if not isinstance(family, MinHash):
@@ -97,8 +103,9 @@ class DocumentSignatures(StoredMergeable):
                 f"family must have at most {_MOST_HASHES} values in a signature, got {family.n_values}"
             )
         self.family = family
-        self.unit = check_choice("unit", unit, ("word", "character"))
+        self.unit = check_choice("unit", unit, tuple(UNITS))
         self.size = check_int("size", size, 1, (1 << 31) - 1)
+        self.normalize = check_choice("normalize", normalize, tuple(CHECKED))
 
     # -- state ------------------------------------------------------------------------------------
 

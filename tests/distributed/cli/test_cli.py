@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import mergesketch
@@ -20,6 +21,7 @@ from mergesketch import CountMinSketch
 from mergesketch.distributed import band_parameters
 from mergesketch.distributed.__main__ import main
 from mergesketch.distributed.cli import dedup as cli_dedup
+from mergesketch.distributed.cli import dedup_lists
 from mergesketch.distributed.cli.command import parser
 from mergesketch.errors import readable
 from mergesketch.lsh import MinHash, shingle
@@ -145,12 +147,13 @@ def test_dedup(run, corpus):
     assert out.count("3 documents") == 2
     assert "    a.txt\n    c.jsonl:4\n    sub/b.txt\n" in out
     summary = {line[:17].strip(): line[17:] for line in out.splitlines() if line[:1] not in (" ", "")}
-    assert summary["documents"].startswith("13, ")
+    assert summary["documents"].startswith("14, ")
     assert summary["groups"] == "3, linked by pairs of similarity 0.7 or more"
     assert summary["duplicates"].startswith("5 ")
-    assert summary["empty"] == "2 documents without a word, in no group"
-    assert summary["skipped"] == "2"
-    assert "    in/dangling: No such file or directory\n    in/latin1.txt: not UTF-8\n" in out
+    assert summary["empty"] == "2 documents without a word or symbol, in no group"
+    assert summary["bad bytes"] == "1 document with bytes that are not UTF-8, which separate words"
+    assert summary["skipped"] == "1"
+    assert "    in/dangling: No such file or directory\n" in out
     assert "listing" in summary["seconds"] and "writing" in summary["seconds"]
     assert re.fullmatch(r"[\d.]+ [MG]B \(1 rank\)", summary["peak memory"])
     assert sorted(os.listdir()) == ["groups.jsonl", "in"], "something was left behind"
@@ -163,19 +166,14 @@ def test_dedup_options(run, corpus, verify):
     assert code == 0 and read_groups("groups.jsonl") == corpus
 
 
-def test_what_weakens_the_answer_is_told(run):
+def test_json_lines_in_a_file_named_json(run):
     template = [f"word{i}" for i in range(300)]
     lines = "".join(json.dumps({"text": " ".join([*template, f"end{i}"])}) + "\n" for i in range(80))
     write("in/a.jsonl", lines)
     write("in/b.json", lines)
     code, out, _ = run("dedup", "in")
     assert code == 0
-    assert "JSON lines       1 file named .json taken as one document each; name" in out
-    assert ".jsonl for one document a line\n    in/b.json\n" in out
-    write("in/a.jsonl", lines.splitlines()[0])
-    os.remove("in/b.json")
-    _, out, _ = run("dedup", "in")
-    assert "JSON lines" not in out
+    assert "documents        160," in out and "skipped          0" in out
 
 
 def test_equal_documents_only(run):
@@ -291,6 +289,38 @@ def test_dedup_refuses_what_is_not_there(fails):
     assert fails("dedup", "empty") == "the folder empty holds no file of documents"
 
 
+def test_dedup_of_texts_in_other_encodings_and_forms(run, fails):
+    text = " ".join(f"größe{i}" for i in range(40))
+    write("a.txt", text.encode("cp1252"))
+    write("b.txt", unicodedata.normalize("NFD", text).encode("utf-16"))
+    write("c.txt", text.replace("g", "\uff47"))
+    paths = ["a.txt", "b.txt", "c.txt"]
+    for options, wanted in (
+        ([], []),
+        (["--normalize", "nfkc"], [["b.txt", "c.txt"]]),
+        (["--normalize", "none"], []),
+    ):
+        code, out, _ = run("dedup", *paths, "--output", "groups.jsonl", *options)
+        assert code == 0 and "bad bytes        1 document with bytes that are not UTF-8" in out
+        assert [[path for path, _ in group] for group in read_groups("groups.jsonl")] == wanted
+    assert run("dedup", "a.txt", "--encoding", "cp1252", "--output", "groups.jsonl")[0] == 0
+    message = (
+        "encoding must be 'auto' or the name of an encoding of text in Python, such as 'cp1252', got 'no'"
+    )
+    assert fails("dedup", "a.txt", "--encoding", "no") == message
+    assert fails("dedup", "a.txt", "--encoding", "ascii", "--strict") == "a.txt: not ascii (strict)"
+
+
+def test_dedup_of_source_code(run):
+    write("a.py", "if a == b: return c")
+    write("b.py", "if a  ==  b :\n    return c")
+    write("c.py", "if a != b: return c")
+    for unit, n in (("word", 3), ("symbol", 2)):
+        assert run("dedup", "a.py", "b.py", "c.py", "--unit", unit, "--shingle-size", 2, "-o", "g")[0] == 0
+        ((*group,),) = read_groups("g")
+        assert len(group) == n
+
+
 def test_dedup_refuses_a_wrong_field(fails):
     write("a.jsonl", '{"title": "x"}\n')
     assert "a.jsonl has no field 'text'" in fails("dedup", "a.jsonl")
@@ -304,8 +334,8 @@ def test_dedup_refuses_damaged_parquet(fails):
 
 
 def test_dedup_without_a_readable_document(fails):
-    write("a/x.txt", b"\xff\xfe")
-    assert fails("dedup", "a") == "no document could be read (1 skipped; a/x.txt: not UTF-8)"
+    write("a/x.jsonl", "{")
+    assert fails("dedup", "a") == "no document could be read (1 skipped; a/x.jsonl:1: not JSON)"
 
 
 def test_strict(fails, corpus):
@@ -320,7 +350,9 @@ def test_dedup_refuses_an_output_before_it_works(fails, corpus, monkeypatch):
     before = fingerprint("in")
     assert "there is no folder" in fails("dedup", "in", "-o", "nowhere/groups.jsonl")
     assert "it exists and is not a file" in fails("dedup", "in", "-o", "in")
-    assert "it exists and is not a file" in fails("dedup", "in", "-o", "/dev/full")
+    os.mkdir("folder")
+    os.symlink("folder", "to_folder")
+    assert "it exists and is not a file" in fails("dedup", "in", "-o", "to_folder")
     os.link("in/a.txt", "hard")
     os.symlink("in/a.txt", "soft")
     for same in ("in/a.txt", "./in/sub/../a.txt", "hard", "soft"):
@@ -344,7 +376,7 @@ def full_disk(function):
 
 def test_a_full_disk(fails, corpus, monkeypatch):
     write("groups.jsonl", "old")
-    monkeypatch.setattr(cli_dedup, "write_lines", full_disk(cli_dedup.write_lines))
+    monkeypatch.setattr(dedup_lists, "write_lines", full_disk(dedup_lists.write_lines))
     assert fails("dedup", "in", "-o", "groups.jsonl") == "cannot write groups.jsonl: File too large"
     assert Path("groups.jsonl").read_text() == "old"
     assert sorted(os.listdir()) == ["groups.jsonl", "in"]
@@ -353,11 +385,11 @@ def test_a_full_disk(fails, corpus, monkeypatch):
 def test_an_interrupt_while_writing(run, corpus, monkeypatch):
     write("groups.jsonl", "old")
 
-    def interrupted(*arguments):
+    def interrupted(self):
         yield {"group": 0}
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli_dedup, "_records", interrupted)
+    monkeypatch.setattr(dedup_lists.Lists, "groups", interrupted)
     code, _, err = run("dedup", "in", "-o", "groups.jsonl")
     assert (code, err) == (130, "mergesketch: interrupted\n")
     assert Path("groups.jsonl").read_text() == "old"
@@ -471,8 +503,8 @@ def test_help_imports_little():
 @pytest.mark.slow
 def test_errors_over_ranks(corpus):
     """One message and exit code 2 come out, whether rank 0 or every rank finds the error."""
-    write("bad/latin1.txt", b"\xff")
-    unread = "mergesketch: error: no document could be read (1 skipped; bad/latin1.txt: not UTF-8)\n"
+    write("bad/x.jsonl", "{")
+    unread = "mergesketch: error: no document could be read (1 skipped; bad/x.jsonl:1: not JSON)\n"
     for arguments, message in [
         (["dedup", "bad"], unread),
         (["dedup", "missing"], "mergesketch: error: cannot read missing: No such file or directory\n"),
@@ -496,9 +528,9 @@ def test_an_error_on_one_rank_only():
     content = bytearray(Path("a.parquet").read_bytes())
     content[1000:20_000] = bytes(19_000)
     write("a.parquet", bytes(content))
-    done = mpiexec(3, "dedup", "a.parquet", "-o", "groups.jsonl")
+    done = mpiexec(3, "dedup", "a.parquet", "-o", "groups.jsonl", "--strict")
     assert done.returncode == 2
-    assert done.stderr.count("error:") == 1 and "cannot read the Parquet file a.parquet" in done.stderr
+    assert done.stderr.count("error:") == 1 and "a.parquet: damaged: " in done.stderr
     assert "Traceback" not in done.stderr
     assert os.listdir() == ["a.parquet"]
 

@@ -1,9 +1,11 @@
 """Test the commands that build sketches of keys, and the one that asks them."""
 
+import bz2
 import csv
 import gzip
 import io
 import json
+import lzma
 import subprocess
 import sys
 from collections import Counter
@@ -67,6 +69,8 @@ def write_every_format() -> dict[str, list[str]]:
     lines = "".join(f"{user}\n" for user in USERS)
     Path("lines.txt").write_text(lines)
     Path("lines.txt.gz").write_bytes(gzip.compress(lines.encode()))
+    Path("lines.txt.bz2").write_bytes(bz2.compress(lines.encode()))
+    Path("lines.xz").write_bytes(lzma.compress(lines.encode()))
     Path("crlf.txt").write_bytes(b"\xef\xbb\xbf" + lines.replace("\n", "\r\n").encode())
     Path("words.log").write_text("".join(f"  GET\t{user}  /x\n" for user in USERS))
     for name, delimiter in (("t.csv", ","), ("t.tsv", "\t"), ("semicolon.csv", ";")):
@@ -82,6 +86,8 @@ def write_every_format() -> dict[str, list[str]]:
     return {
         "lines.txt": [],
         "lines.txt.gz": [],
+        "lines.txt.bz2": [],
+        "lines.xz": [],
         "crlf.txt": [],
         "words.log": ["--column", "2"],
         "t.csv": ["--column", "user"],

@@ -12,6 +12,7 @@ import pytest
 from mergesketch import CountMinSketch, DocumentSignatures
 from mergesketch.distributed.__main__ import main
 from mergesketch.distributed.cli import dedup as cli_dedup
+from mergesketch.distributed.cli import dedup_lists
 from ranks import Ranks, needs_mpi
 
 POEM = "tyger tyger burning bright in the forests of the night what immortal hand or eye"
@@ -167,10 +168,105 @@ def test_the_state_is_replaced_when_everything_else_is_there(
     def fail(*arguments: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cli_dedup, "write_lines", fail)
     day = ("dedup", "2024-05-02", "--against", "a.state", "--save-state", "a.state", "-o", "groups.jsonl")
-    refused(run, "No space left", *day)
+    with monkeypatch.context() as patch:
+        patch.setattr(dedup_lists, "write_lines", fail)
+        refused(run, "No space left", *day)
     assert Path("a.state").read_bytes() == before and not os.path.exists("groups.jsonl")
+    monkeypatch.setattr(cli_dedup, "write_report", fail)
+    refused(run, "No space left", *day, "--report", "report.html", "--clean", "cleaned")
+    assert Path("a.state").read_bytes() == before and os.path.exists("cleaned")
+
+
+def test_only_new_files_are_cleaned(run: Run) -> None:
+    run("dedup", "2024-05-02", "--save-state", "b.state")
+    code, out, _ = run(
+        *("dedup", "2024-05-01", "--against", "b.state", "--save-state", "b.state", "--clean", "cleaned"),
+        *("-o", "groups.parquet", "--threshold", 0.5),
+    )
+    assert code == 0
+    assert {path.name for path in Path("cleaned").glob("*.jsonl")} == {"a.jsonl", "removed.jsonl"}
+    lines = Path("cleaned/a.jsonl").read_text().splitlines()
+    assert [json.loads(line)["text"] for line in lines] == [POEM, FERRY]
+    removed = [json.loads(line) for line in Path("cleaned/removed.jsonl").read_text().splitlines()]
+    assert removed == [
+        {
+            "path": "2024-05-01/a.jsonl",
+            "line": 3,
+            "kept": {"path": "2024-05-01/a.jsonl", "line": 1},
+            "similarity": 1.0,
+            "reason": "copy",
+        },
+        {
+            "path": "2024-05-02/b.jsonl",
+            "line": 2,
+            "old": True,
+            "kept": {"path": "2024-05-01/a.jsonl", "line": 2},
+            "similarity": pytest.approx(12 / 15, abs=0.15),
+            "reason": "near",
+        },
+    ]
+    assert facts(out)["cleaned"].endswith("without 1 document")
+    assert facts(out)["replaced"] == "1 old document not kept any more"
+    pq = pytest.importorskip("pyarrow.parquet")
+    rows = pq.read_table("groups.parquet").to_pylist()
+    assert [(row["path"], row["line"], row["old"], row["keep"]) for row in rows] == [
+        ("2024-05-01/a.jsonl", 1, None, True),
+        ("2024-05-01/a.jsonl", 3, None, False),
+        ("2024-05-01/a.jsonl", 2, None, True),
+        ("2024-05-02/b.jsonl", 2, True, False),
+        ("2024-05-02/b.jsonl", 1, True, True),
+        ("2024-05-02/c.jsonl", 1, True, False),
+    ]
+
+
+def test_new_duplicates_of_old_documents_are_cleaned(run: Run) -> None:
+    """Texts of old documents are not read again, and lists and report do without them."""
+    run("dedup", "2024-05-01", "--save-state", "a.state")
+    for again in range(2):  # the second run resumes
+        code, out, _ = run(
+            *("dedup", "2024-05-02", "--against", "a.state", "--clean", "cleaned", "--report", "r.html"),
+            *("--id-field", "text", "--removed", "removed.jsonl", "--threshold", 0.6),
+        )
+        assert code == 0 and ("kept of an earlier run" in out) == bool(again)
+        lines = Path("cleaned/b.jsonl").read_text().splitlines()
+        assert [json.loads(line)["text"] for line in lines] == [BREAD]
+        assert [json.loads(line)["text"] for line in Path("cleaned/c.jsonl").read_text().splitlines()] == [
+            "   "
+        ]
+        near, copy = map(json.loads, Path("removed.jsonl").read_text().splitlines())
+        assert near["kept"] == {"path": "2024-05-01/a.jsonl", "line": 2, "old": True, "id": None}
+        assert near["id"] == FERRY + " of the year" and near["reason"] == "near"
+        assert copy["kept"] == {"path": "2024-05-02/b.jsonl", "line": 1, "id": BREAD}
+        assert "A document is of an earlier run." in Path("r.html").read_text()
+
+
+def test_states_in_the_folder_of_documents_are_not_read(run: Run) -> None:
+    run("dedup", "2024-05-01", "--save-state", "2024-05-01/corpus.state")
+    code, out, _ = run(
+        "dedup",
+        "2024-05-01",
+        "--against",
+        "2024-05-01/corpus.state",
+        "--save-state",
+        "2024-05-01/corpus.state",
+    )
+    assert code == 0 and facts(out)["documents"].startswith("3,") and facts(out)["skipped"] == "0"
+    assert facts(out)["old documents"] == "3, 3 of them read again, in 2024-05-01/corpus.state"
+    refused(run, "it must be a file", "dedup", "2024-05-01", "--save-state", "/dev/null")
+    refused(run, "it must be a file", "dedup", "2024-05-01", "--save-state", "-")
+
+
+def test_best_of_old_and_new(run: Run) -> None:
+    for day, score in (("2024-06-01", 3), ("2024-06-02", 5)):
+        os.makedirs(day)
+        Path(day, "x.jsonl").write_text(json.dumps({"text": POEM, "score": score}) + "\n")
+    run("dedup", "2024-06-01", "--save-state", "s.state", "--keep", "best:score")
+    _, out, _ = run("dedup", "2024-06-02", "--against", "s.state", "--keep", "best:score")
+    assert "    2024-06-01/x.jsonl:1, for 2024-06-02/x.jsonl:1\n" in out
+    run("dedup", "2024-06-01", "--save-state", "none.state")
+    message = "the old documents in against have no scores"
+    refused(run, message, "dedup", "2024-06-02", "--against", "none.state", "--keep", "best:score")
 
 
 @needs_mpi

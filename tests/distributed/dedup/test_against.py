@@ -176,6 +176,9 @@ def test_documents_that_are_read_again() -> None:
 
 
 def test_scores_and_sizes_of_old_documents_count() -> None:
+    unscored = deduplicate(["a b c d", "x y"], against=EMPTY, name="old", **SMALL).state
+    with pytest.raises(ValueError, match="because the old documents in against have no scores"):
+        deduplicate(["a b c d!"], against=unscored, name="z", keep=[2.0], **SMALL)
     old = deduplicate(["a b c d", "x y"], against=EMPTY, name="old", keep=[3.0, np.nan], **SMALL).state
     best = deduplicate(["a b c d!", "x, y"], against=old, name="z", keep=[2.0, 0.0], **SMALL)
     assert best.keep.tolist() == [False, True]
@@ -194,7 +197,8 @@ def test_what_is_refused(tmp_path: Path) -> None:
         ({"seed": 1}, "family.seed: 1 here, 0 there"),
         ({"n_hashes": 8}, "family.n_hashes: 8 here, 16 there"),
         ({"size": 2}, "size: 2 here, 1 there"),
-        ({"unit": "character"}, "unit: 'character' here, 'word' there"),
+        ({"unit": "symbol"}, "unit: 'symbol' here, 'word' there"),
+        ({"normalize": "none"}, "normalize: 'none' here, 'nfc' there"),
     ):
         with pytest.raises(IncompatibleSketchError, match=named):
             deduplicate(["x"], against=state, name="b", **{**SMALL, **change})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sysconfig
+import unicodedata
 from itertools import pairwise
 from pathlib import Path
 
@@ -212,7 +213,7 @@ for verify in ("exact", "signature", "none"):
 
 # Lists are numbered over ranks; a rank may have none, and one may have only what cannot be shingled.
 text = "one two three four five six seven"
-mine = [[text, "!"], [], [b"\\xff", (text + " eight").encode()], [text.upper()]][comm.rank]
+mine = [[text, " "], [], [b"\\xff", (text + " eight").encode()], [text.upper()]][comm.rank]
 result = deduplicate(mine, threshold=0.6)
 if comm.rank == 0:
     print(result.members.tolist(), file=sys.stderr)
@@ -302,17 +303,49 @@ def test_many_copies_of_one_text() -> None:
     assert len(result.pairs) == 0 and len(result.copies) == 10_000 - result.n_groups
 
 
-def test_empty_and_invalid_documents_are_in_no_group() -> None:
+def test_empty_documents_are_in_no_group() -> None:
     text = "a b c d e f g"
-    result = deduplicate(["", "...", text, "", b"\xff\xfe".decode("latin1"), text.upper()])
+    result = deduplicate(["", " \n\0", text, "", b"\xff\xfe".decode("latin1"), text.upper()])
     assert groups(result) == [[2, 5]]
     assert result.empty.tolist() == [0, 1, 3]
-    bytes_result = deduplicate([b"\xff", text.encode(), b"\xff", text.encode()])
-    assert groups(bytes_result) == [[1, 3]]
-    assert bytes_result.invalid.tolist() == [0, 2]
-    assert (bytes_result.n_documents, bytes_result.n_invalid) == (2, 2)
     nothing = deduplicate([])
     assert (nothing.n_documents, nothing.n_groups, groups(nothing)) == (0, 0, [])
+
+
+def test_bad_bytes_separate_words_and_equal_bytes_are_copies() -> None:
+    text = " ".join(f"w{i}" for i in range(40)).encode()
+    koi8 = "мороз и солнце".encode("koi8-r")
+    documents = [text, text.replace(b" w20 ", b" w20\xff"), koi8, "день чудесный".encode("koi8-r"), koi8]
+    for verify in ("exact", "signature", "none"):
+        result = deduplicate(documents, verify=verify)
+        assert groups(result) == [[0, 1], [2, 4]]
+        assert result.invalid.tolist() == [1, 2, 3, 4]
+        assert (result.n_documents, result.n_invalid, result.n_empty) == (5, 4, 0)
+    # A lone surrogate in a str does the same.
+    surrogate = deduplicate([text.decode(), text.decode().replace(" w20 ", " w20\ud800")])
+    assert groups(surrogate) == [[0, 1]] and surrogate.n_invalid == 1
+
+
+def test_normal_forms_and_units() -> None:
+    text = " ".join(f"prénom{i}" for i in range(30))
+    documents = [text, unicodedata.normalize("NFD", text)]
+    assert groups(deduplicate(documents)) == [[0, 1]]
+    assert groups(deduplicate(documents, normalize="none")) == []
+    wide = [
+        text.replace("prénom", "prenom"),
+        text.replace("prénom", "".join(chr(ord(c) + 0xFEE0) for c in "prenom")),
+    ]
+    assert groups(deduplicate(wide)) == []
+    assert groups(deduplicate(wide, normalize="nfkc")) == [[0, 1]]
+    code = ["if a == b: return c", "if a != b: return c", "if a  ==  b:\n    return c"]
+    assert groups(deduplicate(code, size=2)) == [[0, 1, 2]]
+    assert groups(deduplicate(code, unit="symbol", size=2)) == [[0, 2]]
+    with pytest.raises(ValueError, match="normalize must be one of 'none', 'nfc', 'nfkc', got 'nfd'"):
+        deduplicate(code, normalize="nfd")
+
+
+def test_texts_of_symbols_alone_are_found() -> None:
+    assert groups(deduplicate(["🎉🎉 ❤️", "🎉 🎉❤️", "🎉🎉🎉", "...", "!!!", "..."])) == [[0, 1], [3, 5]]
 
 
 def test_short_documents_hash_as_a_whole() -> None:
@@ -361,7 +394,7 @@ def test_a_source_that_changes_between_readings_is_noticed() -> None:
         ({"threshold": 0}, "threshold must be above 0"),
         ({"threshold": 1.1}, "threshold must be a number in"),
         ({"n_hashes": 0}, "n_hashes must be an integer of at least 1, got 0"),
-        ({"unit": "line"}, "unit must be one of 'word', 'character', got 'line'"),
+        ({"unit": "line"}, "unit must be one of 'word', 'character', 'symbol', got 'line'"),
         ({"size": 0}, "size must be an integer of at least 1, got 0"),
         ({"verify": "maybe"}, "verify must be one of 'exact', 'signature', 'none', got 'maybe'"),
         ({"seed": -1}, "seed must be"),
@@ -388,7 +421,7 @@ def test_the_store_keeps_what_it_is_given() -> None:
     assert len(store) == 23 and store.ids().tolist() == list(range(23))
     rows = rng.integers(0, 23, 50)
     np.testing.assert_array_equal(store.take(rows), kept[rows])
-    assert store.take_keys().tolist() == list(range(0, 69, 3))
+    assert store.keys().tolist() == list(range(0, 69, 3))
     keys = store.band_keys(1, 3, 5, np.arange(23))
     for i in range(23):
         for j in range(23):

@@ -7,7 +7,6 @@ import os
 import re
 import socket
 import sys
-import threading
 from pathlib import Path
 
 import mergesketch.distributed.documents.batches as batches_module
@@ -15,9 +14,9 @@ import mergesketch.distributed.documents.jsonl as jsonl_module
 import mergesketch.lsh.support.progress as progress_module
 import numpy as np
 import pytest
+from document_files import ThreadRank, documents, read, write, write_lines
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mergesketch.distributed import Communicator
 from mergesketch.distributed.documents.chunks import assign
 from mergesketch.distributed.documents.jsonl import line_blocks, parse_block
 from mergesketch.distributed.documents.listing import list_files
@@ -29,43 +28,6 @@ from mergesketch.lsh.support.install import how_to_install
 @pytest.fixture(autouse=True)
 def in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-
-def write(name, content) -> str:
-    path = Path(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return name
-
-
-def write_lines(name, records) -> str:
-    text = "".join(json.dumps(record) + "\n" for record in records)
-    return write(name, gzip.compress(text.encode()) if name.endswith(".gz") else text)
-
-
-def documents(source) -> dict[int, bytes]:
-    """Return every document of one rank by its id."""
-    found = {}
-    for batch in source.batches():
-        assert (
-            batch.ids.dtype == np.uint64 and batch.data.dtype == np.uint8 and batch.offsets.dtype == np.int64
-        )
-        assert batch.offsets[0] == 0 and batch.offsets[-1] == len(batch.data)
-        assert batch.data.flags.writeable, "read-only arrays would compile every kernel once more"
-        for i, document in enumerate(batch.ids.tolist()):
-            assert document not in found
-            found[document] = batch.data[batch.offsets[i] : batch.offsets[i + 1]].tobytes()
-    assert list(found) == sorted(found)
-    return found
-
-
-def read(paths, **options):
-    """Return texts with their names, and the summary."""
-    source = DocumentSource(paths, **options)
-    found = documents(source)
-    summary = source.finish()
-    assert summary.n_documents == len(found) == source.n_documents
-    return list(zip(source.name_of(list(found)), found.values(), strict=True)), summary
 
 
 # -- listing --------------------------------------------------------------------------------------
@@ -121,6 +83,32 @@ def test_links_neither_loop_nor_count_twice():
     assert found.refused[0] == ("d/dangling", "No such file or directory")
     os.symlink("d", "to_d")
     assert listed("to_d") == ["to_d/olink", "to_d/real.txt"]
+
+
+def test_hard_links_are_one_file():
+    write("d/b.txt", "x")
+    write("other/c.txt", "y")
+    os.link("d/b.txt", "d/a.txt")
+    os.link("d/b.txt", "other/b.txt")
+    os.symlink("../d/b.txt", "other/link")
+    assert listed("d", "other") == ["d/a.txt", "other/c.txt"]
+    assert listed("other", "d") == ["other/b.txt", "other/c.txt"]
+    assert listed("d/b.txt", "d") == ["d/b.txt"]
+    found, _ = read(["other", "d"])
+    assert found == [(("other/b.txt", None), b"x"), (("other/c.txt", None), b"y")]
+
+
+def test_files_that_are_left_out_of_folders():
+    for name in ("d/a.txt", "d/sub/b.txt", "d/c.txt"):
+        write(name, name)
+    os.symlink("c.txt", "d/link")
+    os.link("d/sub/b.txt", "d/hard")
+    left_out = ["d/c.txt", "./d/hard", "missing", "a\0b"]
+    assert listed("d", leave_out=left_out) == ["d/a.txt"]
+    assert listed("d/c.txt", "d", leave_out=left_out) == ["d/c.txt", "d/a.txt"]
+    assert DocumentSource("d", leave_out=[Path("d/a.txt"), "d/c.txt"]).files == ["d/hard"]
+    with pytest.raises(DocumentError, match=r"the folder d/sub holds no file of documents"):
+        listed("d/sub", leave_out=["d/hard"])
 
 
 def test_special_files_are_never_opened():
@@ -265,17 +253,13 @@ def test_a_listed_file_that_becomes_a_pipe_is_not_waited_for(name):
     source = DocumentSource([name, "b.txt"])
     os.remove(name)
     os.mkfifo(name)  # nobody writes into it
-    if name.endswith(".parquet"):
-        with pytest.raises(DocumentError, match=r"cannot read a\.parquet: not a regular file"):
-            documents(source)
-        with pytest.raises(DocumentError, match=r"cannot read a\.parquet: it is neither a file nor a folder"):
-            DocumentSource([name])
-        return
     assert list(documents(source).values()) == [b"b"]
     assert source.finish().skipped == [(name, "not a regular file")]
+    with pytest.raises(DocumentError, match=rf"cannot read {name}: it is neither a file nor a folder"):
+        DocumentSource([name])
 
 
-def test_json_lines_by_another_name_are_told():
+def test_json_lines_in_files_named_json():
     lines = [{"text": "one"}, {"text": "two"}]
     write_lines("d/lines.json", lines)
     write_lines("d/lines.JSON.gz".lower(), lines)
@@ -285,8 +269,21 @@ def test_json_lines_by_another_name_are_told():
     write("d/numbers.json", "1\n2\n")
     write("d/noise.json.gz", b"noise")
     write_lines("d/lines.txt", lines)
-    source = DocumentSource("d")
-    assert source.json_lines_as_text == ["d/lines.json", "d/lines.json.gz"]
+    found, summary = read("d")
+    assert [name for name, _ in found] == [
+        ("d/lines.json", 1),
+        ("d/lines.json", 2),
+        ("d/lines.json.gz", 1),
+        ("d/lines.json.gz", 2),
+        ("d/lines.jsonl", 1),
+        ("d/lines.jsonl", 2),
+        ("d/lines.txt", None),
+        ("d/numbers.json", None),
+        ("d/one.json", None),
+        ("d/short.json", None),
+    ]
+    assert [text for _, text in found[:6]] == [b"one", b"two"] * 3
+    assert [name for name, _ in summary.skipped] == ["d/noise.json.gz"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -406,9 +403,42 @@ BAD_LINES = [
     (b'{"other": 1}', "no field 'text'"),
     (b'{"text": null}', "the field 'text' is null, not a string"),
     (b'{"text": ["a"]}', "the field 'text' is list, not a string"),
-    (b'{"text": "\xff"}', "not UTF-8"),
-    (b'{"text": "\\ud800"}', "not Unicode: the text has half a surrogate pair"),
 ]
+# The lines, their texts with bad bytes, and why they are errors where no byte may be bad.
+DAMAGED_LINES = [
+    (b'{"text": "a\xffb"}', b"a\xffb", "not UTF-8"),
+    (b'{"x": "\xff", "text": "caf\xc3\xa9"}', b"caf\xc3\xa9", "not UTF-8"),
+    (b'{"text": "a\\ud800b"}', b"a\xed\xa0\x80b", "not Unicode: the text has half a surrogate pair"),
+    (b'{"text": "\xff\\ud800"}', b"\xed\xb3\xbf\xed\xa0\x80", "not UTF-8"),
+]
+
+
+def test_lines_with_bad_bytes():
+    write("a.jsonl", b"\n".join(line for line, _, _ in DAMAGED_LINES) + b'\n{"text": "good"}\n')
+    found, summary = read("a.jsonl")
+    assert [text for _, text in found] == [*(text for _, text, _ in DAMAGED_LINES), b"good"]
+    assert [line for (_, line), _ in found] == [1, 2, 3, 4, 5] and summary.n_skipped == 0
+    for line, _, reason in DAMAGED_LINES:
+        write("b.jsonl", b'{"text": "good"}\n' + line)
+        with pytest.raises(DocumentError, match=f"b.jsonl:2: {reason}"):
+            read("b.jsonl", strict=True)
+        # Keys, which are read in the same way, have no words that bad bytes could separate.
+        assert parse_block(line, "text").problems == [(0, reason)]
+
+
+def test_texts_with_bad_bytes_are_errors_if_strict():
+    write("a.txt", b"a\xffb")
+    for strict in (False, True):
+        source = DocumentSource("a.txt", strict=strict)
+        (batch,) = source.batches()
+        source.report_bad_bytes([])
+        if strict:
+            with pytest.raises(DocumentError, match=r"a.txt: not UTF-8 \(strict\)"):
+                source.report_bad_bytes(batch.ids)
+        else:
+            source.report_bad_bytes(batch.ids)
+            summary = source.finish()
+            assert (summary.n_documents, summary.n_skipped) == (1, 0)
 
 
 def test_valid_json_that_python_does_not_take_at_once():
@@ -629,9 +659,12 @@ def test_parquet_damaged_inside():
     content = bytearray(Path("a.parquet").read_bytes())
     content[1000:200_000] = bytes(199_000)
     write("a.parquet", bytes(content))
-    source = DocumentSource("a.parquet")
-    with pytest.raises(DocumentError, match=r"cannot read the Parquet file a.parquet"):
-        documents(source)
+    found, summary = read("a.parquet")
+    assert found == [] and summary.n_skipped == 1
+    ((name, reason),) = summary.skipped
+    assert name == "a.parquet" and reason.startswith("damaged: ")
+    with pytest.raises(DocumentError, match=r"a.parquet: damaged: .* \(strict\)"):
+        documents(DocumentSource("a.parquet", strict=True))
 
 
 def test_parquet_without_pyarrow(monkeypatch):
@@ -683,83 +716,6 @@ def test_progress_is_shown_on_terminals_only(is_terminal, progress, monkeypatch)
 
 
 # -- ranks ----------------------------------------------------------------------------------------
-
-
-class ThreadRank:
-    """Imitate an mpi4py communicator as far as the source needs it; ranks are threads of this process."""
-
-    def __init__(self, size):
-        self.size, self.barrier, self.values = size, threading.Barrier(size, timeout=60), [None] * size
-        self.local = threading.local()
-
-    def Get_size(self):
-        return self.size
-
-    def Get_rank(self):
-        return self.local.rank
-
-    def _gather(self, value):
-        self.values[self.local.rank] = value
-        self.barrier.wait()
-        values = list(self.values)
-        self.barrier.wait()
-        return values
-
-    def Test(self):
-        """Say that a non-blocking call is complete."""
-        return True
-
-    def Ibarrier(self):
-        self._gather(None)
-        return self
-
-    def Ibcast(self, array, root):
-        value = self._gather(array.copy())[root]
-        if self.local.rank != root:
-            array[...] = value
-        return self
-
-    Bcast = Ibcast
-
-    def Igather(self, value, out, root):
-        parts = self._gather(value.copy())
-        if out is not None:
-            out[...] = np.concatenate(parts)
-        return self
-
-    def Gatherv(self, value, out, root):
-        self.Igather(value, None if out is None else out[0], root)
-
-    def Iallgather(self, value, out):
-        return self.Igather(value, out, None)
-
-    def Allgatherv(self, value, out):
-        self.Igather(value, out[0], None)
-
-    def Iallreduce(self, _, array, op):
-        parts = self._gather(array.copy())
-        array[...] = np.max(parts, axis=0) if op == sys.modules["mpi4py.MPI"].MAX else np.sum(parts, axis=0)
-        return self
-
-    Allreduce = Iallreduce
-
-    def run(self, function):
-        results = [None] * self.size
-
-        def one(rank):
-            self.local.rank = rank
-            try:
-                results[rank] = function(Communicator(self))
-            except Exception as error:
-                results[rank] = error
-
-        threads = [threading.Thread(target=one, args=(rank,)) for rank in range(self.size)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(60)
-            assert not thread.is_alive(), "a rank hangs"
-        return results
 
 
 @pytest.fixture

@@ -17,29 +17,51 @@ import xxhash
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from mergesketch.lsh import Shingles, shingle
+from mergesketch.lsh.hashing import normal_forms
 from mergesketch.lsh.hashing import text as text_module
 from mergesketch.lsh.kernels import text as kernels
-from mergesketch.lsh.tables.make_unicode import ASSIGNED, DELTA_SHIFT, MARK, SINGLE, WORD
-from mergesketch.lsh.tables.unicode import unicode_table
+from mergesketch.lsh.tables import unicode as tables
+from mergesketch.lsh.tables.make_unicode import compositions
+from mergesketch.lsh.tables.unicode import (
+    ASSIGNED,
+    DELTA_SHIFT,
+    MARK,
+    NEVER_FIRST,
+    SINGLE,
+    WORD,
+    unicode_table,
+)
 from naive import text as naive
 
 # Characters that a shingler gets wrong: case pairs of unequal UTF-8 length, final sigma, sharp s, marks,
 # scripts without spaces, astral letters and digits, joiners, separators of two and three bytes, NUL.
 ODD = "İıſßẞΣςσȺȾⱥKÅǅⅧⓐ१²_‿⁀aZ09 \n\t\0.-'’\u0301\u200d\ufeff\xa0\u2028é漢字々〇〻〆仮ひらがなカタカナーｱ"
 ODD += "ไทยกำลังລາວខ្មែរမြန်မာ한국어𝒜𐐀𐐨𞤀🏳️‍🌈𠀀﷽ﷺ\U000e0100\U0010ffff"
+# Joiners, ignored and blank characters, symbols with marks, and what normal forms change: marks of several
+# classes, letters that compose with them, Hangul in parts, Bengali vowels, exclusions, compatible characters.
+ODD += "\u200c\xad\u2060\u200b\u200e\ufffd\ufffc\u034f\u180b=+#❤☀\ufe0f\u20e3👩💻"
+ODD += (
+    "eoA\u0323\u0301\u0308\u0327\u0345\u1100\u1161\u11a8\uac00\u09c7\u09be\u0995\u0928\u093c\u0958\u212bﬁ²ｶﾞ"
+)
+
+
+def known_to_table(character: str) -> bool:
+    """Check if the table's version of Unicode has the character."""
+    code, table = ord(character), unicode_table()
+    entry = table.records[table.stage2[int(table.stage1[code >> 7]) << 7 | code & 127]]
+    return bool(entry & ASSIGNED)
 
 
 def known(character: str) -> bool:
     """Check if the table's version of Unicode has the character, or the running one lacks it too."""
-    code, table = ord(character), unicode_table()
-    entry = table.records[table.stage2[int(table.stage1[code >> 7]) << 7 | code & 127]]
-    return bool(entry & ASSIGNED) or unicodedata.category(character) == "Cn"
+    return known_to_table(character) or unicodedata.category(character) == "Cn"
 
 
 any_character = st.characters(exclude_categories=["Cs"]).filter(known)
 characters = st.sampled_from(ODD) | any_character | st.sampled_from("aB 1.")
 documents = st.lists(st.text(characters, max_size=60), max_size=6)
-units = st.sampled_from(["word", "character"])
+units = st.sampled_from(["word", "character", "symbol"])
+forms = st.sampled_from(["nfc", "nfkc", "none"])
 seeds = st.sampled_from([0, 1, 2**64 - 1])
 
 # Pieces of valid and invalid UTF-8: leads, tails, overlongs, surrogates, code points beyond the last.
@@ -65,34 +87,39 @@ def rows(shingles: Shingles) -> list[tuple[int, list[int]]]:
 
 
 @pytest.mark.slow
-@given(documents, units, st.integers(1, 7), seeds)
-@example(["ȺHȺ漢Ⱥ漢" * 40, "", "...", "\0a\0b"], "word", 1, 0)
-@example(["漢\u0301字", "ก\u0e33", "\u0301a", "Σας ΣΑΣ"], "character", 2, 0)
-@settings(max_examples=500, deadline=None)
-def test_text(texts: list[str], unit: str, size: int, seed: int) -> None:
-    expected = [naive.shingles(text.encode(), unit, size, seed) for text in texts]
-    assert rows(shingle(texts, unit=unit, size=size, seed=seed)) == expected
+@given(documents, units, st.integers(1, 7), seeds, forms)
+@example(["ȺHȺ漢Ⱥ漢" * 40, "", "...", "\0a\0b"], "word", 1, 0, "nfc")
+@example(["漢\u0301字", "ก\u0e33", "\u0301a", "Σας ΣΑΣ"], "character", 2, 0, "nfc")
+@example(["....", "?!", "a.b=" * 9, "e\u0301x", " ", "é", "e\u0301"], "symbol", 1, 0, "nfc")
+@settings(max_examples=800, deadline=None)
+def test_text(texts: list[str], unit: str, size: int, seed: int, form: str) -> None:
+    expected = [naive.shingles(text.encode(), unit, size, seed, form) for text in texts]
+    assert rows(shingle(texts, unit=unit, size=size, seed=seed, normalize=form)) == expected
+
+
+words_of_utf8 = st.sampled_from([text.encode() for text in ("a", " ", "é", "e\u0301", "\u0323", "=", "漢")])
 
 
 @pytest.mark.slow
-@given(st.lists(st.binary(max_size=30) | st.lists(fragments, max_size=8).map(b"".join), max_size=6), units)
-@settings(max_examples=1000, deadline=None)
-def test_utf8(texts: list[bytes], unit: str) -> None:
-    """Random bytes are refused where Python's decoder refuses them, and nowhere else."""
-    assert rows(shingle(texts, unit=unit, size=2)) == [naive.shingles(text, unit, 2, 0) for text in texts]
+@given(
+    st.lists(
+        st.binary(max_size=30) | st.lists(fragments | words_of_utf8, max_size=12).map(b"".join), max_size=6
+    ),
+    units,
+    forms,
+)
+@settings(max_examples=1500, deadline=None)
+def test_utf8(texts: list[bytes], unit: str, form: str) -> None:
+    """Bytes are bad where Python's decoder refuses them, and nowhere else."""
+    expected = [naive.shingles(text, unit, 2, 0, form) for text in texts]
+    assert rows(shingle(texts, unit=unit, size=2, normalize=form)) == expected
 
 
 def test_every_pair_of_bytes_and_every_three_byte_form() -> None:
     texts = [bytes([a, b]) for a in range(256) for b in range(256)]
     texts += [bytes([a, b, 0x80]) for a in range(0xE0, 0xF0) for b in range(256)]
     texts += [bytes([a, b, 0xBF, 0x80]) for a in range(0xF0, 0x100) for b in range(256)]
-    status = shingle(texts).status
-    for text, ours in zip(texts, status.tolist(), strict=True):
-        try:
-            text.decode("utf-8")
-            assert ours != 2, text
-        except UnicodeDecodeError:
-            assert ours == 2, text
+    assert rows(shingle(texts, size=1)) == [naive.shingles(text, "word", 1, 0) for text in texts]
 
 
 def stdlib_sources() -> list[bytes]:
@@ -102,7 +129,7 @@ def stdlib_sources() -> list[bytes]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("unit", ["word", "character"])
+@pytest.mark.parametrize("unit", ["word", "character", "symbol"])
 def test_real_sources(unit: str) -> None:
     """Every ninth file of the standard library is read, and its tests of encodings."""
     sources = stdlib_sources()[::9]
@@ -123,7 +150,7 @@ def test_whole_standard_library_checks_utf8() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("unit", ["word", "character"])
+@pytest.mark.parametrize("unit", ["word", "character", "symbol"])
 @pytest.mark.parametrize(
     "text",
     [
@@ -134,8 +161,16 @@ def test_whole_standard_library_checks_utf8() -> None:
         ("é" * 33_000 + " ") * 4,
         "漢" * 50_000,
         "x" * 32_767 + "漢" + "y" * 32_767 + "İ" + "z" * 40_000,
+        "x=+" * 30_000,
+        "?!" * 50_000,
+        "x" * 32_766 + "क\u093c" * 20_000,
+        "x" * 32_765 + "\u05b4\u05bc" * 20_000,
+        "x" * 32_765 + "\u05bc\u05b4" + "y" * 40_000,
     ],
-    ids=["words", "growing", "long words", "separators", "two bytes", "han", "straddling"],
+    ids=[
+        *("words", "growing", "long words", "separators", "two bytes", "han", "straddling", "symbols"),
+        *("symbols alone", "marks", "in order", "in disorder"),
+    ],
 )
 def test_longer_than_a_piece(text: str, unit: str) -> None:
     """Documents are read in pieces; shingles and characters cross the borders of pieces."""
@@ -158,13 +193,34 @@ def test_shingles_longer_than_a_piece() -> None:
         assert ours[:40].tolist() == [xxhash.xxh3_64_intdigest(part.encode()) for part in expected]
 
 
-def test_invalid_after_many_shingles() -> None:
-    """Tokens of the pieces before the invalid byte are removed again."""
-    bad = b"some words " * 20_000 + b"\xff"
-    result = shingle([b"a b", bad, b"c d"], size=2)
-    assert result.status.tolist() == [0, 2, 0]
-    assert result.tokens.tolist() == [xxhash.xxh3_64_intdigest(b"a b"), xxhash.xxh3_64_intdigest(b"c d")]
-    assert result.offsets.tolist() == [0, 1, 1, 2]
+def test_a_bad_byte_separates_words() -> None:
+    """One bad byte costs at most the words that it is in, wherever it is in a long document."""
+    bad = b"some words " * 20_000 + b"so\xffme"
+    result = shingle([b"a b", bad, b"c d", b"a\xffb\xc3 c", b"a b c"], size=2)
+    assert result.status.tolist() == [0, 2, 0, 2, 0]
+    found = rows(result)
+    assert found[1][1] == rows(shingle([bad.replace(b"\xff", b" ")], size=2))[0][1]
+    assert found[3][1] == found[4][1]
+    assert alike("a\ufffdb", "a b")
+
+
+def test_documents_that_are_hardly_utf8_are_alike_only_if_equal() -> None:
+    """Texts in another encoding must not look alike because of the few ASCII words in them."""
+    russian = ["Год 2004: мороз и солнце", "Год 2004: буря мглою небо кроет"]
+    texts = [text.encode("koi8-r") for text in [*russian, russian[0]]] + [b" \xff ", b"\xff\xfe"]
+    result = shingle(texts)
+    assert result.status.tolist() == [2] * 5
+    assert result.tokens.tolist() == [xxhash.xxh3_64_intdigest(text) for text in texts]
+    assert shingle([b" \xff"], seed=3).tokens[0] == xxhash.xxh3_64_intdigest(b" \xff", 3)
+
+
+def test_text_after_many_shingles_that_is_not_normal() -> None:
+    """Tokens of the pieces before the first character that is not in the normal form are removed again."""
+    decomposed, composed = "some words " * 20_000 + "e\u0301", "some words " * 20_000 + "é"
+    found = rows(shingle(["a b", decomposed, "c d", decomposed, composed], size=2))
+    assert found[1] == found[3] == found[4] and found[1][0] == 0
+    assert [found[i][1] for i in (0, 2)] == [[xxhash.xxh3_64_intdigest(text)] for text in (b"a b", b"c d")]
+    assert rows(shingle([decomposed], size=2, normalize="none"))[0] != found[1]
 
 
 def test_vectors() -> None:
@@ -177,8 +233,114 @@ def test_vectors() -> None:
     assert shingle(["The quick brown fox jumps"]).tokens.tolist() == [0x90602C70EE7F6208]
 
 
-def test_nul_and_bom_separate() -> None:
-    assert rows(shingle(["\ufeffa\0b"], size=2)) == rows(shingle(["a b"], size=2))
+def alike(a: str, b: str, **options: Any) -> bool:
+    """Return True if two texts have the same shingles, of one unit if not said otherwise."""
+    first, second = rows(shingle([a, b], **{"size": 1, **options}))
+    return first == second
+
+
+def test_invisible_characters() -> None:
+    assert alike("\ufeffa\0b", "a b")
+    assert alike("co\xadoperate", "cooperate") and alike("co\u2060operate", "cooperate")
+    assert alike("co\ufeffoperate", "cooperate") and alike("\u200fשלום\u200f", "שלום")
+    assert alike("thai\u200bspace", "thai space") and not alike("thai\u200bspace", "thaispace")
+    for joiner in "\u200c\u200d":
+        assert alike(f"می{joiner}خواهم", f"می{joiner}خواهم") and not alike(f"می{joiner}خواهم", "می خواهم")
+        assert shingle([f"می{joiner}خواهم"], size=1).tokens.size == 1
+        assert alike(f"word {joiner} {joiner}word", "word word")
+    assert alike("I ❤\ufe0f you", "I you") and alike("I 👩\u200d💻 code", "I code")
+
+
+def test_final_sigma_folds() -> None:
+    assert alike("ΟΔΥΣΣΕΥΣ", "οδυσσευς") and alike("οδυσσευς", "οδυσσευσ")
+
+
+def test_normal_forms() -> None:
+    for composed in ("Étude", "한국어", "Tiếng Việt", "が", "কো", "Å"):
+        decomposed = unicodedata.normalize("NFD", composed)
+        assert decomposed != composed
+        assert alike(composed, decomposed) and alike(composed, decomposed, unit="character")
+        assert not alike(composed, decomposed, normalize="none")
+    # U+212B, the sign of the Ångström, is the letter in every normal form; a ligature only in NFKC.
+    assert alike("\u212b", "Å") and not alike("ﬁn", "fin") and alike("ﬁn", "fin", normalize="nfkc")
+    # Marks of several classes, in two orders; and one that belongs between the parts of a letter.
+    assert alike("à\u0328", "ą\u0300")
+    assert alike("q\u0307\u0323", "q\u0323\u0307")
+
+
+def test_usual_texts_are_not_normalised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Text in NFC is recognised without normalising it, in many scripts."""
+
+    def fail(*_: Any) -> None:
+        raise AssertionError("a text was normalised")
+
+    texts = ["ASCII", "Étude", "кофе", "我能", "한국어", "ไม่กำลัง", "קָמָץ", "الكُتُبُ", "मैं काँच हूँ", "আমি কাঁচ খেতে"]
+    texts += ["நான் கண்ணாடி", "ക്ക", "မြန်မာ", "ខ្មែរ", "Tiếng Việt"]
+    assert all(unicodedata.is_normalized("NFC", text) for text in texts)
+    expected = [naive.shingles(text.encode(), "word", 1, 0) for text in texts]
+    monkeypatch.setattr(text_module, "in_normal_form", fail)
+    assert rows(shingle(texts, size=1)) == expected
+    assert shingle(["e\u0301"], normalize="none").status.tolist() == [0]
+    with pytest.raises(AssertionError, match="was normalised"):
+        shingle(["e\u0301"])
+
+
+@given(st.lists(st.text(characters, max_size=30), max_size=20), st.integers(1, 60), forms)
+@settings(max_examples=100, deadline=None)
+def test_normalised_documents_keep_their_places(texts: list[str], batch: int, form: str) -> None:
+    """Batches of normalised documents and the versions of Unicode do not change the result."""
+    expected = [naive.shingles(text.encode(), "word", 2, 0, form) for text in texts]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(normal_forms, "_BATCH_BYTES", batch)
+        patch.setattr(normal_forms.unicodedata, "unidata_version", "99.0")
+        assert rows(shingle(texts, size=2, normalize=form)) == expected
+
+
+def test_characters_of_later_versions_never_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A later Python composes and orders characters that the table lacks; they must not change."""
+    monkeypatch.setattr(normal_forms.unicodedata, "unidata_version", "99.0")
+    lacking = next(chr(c) for c in range(0x1D000, 0x1E000) if not known_to_table(chr(c)))
+    seen: list[str] = []
+
+    def record(form: str, text: str) -> str:
+        seen.append(text)
+        return text
+
+    monkeypatch.setattr(normal_forms.unicodedata, "normalize", record)
+    text = f"e\u0301{lacking}{lacking}a\u0301"
+    assert normal_forms.normalize(text, "nfc") == text
+    assert seen == ["e\u0301", "a\u0301"]
+
+
+def test_symbols() -> None:
+    """Every character that is not blank counts, and case counts."""
+    result = shingle(["if a == b: # x", "if\ta==b:\n#x", "if a != b: # x"], unit="symbol", size=3)
+    parts = ["if a =", "a = =", "= = b", "= b :", "b : #", ": # x"]
+    expected = [xxhash.xxh3_64_intdigest(part.encode()) for part in parts]
+    first, second, third = (found[1] for found in rows(result))
+    assert first == second == expected and len(set(first) & set(third)) == 3
+    assert not alike("Name", "name", unit="symbol") and alike("Name", "name")
+    assert alike("ΟΔΟΣ ος", "ΟΔΟΣ  ος", unit="symbol") and not alike("ος", "οσ", unit="symbol")
+
+
+def test_texts_of_symbols_alone() -> None:
+    """They are shingled by their symbols, each with its marks; only blank texts are empty."""
+    texts = [
+        "❤\ufe0f☀\ufe0f 👩\u200d💻",
+        "❤\ufe0f ☀\ufe0f👩\u200d💻",
+        "☀\ufe0f❤\ufe0f👩\u200d💻",
+        "...",
+        "... a",
+    ]
+    texts += [" \n\u200b\0\u200d\xad\ufffd", ""]
+    for unit in ("word", "character", "symbol"):
+        result = shingle(texts, unit=unit, size=2)
+        found = rows(result)
+        assert result.status.tolist() == [0, 0, 0, 0, 0, 1, 1]
+        assert found[0] == found[1] != found[2]
+        parts = ["❤\ufe0f ☀\ufe0f", "☀\ufe0f 👩\u200d", "👩\u200d 💻"]
+        assert found[0][1] == [xxhash.xxh3_64_intdigest(part.encode()) for part in parts]
+        assert found[3][1] == [xxhash.xxh3_64_intdigest(b". .")] * 2
 
 
 def test_lower_casing_is_idempotent() -> None:
@@ -197,6 +359,7 @@ def test_table_against_unicodedata() -> None:
     entries = table.records[table.stage2[table.stage1[codes >> 7].astype(np.int64) << 7 | codes & 127]]
     same_version = table.version == unicodedata.unidata_version
     compared = 0
+    first, second = compositions()
     for code, entry in zip(codes.tolist(), entries.tolist(), strict=True):
         character = chr(code)
         category = unicodedata.category(character)
@@ -204,8 +367,23 @@ def test_table_against_unicodedata() -> None:
             continue  # assigned in one of the versions only
         compared += 1
         assert bool(entry & ASSIGNED) == (category != "Cn"), hex(code)
-        assert bool(entry & WORD) == (category[0] in "LNM" or category == "Pc"), hex(code)
-        assert bool(entry & MARK) == (category[0] == "M"), hex(code)
+        joiner = code in (0x200C, 0x200D)
+        assert bool(entry & WORD) == (category[0] in "LNM" or category == "Pc" or joiner), hex(code)
+        assert bool(entry & MARK) == (category[0] == "M" or joiner), hex(code)
+        kind = naive.kind_of(character)
+        assert bool(entry & tables.BLANK) == (kind == "blank"), hex(code)
+        assert bool(entry & tables.IGNORED) == (kind == "ignored"), hex(code)
+        assert bool(entry & NEVER_FIRST) == (kind == "never first"), hex(code)
+        # The kernel writes such a character only behind another one, which it then joins.
+        assert not entry & NEVER_FIRST or (entry & WORD and entry & MARK and not entry & SINGLE), hex(code)
+        combining = unicodedata.combining(character)
+        assert entry >> tables.CLASS_SHIFT & 0xFF == combining, hex(code)
+        assert bool(entry & tables.NONSTARTER) == bool(combining), hex(code)
+        assert bool(entry & tables.COMPOSES) == (code in first), hex(code)
+        assert bool(entry & tables.MAY_COMPOSE) == (code in second), hex(code)
+        if category != "Cs":
+            for flag, form in ((tables.NOT_NFC, "NFC"), (tables.NOT_NFKC, "NFKC")):
+                assert bool(entry & flag) == (not unicodedata.is_normalized(form, character)), hex(code)
         assert bool(entry & SINGLE) == naive.stands_alone(character), hex(code)
         if entry & WORD:
             lower = naive.lower_one_to_one(character)
@@ -231,14 +409,22 @@ def test_kinds_of_documents() -> None:
     assert rows(shingle(pa.chunked_array([array, array[2:]]), size=2)) == expected + expected[2:]
 
 
-def test_lone_surrogates_are_not_utf8() -> None:
-    assert shingle(["fine", "a \udc80 b", "\ud83d\ude00 x"]).status.tolist() == [0, 2, 2]
+def test_lone_surrogates_separate_words() -> None:
+    result = shingle(
+        ["fine and good", "fine \udc80and\ud83d\ude00good", "e\u0301 \udc80 long enough words"], size=2
+    )
+    assert result.status.tolist() == [0, 2, 2]
+    found = rows(result)
+    assert found[0][1] == found[1][1]
+    assert found[2][1] == rows(shingle(["é long enough words"], size=2))[0][1]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"unit": "line"}, "unit must be one of 'word', 'character', got 'line'"),
+        ({"unit": "line"}, "unit must be one of 'word', 'character', 'symbol', got 'line'"),
+        ({"normalize": "nfd"}, "normalize must be one of 'none', 'nfc', 'nfkc', got 'nfd'"),
+        ({"normalize": None}, "normalize must be one of 'none', 'nfc', 'nfkc', got None"),
         ({"size": 0}, "size must be an integer from 1"),
         ({"size": 2.0}, "size must be an integer"),
         ({"seed": -1}, "seed must be"),
@@ -257,7 +443,12 @@ def test_refusals(arguments: dict[str, Any], message: str) -> None:
 def unequal_texts() -> list[str]:
     """Return documents of very unequal sizes, many of them empty."""
     rng = np.random.default_rng(3)
-    return ["", *(f"word{i} é漢 " * int(rng.pareto(0.6)) for i in range(3000)), "x y " * 800_000, "last one"]
+    return [
+        "",
+        *(f"word{i} é漢 {e}" * int(rng.pareto(0.6)) for i, e in enumerate(["", "", "e\u0301 "] * 1000)),
+        "x y " * 800_000,
+        "last one",
+    ]
 
 
 @pytest.mark.slow

@@ -64,8 +64,8 @@ def memory_per_rank(
 
     Notes
     -----
-    With m = n_documents / n_ranks: signatures, ids, keys, scores, sizes and originals take
-    ``m (4 n_hashes + 56)`` bytes.
+    With m = n_documents / n_ranks: signatures, ids, keys, scores and originals take m (4 n_hashes + 48)
+    bytes.
     Exchanging the keys of one band takes 120 m at its peak (a key, an id and a place, each sent, received and
     sorted). Two batches and their shingles take 6 batch_bytes. Further memory grows with the number of pairs
     found and not with the text read: 40 bytes a candidate pair, and 28 bytes a duplicate on rank 0; with
@@ -84,7 +84,7 @@ def memory_per_rank(
     batch_bytes = check_int("batch_bytes", batch_bytes, 1)
     share = -(-n_documents // n_ranks)
     blocks = -(-share // SignatureStore.BLOCK) * SignatureStore.BLOCK
-    return blocks * 4 * n_hashes + share * (56 + 120) + 6 * batch_bytes
+    return blocks * 4 * n_hashes + share * (48 + 120) + 6 * batch_bytes
 
 
 def deduplicate(
@@ -250,7 +250,7 @@ def deduplicate(
         state, old = open_state(against, asked, policy in ("best", "scores"), comm)
     with comm.agree():
         score = _score_of(keep, source, is_source, state)
-        signed = sign_documents(source, family, shingling, score)
+        signed = sign_documents(source, family, shingling, score, with_sizes=has_state)
         if len(signed.invalid) and hasattr(source, "report_bad_bytes"):
             source.report_bad_bytes(signed.invalid)
     stages.end("signing")

@@ -66,7 +66,7 @@ class SignedDocuments(NamedTuple):
     scores : ndarray of float64
         A number for each document in the store; of similar documents, the one with the largest is kept.
     sizes : ndarray of int64
-        Bytes of the text of each document in the store.
+        Bytes of the text of each document in the store, if they were asked for.
     has_shingles : list of ndarray of bool
         For every batch, True for the documents in the store.
     empty, invalid : ndarray of uint64
@@ -83,7 +83,12 @@ class SignedDocuments(NamedTuple):
 
 
 def sign_documents(
-    source: BatchSource, family: MinHash, shingling: Shingling, score: Callable[[DocumentBatch], Any]
+    source: BatchSource,
+    family: MinHash,
+    shingling: Shingling,
+    score: Callable[[DocumentBatch], Any],
+    *,
+    with_sizes: bool,
 ) -> SignedDocuments:
     """Return the signatures of this rank's documents; `score` gives a number for each document of a batch."""
     store = SignatureStore(family.n_values)
@@ -102,7 +107,8 @@ def sign_documents(
         has_shingles.append(kept)
         ids.append(batch.ids)
         scores.append(np.broadcast_to(np.asarray(score(batch), dtype=np.float64), kept.shape)[kept])
-        sizes.append(np.diff(batch.offsets)[kept])
+        if with_sizes:
+            sizes.append(np.diff(batch.offsets)[kept])
         empty.append(batch.ids[shingles.status == EMPTY])
         invalid.append(batch.ids[shingles.status == BAD_BYTES])
     return SignedDocuments(

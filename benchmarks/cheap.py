@@ -310,6 +310,15 @@ def deduplicate() -> Cases:
 
 
 @benchmark
+def document_signatures() -> Cases:
+    from mergesketch.distributed import deduplicate
+
+    old = deduplicate(texts(2000), against=ms.DocumentSignatures(), name="old").state
+    new = deduplicate(texts(200), against=ms.DocumentSignatures(), name="new").state
+    yield "DocumentSignatures.merge", lambda: old | new
+
+
+@benchmark
 def storage() -> Cases:
     folder = tempfile.mkdtemp(dir=_FOLDER)
     saved = {

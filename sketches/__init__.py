@@ -23,6 +23,7 @@ from .sets.bloom_pooling import BloomPooling, Decoded
 from .sets.bloom_signatures import BloomSignatures
 from .sets.document_signatures import DocumentSignatures
 from .sets.minhash_sketch import MinHashSketch
+from .sets.streaming_deduplicator import StreamingDeduplicator
 from .static.builder import StaticFunctionBuilder
 from .static.function import StaticFunction
 from .static.ribbon_filter import RibbonFilter
@@ -57,6 +58,7 @@ __all__ = [
     "StaticFunctionBuilder",
     "StaticTable",
     "StormSketch",
+    "StreamingDeduplicator",
     "Suggestion",
     "inspect",
     "load",

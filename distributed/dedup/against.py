@@ -148,6 +148,9 @@ def _kept_before(
 
     Components without a new document have not changed. The old documents of the others are grouped once more.
     """
+    was_kept: NDArray[np.bool_] = found.kept.ids == ids
+    if not any(comm.allgather(bool(spread.is_old.any()))):
+        return was_kept
     edges = np.concatenate([found.copies.pairs, found.pairs])
     labels = component_of(ids, edges[:, 0], edges[:, 1], comm)
     with comm.agree():
@@ -157,7 +160,6 @@ def _kept_before(
     (changed,) = comm.exchange((labels[is_new],), owners[is_new])
     request = Request(owners[old], labels[old], comm)
     rows = old[request.answer(comm.local(np.isin, request.words, changed))]
-    was_kept: NDArray[np.bool_] = found.kept.ids == ids
     if not any(comm.allgather(len(rows))):
         return was_kept
     documents = spread.state.rows()

@@ -198,8 +198,8 @@ def _with_common_paths(
         old, new = _with_used_paths(old), _with_used_paths(new)
     every = comm.allgather(sorted({*old.paths, *new.paths}))
     with comm.agree():
-        paths = sorted(set().union(*every))
-        old, new = old.with_paths(paths), new.with_paths(paths)
+        number = {path: i for i, path in enumerate(sorted(set().union(*every)))}
+        old, new = old.with_paths(number), new.with_paths(number)
         places = np.sort(np.concatenate([old.places(), new.places()]))
         chosen = places[np.linspace(0, len(places) - 1, min(_SAMPLE, len(places))).astype(np.int64)]
     samples = comm.allgather((len(places), chosen))

@@ -72,13 +72,12 @@ class DocumentRows(NamedTuple):
         columns: tuple[Any, ...] = self[1:]
         return columns
 
-    def with_paths(self, paths: list[bytes]) -> Self:
-        """Return the documents with a longer list of paths, which has all of theirs."""
-        if paths == self.paths:
+    def with_paths(self, number: Mapping[bytes, int]) -> Self:
+        """Return the documents with a longer list of paths, which has all of theirs; `number` rises."""
+        if len(number) == len(self.paths):
             return self
-        number = {path: i for i, path in enumerate(paths)}
         numbers = np.array([number[path] for path in self.paths], dtype=np.int64)
-        return self._replace(paths=paths, path_of=numbers[self.path_of])
+        return self._replace(paths=list(number), path_of=numbers[self.path_of])
 
 
 def united(parts: Sequence[DocumentRows]) -> tuple[Arrays, list[NDArray[np.int64]]]:
@@ -104,7 +103,8 @@ def united(parts: Sequence[DocumentRows]) -> tuple[Arrays, list[NDArray[np.int64
     paths = sorted(set().union(*(part.paths for part in parts)))
     if len(paths) > MOST_PATHS:
         raise OverflowError(f"documents must be in at most {MOST_PATHS} files, got {len(paths)}")
-    parts = [part.with_paths(paths) for part in parts]
+    number = {path: i for i, path in enumerate(paths)}
+    parts = [part.with_paths(number) for part in parts]
     places = np.concatenate([part.places() for part in parts])
     order = np.argsort(places, kind="stable")
     ordered = places[order]

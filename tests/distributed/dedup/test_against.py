@@ -228,7 +228,6 @@ def test_what_is_refused(tmp_path: Path) -> None:
         save_documents("x", path)
 
 
-@pytest.mark.slow
 def test_sources_of_the_standard_library_by_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     top = Path(os.__file__).parent
     monkeypatch.chdir(tmp_path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ...lsh.families.minhash import MinHash
 from ...lsh.hashing.text import UNITS
 from ...lsh.inputs.arrays import check_numbers
+from ...lsh.inputs.tables import Table
 from ...lsh.kernels.text import CHECKED
 from ...lsh.support.callers import stacklevel_of_caller
 from ...lsh.support.checks import check_choice, check_int, check_real
@@ -32,6 +33,7 @@ from .places import Rows, split_places
 from .result import Deduplication
 from .signatures import SignatureComparer, SignatureStore
 from .signing import Shingling, SignedDocuments, sign_documents
+from .tables import DocumentsInTable, add_tables, open_documents
 
 __all__ = ["deduplicate", "memory_per_rank"]
 
@@ -115,6 +117,9 @@ def deduplicate(
     pairs: str = "groups",
     max_comparisons: int = 1 << 26,
     keep: str | ArrayLike = "first",
+    text: Hashable = None,
+    id: Hashable = None,
+    score: Hashable = None,
     comm: Any = None,
 ) -> Deduplication:
     """Find groups of near-duplicate documents (fuzzy deduplication by MinHash LSH).
@@ -124,9 +129,11 @@ def deduplicate(
 
     Parameters
     ----------
-    documents : list of str or bytes, column of strings (pandas, polars, Arrow), or DocumentSource
-        This rank's share of the documents. The ids of documents in a list or column are their running
-        numbers over all ranks. A source is any object whose ``batches()`` gives batches of ids, UTF-8 bytes
+    documents : list of str or bytes, column of strings (pandas, polars, Arrow), table, or DocumentSource
+        This rank's share of the documents. The ids of documents in a list, column or table are their running
+        numbers over all ranks. A table is a DataFrame of pandas or polars, a Table or RecordBatch of Arrow,
+        a Dataset of the package datasets, a dict of columns, or what exports an Arrow stream; see `text`.
+        A source is any object whose ``batches()`` gives batches of ids, UTF-8 bytes
         and offsets. It is streamed, and with ``verify="exact"`` read a second time. A document that
         has changed in between is in no pair, except with its copies at the first reading, and
         `DocumentSource.finish` names its file.
@@ -157,7 +164,18 @@ def deduplicate(
     keep : {"first", "last", "longest", "best"} or array_like of n numbers
         The document to keep of each group: the one with the smallest id, the largest id, the most bytes, or
         the best score. Scores are given for this rank's documents, or with "best" by the batches of a source
-        (`DocumentSource` with `score_field`). Of equal documents, the first is kept. NaN is the worst score.
+        (`DocumentSource` with `score_field`) or the column `score` of a table. Of equal documents, the first
+        is kept. NaN is the worst score.
+    text : str or other name of a column, optional
+        For a table, and required there: the column of the texts. A null is an empty document: it is kept, and
+        `Deduplication.empty` lists it. `Deduplication.cleaned` is the table without the duplicates, and
+        `Deduplication.removed` a table of the duplicates.
+    id : str or other name of a column, optional
+        For a table: the column of your own ids of the rows, of any type, for `Deduplication.removed`. By
+        default, rows are named by their running numbers over all ranks.
+    score : str or other name of a column, optional
+        For a table with ``keep="best"``, and required there: the column of the scores, which are numbers. A
+        null is the worst score.
     comm : mpi4py communicator, optional
         All ranks if MPI started this process.
 
@@ -206,12 +224,19 @@ def deduplicate(
     ([0, 2], [0, 2])
     >>> result.keep.tolist(), result.duplicate_of.tolist()
     ([True, True, False], [0, 1, 0])
+
+    A table comes back without the duplicates:
+
+    >>> table = {"url": ["a", "b", "c"], "body": [poem, None, poem + "!"], "stars": [2, 5, 4]}
+    >>> result = deduplicate(table, text="body", id="url", keep="best", score="stars")
+    >>> result.cleaned["url"], result.removed["id"], result.removed["kept"]
+    (['b', 'c'], ['a'], ['c'])
     """
     comm = communicator(comm)
     policy = keep if isinstance(keep, str) else "scores"
     shingling = Shingling(unit, size, seed, normalize)
     settings = (threshold, n_hashes, shingling, verify, grouping, pairs, max_comparisons, policy)
-    comm.check_same("the settings of deduplicate", settings)
+    comm.check_same("the settings of deduplicate", (*settings, text, id, score))
     threshold = check_real("threshold", threshold, 0.0, 1.0, closed=True)
     if threshold == 0.0:
         raise ValueError("threshold must be above 0, got 0.0")
@@ -229,9 +254,8 @@ def deduplicate(
     family = MinHash(check_int("n_hashes", n_hashes, 1), seed=seed, expected_set_size=500)
     weight = _UNVERIFIED_WEIGHT if verify == "none" else _VERIFIED_WEIGHT
     bands, rows = band_parameters(threshold, n_hashes, false_negative_weight=weight)
-    is_source = hasattr(documents, "batches")
-    comm.check_same("whether documents are a source", is_source)
-    source = documents if is_source else DocumentsInMemory(documents, comm)
+    table = comm.local(open_documents, documents, text, id, score, keep)
+    source, is_source = _source_of(documents, table, text, score, comm)
 
     stages = _Stages()
     with comm.agree():
@@ -274,7 +298,7 @@ def deduplicate(
     )  # fmt: skip
     stages.end("grouping")
     n_groups, n_members = comm.bcast((len(groups_found.offsets) - 1, len(groups_found.members)))
-    return Deduplication(
+    result = Deduplication(
         **groups_found._asdict(),
         **_of_all(signed, kept),
         n_documents=comm.sum(len(store) + len(signed.empty)),
@@ -293,6 +317,20 @@ def deduplicate(
         seconds=stages.seconds,
         peak_memory=peak_memory(),
     )
+    if table is not None:
+        add_tables(result, table, id, comm)
+    return result
+
+
+def _source_of(
+    documents: Any, table: Table | None, text: Hashable, score: Hashable, comm: Communicator
+) -> tuple[Any, bool]:
+    """Return the documents as a source, and whether the caller has passed a source; a collective call."""
+    is_source = table is None and hasattr(documents, "batches")
+    comm.check_same("whether documents are a source", is_source)
+    if table is not None:
+        return DocumentsInTable(table, text, score, comm), False
+    return (documents if is_source else DocumentsInMemory(documents, comm)), is_source
 
 
 def _score_of(keep: Any, source: Any, is_source: bool) -> Callable[[DocumentBatch], Any]:

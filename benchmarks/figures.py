@@ -409,7 +409,35 @@ def gpu_rates() -> str:
     return f"\n{fold}{made}\n</details>\n"
 
 
+# -- streaming de-duplication -------------------------------------------------------------------------
+
+
+def streamed() -> Row:
+    return next(r for r in rows("streaming_deduplicator") if "documents" in r)
+
+
+def streaming_removals() -> str:
+    r = streamed()
+    lines = [
+        ("documents", f"{r['documents']:,}, {short(r['MB'], 3)} MB"),
+        ("removed by exact grouping", r["removed by exact grouping"]),
+        ("of these removed here", percent(r["of these found"], 3)),
+        ("removed here only", f"{percent(r['false removals'])} of the documents"),
+        ("memory", f"{short(r['bytes a document'])} bytes a document"),
+        ("time on one thread, with shingling", f"{short(r['us a document'])} µs a document"),
+    ]
+    return table(("what", "measured"), lines)
+
+
+def streaming_keys() -> str:
+    columns = "keys in", "bytes a document", "ns a document"
+    found = [r for r in rows("streaming_deduplicator") if "keys in" in r]
+    return table(columns, ([r[columns[0]], *(short(r[c]) for c in columns[1:])] for r in found))
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "streaming_removals": streaming_removals,
+    "streaming_keys": streaming_keys,
     "index_recipe": index_recipe,
     "race_ratios": ratios,
     "race_densities": densities,
@@ -431,6 +459,9 @@ TABLES: dict[str, Callable[[], str]] = {
 }
 
 FIGURES: dict[str, Callable[[], str]] = {
+    "streaming_sampled": lambda: cell(streamed()["documents in the sample"]),
+    "streaming_bound": lambda: short(streamed()["bound in the sample"]),
+    "streaming_false": lambda: cell(streamed()["false in the sample"]),
     "gpu_copy": lambda: short(rows("gpu")[0]["GB/s"], 2),
     "gpu_over_cpu": lambda: span(r["times all CPU cores"] for r in rows("gpu")[1:]),
     "dedup_command_speed": lambda: short(row("dedup_command", what="mergesketch dedup")["times as fast"]),

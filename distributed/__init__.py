@@ -2,6 +2,7 @@
 
 from ..lsh.support.public import publish
 from .dedup.banding import band_parameters
+from .dedup.cleaning import CleanedCorpus
 from .dedup.deduplicate import deduplicate, memory_per_rank
 from .dedup.result import Deduplication
 from .documents.source import DocumentSource
@@ -16,6 +17,7 @@ from .static_function import build_static_function
 from .svmlight import SvmlightRows, iter_svmlight, parse_svmlight, read_svmlight
 
 __all__ = [
+    "CleanedCorpus",
     "Communicator",
     "Deduplication",
     "DistributedIndex",

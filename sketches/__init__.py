@@ -22,6 +22,7 @@ from .sets.bloom_filter import BloomFilter
 from .sets.bloom_pooling import BloomPooling, Decoded
 from .sets.bloom_signatures import BloomSignatures
 from .sets.minhash_sketch import MinHashSketch
+from .sets.streaming_deduplicator import StreamingDeduplicator
 from .static.builder import StaticFunctionBuilder
 from .static.function import StaticFunction
 from .static.ribbon_filter import RibbonFilter
@@ -55,6 +56,7 @@ __all__ = [
     "StaticFunctionBuilder",
     "StaticTable",
     "StormSketch",
+    "StreamingDeduplicator",
     "Suggestion",
     "inspect",
     "load",

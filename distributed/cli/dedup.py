@@ -7,7 +7,7 @@ import time
 from argparse import Namespace
 from typing import Any
 
-from ...errors import DocumentError, readable
+from ...errors import readable
 from ...lsh.support.wording import counted
 from ..dedup.cleaning import CleanedCorpus, CleanedFiles
 from ..dedup.deduplicate import deduplicate
@@ -17,9 +17,11 @@ from ..documents.source import DocumentSource, ReadSummary
 from ..ranks.comm import Communicator
 from ..ranks.memory import peak_memory
 from .dedup_lists import REMOVED, Lists, user_ids
+from .dedup_reading import N_SHOWN, check_some_read, open_source, print_skipped, print_unusual
 from .dedup_report import ReportedRun, write_report
+from .giant_groups import giant_groups
 from .messages import common_folder, si_bytes
-from .output import check_output, own_files, shown_output
+from .output import check_output, shown_output
 from .parquet_lists import check_parquet
 from .streams import messages_beside
 
@@ -30,8 +32,6 @@ _NO_SETTINGS = {
     *("command", "paths", "include", "exclude", "strict", "threads", "top"),
     *("clean", "output", "removed", "report", "id_field"),
 }
-#: The number of members of a group that are printed, and of skipped documents that are named.
-N_SHOWN = 8
 
 
 def dedup(options: Namespace, comm: Communicator) -> int:
@@ -43,23 +43,10 @@ def dedup(options: Namespace, comm: Communicator) -> int:
     for path in elsewhere:
         check_output(path, options.paths, comm, compressed=True)
     with comm.agree():
+        _check_different(options)
         for path in outputs:
             check_parquet(path)
-    score = options.keep.removeprefix("best:") if options.keep.startswith("best:") else None
-    source = DocumentSource(
-        options.paths,
-        text_field=options.text_field,
-        format=options.format,
-        encoding=options.encoding,
-        id_field=options.id_field,
-        score_field=score,
-        strict=options.strict,
-        comm=comm,
-        include=options.include,
-        exclude=options.exclude,
-        leave_out=own_files(outputs),
-        progress=True,
-    )
+    source = open_source(options, outputs, comm)
     for path in elsewhere:
         check_output(path, source.files, comm, compressed=True)
     cleaned = None if options.clean is None else _cleaned_corpus(options, source, comm)
@@ -70,17 +57,15 @@ def dedup(options: Namespace, comm: Communicator) -> int:
         unit=options.unit,
         size=options.shingle_size,
         n_hashes=options.hashes,
-        verify=options.verify,
+        verify=options.verify or "exact",
+        grouping=options.grouping,
         seed=options.seed,
         normalize=options.normalize,
-        keep="best" if score is not None else options.keep,
+        keep=options.keep.partition(":")[0],
         comm=comm,
     )
     summary = source.finish()
-    with comm.agree():
-        if summary.n_documents == 0:
-            first = "".join(f"; {name}: {reason}" for name, reason in summary.skipped[:1])
-            raise DocumentError(f"no document could be read ({summary.n_skipped} skipped{first})")
+    check_some_read(summary, comm)
     stages = {"listing": listed - started, **result.seconds}
     began = time.perf_counter()
     has_lists = bool(outputs) or cleaned is not None
@@ -113,6 +98,16 @@ def dedup(options: Namespace, comm: Communicator) -> int:
             _print_summary(options, source, summary, result, stages, ended - started, peaks)
             _print_written(options, written, len(lists.removed.ids))
     return 0
+
+
+def _check_different(options: Namespace) -> None:
+    """Raise ValueError if two lists would be written to one file."""
+    seen: dict[str, str] = {}
+    for name in ("output", "removed", "report"):
+        path = getattr(options, name)
+        first = None if path is None else seen.setdefault(os.path.realpath(path), name)
+        if first not in (None, name):
+            raise ValueError(f"--{first} and --{name} must be different files, got {path} for both")
 
 
 def settings_of(options: Namespace) -> dict[str, Any]:
@@ -151,7 +146,9 @@ def _cleaned_corpus(options: Namespace, source: DocumentSource, comm: Communicat
     """Check the folder of the cleaned corpus."""
     outputs = (options.output, options.removed, options.report)
     inside = [os.path.basename(path) for path in outputs if path and _lies_in(path, options.clean)]
-    return CleanedCorpus(options.clean, source, settings_of(options), comm, (REMOVED, *inside))
+    return CleanedCorpus(
+        options.clean, source, settings=settings_of(options), lists=(REMOVED, *inside), comm=comm
+    )
 
 
 def _write_lists(options: Namespace, lists: Lists) -> None:
@@ -193,27 +190,17 @@ def _print_summary(
     peaks: list[int],
 ) -> None:
     print(f"documents        {summary.n_documents:,}, {si_bytes(summary.bytes_read)} read")
-    print(
-        f"groups           {result.n_groups:,}, linked by pairs of similarity {options.threshold:g} or more"
-    )
+    linked = "linked by pairs of" if options.grouping == "connected" else "whose kept document has a"
+    print(f"groups           {result.n_groups:,}, {linked} similarity {options.threshold:g} or more")
+    for giant in giant_groups(result):
+        least = "unknown" if giant.least != giant.least else f"{giant.least:.3f}"
+        documents = counted(giant.size, "document")
+        print(f"giant group      group {giant.group}: {documents}, least similarity to the kept one {least}")
     print(
         f"duplicates       {counted(result.n_duplicates, 'document')} besides the kept document of each group"
     )
-    if result.n_empty:
-        print(f"empty            {counted(result.n_empty, 'document')} without a word or symbol, in no group")
-    if result.n_invalid:
-        wanted = "UTF-8" if source.encoding == "auto" else source.encoding
-        print(
-            f"bad bytes        {counted(result.n_invalid, 'document')} with bytes that are not {wanted}, "
-            "which separate words"
-        )
-    if source.input_bytes:
-        print(f"standard input   {si_bytes(source.input_bytes)}, kept in a temporary file until the end")
-    print(f"skipped          {summary.n_skipped:,}")
-    for name, reason in summary.skipped[:N_SHOWN]:
-        print(f"    {readable(name)}: {readable(reason)}")
-    if summary.n_skipped > N_SHOWN:
-        print(f"    ... and {summary.n_skipped - N_SHOWN:,} more")
+    print_unusual(source, result.n_empty, result.n_invalid, "in no group")
+    print_skipped(source, summary)
     print(f"seconds          {seconds:.2f} ({_by_stage(stages)})")
     ranks = counted(len(peaks), "rank")
     print(f"peak memory      {', '.join(si_bytes(peak) for peak in peaks)} ({ranks})")
@@ -231,7 +218,7 @@ def _print_written(options: Namespace, written: CleanedFiles | None, n_removed: 
         )
         for reason, names in (
             ("only what lies before the damage was written", written.incomplete),
-            ("not copied, because it cannot be opened", written.missing),
+            ("not copied, because it cannot be read", written.missing),
         ):
             for name in names[:N_SHOWN]:
                 print(f"    {readable(name)}: {reason}")

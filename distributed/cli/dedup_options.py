@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from ..documents.formats import FORMATS
+from .dedup_bloom_options import add_memory_options
 from .options import Command, between
 
 __all__ = ["add_dedup"]
@@ -21,7 +22,8 @@ archive is read like a folder. All of these may be compressed by gzip, Zstandard
 bzip2 or xz. Files of other formats, such as PDF and zip, are skipped and named. In folders, names that begin
 with a dot are skipped, and links to folders are not followed. Two documents are near-duplicates if the
 Jaccard similarity of their sets of shingles (sequences of 5 words) is at least the threshold. A group
-contains all documents that are connected by such pairs. Files that are read are never changed.
+contains all documents that are connected by such pairs, or with --grouping star those that are similar
+to the one that is kept. Files that are read are never changed.
 """
 
 _DEDUP_EXAMPLES = """\
@@ -137,7 +139,14 @@ def add_dedup(commands: Any) -> None:
         ["exact", "signature", "none"],
         "how candidate pairs are checked: by exact similarity (default; reads the files a second time), by "
         "the estimate of signatures, or not at all",
-        "exact",
+    )
+    add_memory_options(dedup)
+    dedup.choice(
+        "--grouping",
+        ["connected", "star"],
+        "what a group is: documents that are connected by near-duplicate pairs (default), or a star, in "
+        "which every document is a near-duplicate of the one that is kept",
+        "connected",
     )
     dedup.options.add_argument(
         "--strict",

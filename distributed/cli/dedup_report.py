@@ -18,6 +18,7 @@ from ...lsh.support.wording import counted
 from ..dedup.result import Deduplication
 from ..documents.source import DocumentSource, ReadSummary
 from .dedup_lists import Lists
+from .giant_groups import GiantGroup, giant_groups
 from .messages import common_folder, percent, si_bytes
 from .output import writing
 from .report_style import PAGE
@@ -27,8 +28,6 @@ __all__ = ["ReportedRun", "write_report"]
 
 #: Groups and pairs that are shown, and characters of a text's beginning.
 N_GROUPS, N_PAIRS, N_CHARACTERS = 10, 12, 160
-#: A group is giant if it has at least so many documents and this share of all documents.
-GIANT, GIANT_SHARE = 100, 0.01
 
 
 class ReportedRun(NamedTuple):
@@ -91,7 +90,8 @@ def _numbers(run: ReportedRun) -> str:
         ("of these, copies", f"{n_copies:,}", "with the same shingles as the kept document"),
         ("near-duplicates", f"{n_removed - n_copies:,}", "with some other words"),
         ("groups", f"{result.n_groups:,}", "of two or more documents"),
-        ("empty", f"{result.n_empty:,}", "documents without a word, all kept"),
+        ("empty", f"{result.n_empty:,}", "documents without a word or symbol, all kept"),
+        ("bad bytes", f"{result.n_invalid:,}", "documents in which bad bytes separate words"),
         ("skipped", f"{summary.n_skipped:,}", "files and documents that could not be read"),
     ]
     items = (
@@ -113,7 +113,7 @@ def _sizes(result: Deduplication) -> str:
     rows, height = [], 24 * len(counts)
     for i, (label, n) in enumerate(counts):
         # A length in proportion to the logarithm shows one group beside a million.
-        width = 4 + 172 * np.log1p(n) / np.log1p(most)
+        width = 4 + 172 * np.log1p(n) / np.log1p(most) if n else 0
         y = 24 * i
         rows.append(
             f'<text x="94" y="{y + 16}" text-anchor="end">{label}</text>'
@@ -147,18 +147,17 @@ def _largest(run: ReportedRun) -> str:
     kept = result.kept[order]
     texts = _texts(run.source, kept)
     names = run.lists.names(kept)
-    rows, giants = [], []
+    rows = []
     for group, name, text in zip(groups, names, texts, strict=True):
         near = result.member_similarity[group]
         least = float(near.min())  # NaN if a similarity was not computed
         shown = "" if text is None else f"<p class=text>{escape(beginning(text, N_CHARACTERS))}</p>"
         cells = f"<td class=n>{len(near):,}</td><td class=n>{_similarity(least)}</td>"
         rows.append(f"<tr>{cells}<td>{_name(name, run.folder)}{shown}</td></tr>")
-        if is_giant(len(near), run.summary.n_documents):
-            giants.append(_giant(len(near), len(near) / run.summary.n_documents, least, run.threshold))
     body = (
         "<p>Large groups are often templates: licence texts, empty forms, cookie notices. Look at them "
-        "before you use the cleaned corpus.</p>" + "".join(giants)
+        "before you use the cleaned corpus.</p>"
+        + "".join(_giant(giant, run) for giant in giant_groups(result))
     )
     head = ("size", "least similarity to the kept document", "the document that is kept")
     return _section("Largest groups", body + _table(head, rows))
@@ -168,21 +167,17 @@ def _similarity(value: float) -> str:
     return "unknown" if value != value else f"{value:.3f}"
 
 
-def is_giant(size: int, n_documents: int) -> bool:
-    """Return True for a group that has a notable share of all documents."""
-    return size >= max(GIANT, GIANT_SHARE * n_documents)
-
-
-def _giant(size: int, share: float, least: float, threshold: float) -> str:
+def _giant(giant: GiantGroup, run: ReportedRun) -> str:
     chain = (
-        f" This is below the threshold of {threshold:g}: the group is a chain, in which neighbours are "
+        f" This is below the threshold of {run.threshold:g}: the group is a chain, in which neighbours are "
         "similar and the ends are not. Raise the threshold, or use --grouping star."
-        if least < threshold
+        if giant.least < run.threshold
         else ""
     )
+    share = percent(giant.size / run.summary.n_documents)
     return (
-        f"<p class=warning><b>A giant group:</b> {size:,} documents ({percent(share)} of all) are one group. "
-        f"The least similarity to the kept document is {_similarity(least)}.{chain}</p>"
+        f"<p class=warning><b>A giant group:</b> {giant.size:,} documents ({share} of all) are one group. "
+        f"The least similarity to the kept document is {_similarity(giant.least)}.{chain}</p>"
     )
 
 

@@ -34,6 +34,13 @@ def run_command(arguments: Sequence[str] | None, comm: Communicator) -> int:
 
         set_num_threads(options.threads)
     if options.command == "dedup":
+        from .dedup_bloom_options import check_memory_options
+
+        check_memory_options(options)
+        if options.memory == "bloom":
+            from .dedup_bloom import dedup_bloom
+
+            return dedup_bloom(options, comm)
         from .dedup import dedup
 
         return dedup(options, comm)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
+from os import PathLike
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,10 +19,11 @@ from ..documents.chunks import assign
 from ..documents.copying import copy_without
 from ..documents.files import InputFile
 from ..documents.source import DocumentSource
-from ..ranks.comm import Communicator
+from ..ranks.comm import communicator
 from .clean_manifest import MANIFEST, Entry, Manifest, check_settings, read_manifest, write_manifest
 from .clean_names import check_apart, names_below
-from .removals import Removals
+from .removals import Removals, removals
+from .result import Deduplication
 
 __all__ = ["CleanedCorpus", "CleanedFiles"]
 
@@ -40,8 +42,7 @@ class CleanedFiles(NamedTuple):
     incomplete : list of str
         Damaged files of which only the records before the damage were written.
     missing : list of str
-        Files that could not be opened, which were not written. Files of formats that are not read are not
-        written either.
+        Files that were not written, because they cannot be opened or have a format that is not read.
     """
 
     n_written: int
@@ -53,44 +54,80 @@ class CleanedFiles(NamedTuple):
 
 
 class CleanedCorpus:
-    """A folder into which the files of a source are written without some documents.
+    r"""Write the files of a source into another folder, without the documents that `deduplicate` removes.
 
-    Creating one is a collective call. It checks the folder and writes nothing, so create it before the
+    Creating an object is a collective call. It checks the folder and writes nothing. Create it before the
     source is read: then a folder that cannot be used is refused before the work, and an input that changes
     during the work is noticed.
 
     Parameters
     ----------
-    folder : str
+    folder : path
+        A folder that does not exist, is empty, or was written in this way before.
     source : DocumentSource
-    settings : mapping of str to JSON values
-        The settings on which the choice of documents depends. A folder that was written with others is
-        refused.
-    comm : Communicator
+        The documents. Its files are never changed.
+    settings : mapping of str to JSON values, optional
+        The settings on which the choice of documents depends. A folder that was written with other settings
+        is refused. Without them, only the files that differ are written again.
     lists : sequence of str
-        Names of further files that will be written into the folder.
+        Names of further files that the caller will write into the folder.
+    comm : mpi4py communicator, Communicator or None
+        See `communicator`.
+
+    Attributes
+    ----------
+    folder : str
 
     Raises
     ------
     DocumentError
         If the folder is, contains or lies in an input; has files and is not a cleaned corpus; was written
-        with other settings; cannot be written; or has a file that is in the way.
+        with other settings; or has a file that is in the way.
+    PermissionError
+        If the folder cannot be written.
+    DistributedError
+        On every rank, in place of these errors when there are several ranks.
+
+    Notes
+    -----
+    A file that was found in a folder keeps its path below this folder, and other files keep the last part of
+    their names; see the guide "De-duplicate a corpus". Records that stay keep their bytes, also if they could
+    not be understood. Each file is renamed when it is complete. A manifest in the folder says what was
+    written from which input, so that a second run writes only what is missing or has changed.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from mergesketch.distributed import CleanedCorpus, DocumentSource, deduplicate
+    >>> Path("raw").mkdir()
+    >>> _ = Path("raw/a.jsonl").write_text('{"text": "to be or not to be"}\n' * 2)
+    >>> _ = Path("raw/b.txt").write_text("To be, or not to be!")
+    >>> source = DocumentSource("raw")
+    >>> corpus = CleanedCorpus("cleaned", source)
+    >>> corpus.write(deduplicate(source)).n_written
+    1
+    >>> Path("cleaned/a.jsonl").read_text(), Path("cleaned/b.txt").exists()
+    ('{"text": "to be or not to be"}\n', False)
     """
 
     def __init__(
         self,
-        folder: str,
+        folder: str | PathLike[str],
         source: DocumentSource,
-        settings: Mapping[str, Any],
-        comm: Communicator,
-        lists: tuple[str, ...] = (),
+        *,
+        settings: Mapping[str, Any] | None = None,
+        lists: Sequence[str] = (),
+        comm: Any = None,
     ) -> None:
-        self.folder = folder
+        if not isinstance(folder, (str, PathLike)):
+            raise TypeError(f"folder must be a path, got {type(folder).__name__}")
+        if not isinstance(source, DocumentSource):
+            raise TypeError(f"source must be a DocumentSource, got {type(source).__name__}")
+        self.folder = os.fsdecode(folder)
         self._source = source
-        self._settings = dict(settings)
-        self._comm = comm
+        self._settings = dict(settings or {})
+        self._comm = comm = communicator(comm)
         self._files = source.input_files
-        self._lists = lists
         self._versions: list[tuple[int, int] | None] = []
         # The standard input has no name.
         given = {file.path: f"stdin{file.suffix}" for file in self._files if file.place}
@@ -140,27 +177,35 @@ class CleanedCorpus:
 
     # -- writing ----------------------------------------------------------------------------------
 
-    def write(self, removed: Removals) -> CleanedFiles:
-        """Write the files; a collective call, after the source was read.
+    def write(self, result: Deduplication | Removals) -> CleanedFiles:
+        """Write the files; a collective call, after the source was read and `DocumentSource.finish` called.
 
         Each rank writes some of the files, each one as a whole.
 
         Parameters
         ----------
-        removed : Removals
-            This rank's share of the documents to remove, which may lie in any file.
+        result : Deduplication
+            The result for the source.
 
         Returns
         -------
         CleanedFiles
+            The totals over all ranks: ``n_written`` and ``n_resumed`` files, those that an earlier run had
+            written; ``n_absent`` texts that were removed; ``n_bytes`` of all files; and the names of files
+            that are ``incomplete`` because they are damaged, or ``missing`` because they cannot be read.
 
         Raises
         ------
+        TypeError
+            If `result` is something else.
         DocumentError
-            If an input has changed since the source was created.
+            If an input has changed since the object was created.
         OSError
             If a file cannot be written. The files that are finished stay, and a second run resumes.
         """
+        if not isinstance(result, (Deduplication, Removals)):
+            raise TypeError(f"result must be a Deduplication, got {type(result).__name__}")
+        removed = removals(result) if isinstance(result, Deduplication) else result
         comm = self._comm
         file, records = self._source.places_of(removed.ids)
         owner = assign(self._costs(), comm.size)
@@ -194,13 +239,13 @@ class CleanedCorpus:
             if mine:
                 os.sync()
         lost = [name for part in comm.allgather(incomplete) for name in part]
-        result: CleanedFiles | None = None
+        totals: CleanedFiles | None = None
         with comm.agree():
             if comm.rank == 0:
-                result = self._finish(entries, len(due), sorted(lost))
-        result = comm.bcast(result)
-        assert result is not None
-        return result
+                totals = self._finish(entries, len(due), sorted(lost))
+        totals = comm.bcast(totals)
+        assert totals is not None
+        return totals
 
     def _costs(self) -> NDArray[np.int64]:
         return np.array([file.size + (1 << 14) for file in self._files], dtype=np.int64)
@@ -270,7 +315,7 @@ class CleanedCorpus:
             n_absent=n_absent,
             n_bytes=sum(entry.written[0] for entry in written.values() if entry.written),
             incomplete=incomplete,
-            missing=[f.path for i, f in enumerate(self._files) if i not in entries and f.kind != "unread"],
+            missing=[file.path for i, file in enumerate(self._files) if i not in entries],
         )
 
 

@@ -88,7 +88,7 @@ def _read_sets(source: BatchSource, rows: Rows, store: SignatureStore, shingling
             continue
         shingles = shingling.shingle(batch.take(chosen))
         kept = shingles.status != EMPTY
-        # The other documents have no tokens.
+        # The empty documents have no tokens.
         offsets = np.append(shingles.offsets[:-1][kept], shingles.offsets[-1])
         at = order[at[chosen[kept]]]
         same = document_keys(shingles.tokens, offsets, shingling.seed) == keys[at]

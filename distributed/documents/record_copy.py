@@ -14,8 +14,9 @@ from .arrow_copy import copy_batches
 from .compressing import codec_writer
 from .compression import DamagedError
 from .contents import raw_records
+from .encodings import Encoded
 from .files import InputFile
-from .jsonl import BLOCK
+from .jsonl import BLOCK, UTF8_MARK
 from .parquet_copy import copy_rows
 from .tar import TarMember
 
@@ -35,7 +36,8 @@ def reading(path: str, parts: Iterable[T]) -> Iterator[T]:
 def copy_content(file: InputFile | TarMember, removed: list[int], target: BinaryIO) -> bool:
     """Copy a file of records without those whose numbers are listed, in rising order.
 
-    The copy has the compression of the file.
+    The copy has the compression and the encoding of the file. Bytes that its encoding does not have become
+    the replacement character of the encoding, unless that is UTF-8.
 
     Returns
     -------
@@ -53,9 +55,16 @@ def copy_content(file: InputFile | TarMember, removed: list[int], target: Binary
         if file.kind in ("parquet", "arrow"):
             _copy_table(file, removed, copy)
             return True
+        encoder = Encoded(copy, file.encoding) if file.encoding else None
+        write = copy.write if encoder is None else encoder.write
         if file.kind == "jsonl":
-            return _copy_lines(reading(file.path, _blocks(file)), removed, copy.write, file.path)
-        return _copy_records(file, removed, copy.write)
+            blocks = _behind_mark(reading(file.path, _blocks(file)), write)
+            is_complete = _copy_lines(blocks, removed, write, file.path)
+        else:
+            is_complete = _copy_records(file, removed, write)
+        if encoder is not None:
+            encoder.finish()
+        return is_complete
 
 
 def _copy_table(file: InputFile | TarMember, removed: list[int], copy: BinaryIO) -> None:
@@ -74,6 +83,8 @@ def _copy_records(file: InputFile | TarMember, removed: list[int], write: Callab
     missing, n_written = set(removed), 0
     is_complete = True
     if is_array:
+        # Without a mark, a text in these encodings would not be recognised.
+        write(UTF8_MARK if file.encoding.startswith(("utf-16", "utf-32")) else b"")
         write(b"[")
     records = reading(file.path, raw_records(file))
     number = 0
@@ -110,6 +121,24 @@ def _blocks(file: InputFile | TarMember) -> Iterator[bytes]:
     with file.open() as opened:
         while block := opened.read(BLOCK):
             yield block
+
+
+def _behind_mark(blocks: Iterator[bytes], write: Callable[[Any], object]) -> Iterator[bytes]:
+    """Copy the byte order mark that a text may begin with, and yield what follows.
+
+    The mark belongs to the file, and stays if the first line does not.
+    """
+    head = b""
+    for block in blocks:
+        head += block
+        if len(head) >= len(UTF8_MARK):
+            break
+    if head.startswith(UTF8_MARK):
+        write(UTF8_MARK)
+        head = head[len(UTF8_MARK) :]
+    if head:
+        yield head
+    yield from blocks
 
 
 def _copy_lines(

@@ -540,7 +540,18 @@ class DocumentSource:
         return self._names.places(ids)
 
     def members_of(self, file: int) -> Sequence[Member]:
-        """Return the files in an archive, given by its place in `files`, after `finish` was called."""
+        """Return the files in an archive, after `finish` was called.
+
+        Parameters
+        ----------
+        file : int
+            The place of the archive in `files`.
+
+        Returns
+        -------
+        sequence of (int, str, bool)
+            The first record of each file, which are numbered through; its name; and True if it is a text.
+        """
         (chunk,) = np.flatnonzero(self._plan.file == file).tolist()
         return self._names.members.get(chunk, ())
 

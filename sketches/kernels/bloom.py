@@ -61,13 +61,13 @@ def _multiply_high(typing_context, a, b):
 
 
 @helper(forceinline=True)
-def _mix(x):
+def mix_word(x):
     x *= _ODD
     return x ^ (x >> _U32)
 
 
 @helper
-def _place(keys, seed, hashed, n_blocks, low, width, first, n, mixed, bases):
+def place_keys(keys, seed, hashed, n_blocks, low, width, first, n, mixed, bases):
     """Compute w_1 and the block of those of n keys whose hash is in [low, low + width]; return how many."""
     if hashed:
         for i in range(n):
@@ -85,7 +85,7 @@ def _place(keys, seed, hashed, n_blocks, low, width, first, n, mixed, bases):
     for i in range(n):
         bases[i] = np.int64(_multiply_high(mixed[i], n_blocks)) * BLOCK_WORDS
     for i in range(n):
-        mixed[i] = _mix(mixed[i])
+        mixed[i] = mix_word(mixed[i])
     return n
 
 
@@ -96,7 +96,7 @@ def _add(keys, seed, hashed, n_hashes, low, width, start, stop, words, mixed, ba
     n_blocks = np.uint64(words.size // BLOCK_WORDS)
     for first in range(start, stop, _TILE):
         n = min(_TILE, stop - first)
-        n = _place(keys, seed, hashed, n_blocks, low, width, first, n, mixed, bases)
+        n = place_keys(keys, seed, hashed, n_blocks, low, width, first, n, mixed, bases)
         for i in range(n):
             prefetch(words, bases[i + _AHEAD])
             base, w, left = bases[i], mixed[i], n_hashes
@@ -105,7 +105,7 @@ def _add(keys, seed, hashed, n_hashes, low, width, start, stop, words, mixed, ba
                 for _ in range(_FIELDS):
                     words[base + np.int64(fields >> _U61)] |= _U1 << ((fields >> _U55) & _U63)
                     fields <<= _U9
-                w = _mix(w)
+                w = mix_word(w)
                 left -= _FIELDS
             for _ in range(left):
                 words[base + np.int64(w >> _U61)] |= _U1 << ((w >> _U55) & _U63)
@@ -117,7 +117,7 @@ def _contains(words, keys, seed, hashed, n_hashes, start, stop, out, mixed, base
     n_blocks = np.uint64(words.size // BLOCK_WORDS)
     for first in range(start, stop, _TILE):
         n = min(_TILE, stop - first)
-        _place(keys, seed, hashed, n_blocks, _U0, _EVERY, first, n, mixed, bases)
+        place_keys(keys, seed, hashed, n_blocks, _U0, _EVERY, first, n, mixed, bases)
         for i in range(n):
             prefetch_read(words, bases[i + _AHEAD])
             base, w, left, found = bases[i], mixed[i], n_hashes, _U1
@@ -127,7 +127,7 @@ def _contains(words, keys, seed, hashed, n_hashes, start, stop, out, mixed, base
                 for _ in range(_FIELDS):
                     found &= words[base + np.int64(fields >> _U61)] >> ((fields >> _U55) & _U63)
                     fields <<= _U9
-                w = _mix(w)
+                w = mix_word(w)
                 left -= _FIELDS
             for _ in range(left):
                 found &= words[base + np.int64(w >> _U61)] >> ((w >> _U55) & _U63)

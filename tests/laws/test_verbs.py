@@ -59,6 +59,7 @@ def test_aliases_call_the_method_that_they_name(monkeypatch: pytest.MonkeyPatch)
         ("RibbonFilter", "query", "contains"),
         ("StaticFunction", "query", "lookup"),
         ("StaticTable", "query", "lookup"),
+        ("StreamingDeduplicator", "query", "contains"),
     }
 
 

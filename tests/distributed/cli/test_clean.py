@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import mergesketch.distributed.cli.dedup_report as report_module
+import mergesketch.distributed.cli.giant_groups as giant_module
 import numpy as np
 import pytest
 from mergesketch.distributed.__main__ import main
@@ -168,9 +169,19 @@ def test_a_second_run_keeps_what_is_there(run, corpus):
 
 def test_the_cleaned_corpus_is_clean(run, corpus):
     run("dedup", "in", "--clean", "out")
-    code, out, _ = run("dedup", "out", "--exclude", "removed.jsonl", "--output", "again.jsonl")
+    code, out, _ = run("dedup", "out", "--output", "again.jsonl")
     assert code == 0 and "\nduplicates       0 " in out
     assert records("again.jsonl") == []
+
+
+@pytest.mark.parametrize("verify", ["exact", "signature", "none"])
+def test_the_list_of_removed_documents_is_no_document(run, corpus, verify):
+    """Similarities that were not computed are null."""
+    run("dedup", "in", "--clean", "out", "--verify", verify)
+    values = [record["similarity"] for record in records("out/removed.jsonl")]
+    assert values.count(None) == (3 if verify == "none" else 0) and values.count(1.0) == 2
+    code, out, _ = run("dedup", "out")
+    assert code == 0 and out.startswith("documents        6, ")
 
 
 def test_all_that_is_written_may_lie_in_the_folder(run, corpus):
@@ -370,6 +381,14 @@ def test_ids_that_are_numbers(run):
     assert [record["id"] for record in records("removed.jsonl")] == [2**40, None]
 
 
+def test_two_lists_in_one_file(run, corpus):
+    code, out, err = run("dedup", "in", "--output", "a.jsonl", "--removed", "./a.jsonl")
+    assert (code, out) == (2, "")
+    assert (
+        err == "mergesketch: error: --output and --removed must be different files, got ./a.jsonl for both\n"
+    )
+
+
 def test_parquet_without_pyarrow(run, corpus, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
@@ -465,13 +484,31 @@ def test_the_report_needs_nothing_else(run, corpus):
     assert "default-src 'none'" in content and "prefers-color-scheme: dark" in content
 
 
-def test_giant_groups_are_named(run, monkeypatch):
-    monkeypatch.setattr(report_module, "GIANT", 4)
+@pytest.fixture
+def chain():
+    """Write a chain of documents: neighbours have a similarity of 0.64 to 0.65, others less."""
     for i in range(8):
-        write(f"in/{i}.txt", " ".join(WORDS[i * 12 : i * 12 + 100]))
-    run("dedup", "in", "--report", "report.html", "--threshold", 0.6)
+        write(f"in/{i}.txt", " ".join(WORDS[i * 21 : i * 21 + 100]))
+
+
+def test_giant_groups_are_named(run, chain, monkeypatch):
+    monkeypatch.setattr(giant_module, "LEAST_SIZE", 4)
+    _, out, _ = run("dedup", "in", "--report", "report.html", "--threshold", 0.6)
+    assert "\ngiant group      group 0: 8 documents, least similarity to the kept one 0.000\n" in out
     text = Page(Path("report.html").read_text()).text
     assert "A giant group: 8 documents (100 % of all) are one group." in text
+    assert "This is below the threshold of 0.6: the group is a chain" in text
+
+
+def test_stars(run, chain):
+    """Each removed document is similar to the kept one, so that half of a chain stays."""
+    code, out, _ = run("dedup", "in", "--threshold", 0.6, "--grouping", "star", "--clean", "out")
+    assert code == 0 and "\ngroups           4, whose kept document has a similarity 0.6 or more\n" in out
+    assert sorted(left("out")) == ["0.txt", "2.txt", "4.txt", "6.txt"]
+    # 96 shingles, of which 75 are in both.
+    assert [record["similarity"] for record in records("out/removed.jsonl")] == [pytest.approx(75 / 117)] * 4
+    code, _, err = run("dedup", "in", "--threshold", 0.6, "--clean", "out")
+    assert code == 2 and "grouping was 'star', and is 'connected' now" in err
 
 
 def test_texts_that_are_gone_when_the_report_is_written(run, corpus, monkeypatch):

@@ -39,7 +39,7 @@ def clean(paths, removed, folder="out", settings=None, **options):
     """Write a cleaned corpus without the documents of some names."""
     comm = Communicator(None)
     source = DocumentSource(paths, **options)
-    corpus = CleanedCorpus(folder, source, settings or {"threshold": 0.7}, comm)
+    corpus = CleanedCorpus(folder, source, settings=settings or {"threshold": 0.7}, comm=comm)
     ids = np.concatenate([batch.ids for batch in source.batches()])
     source.finish()
     names = source.name_of(ids)
@@ -101,7 +101,7 @@ def test_ranks_change_nothing(ranks):
     from mergesketch.distributed.documents.source import DocumentSource
     comm = communicator()
     source = DocumentSource(["in"])
-    corpus = CleanedCorpus(sys.argv[1], source, {}, comm)
+    corpus = CleanedCorpus(sys.argv[1], source, comm=comm)
     ids = np.concatenate([batch.ids for batch in source.batches()] or [np.empty(0, np.uint64)])
     source.finish()
     removed = set(map(tuple, json.loads(sys.argv[2])))
@@ -184,7 +184,7 @@ def refused(message, paths=("in",), folder="out", settings=None):
     before = contents(".")
     source = DocumentSource(list(paths))
     with pytest.raises((DocumentError, OSError), match=message):
-        CleanedCorpus(folder, source, settings or {"threshold": 0.7}, Communicator(None))
+        CleanedCorpus(folder, source, settings=settings or {"threshold": 0.7}, comm=Communicator(None))
     assert contents(".") == before
 
 
@@ -373,7 +373,7 @@ def test_a_copy_that_a_crash_has_cut_short(monkeypatch):
 def test_an_input_that_changes(monkeypatch):
     corpus()
     source = DocumentSource(["in"])
-    folder = CleanedCorpus("out", source, {}, Communicator(None))
+    folder = CleanedCorpus(Path("out"), source, comm=Communicator(None))
     ids = np.concatenate([batch.ids for batch in source.batches()])
     source.finish()
     write("in/a.jsonl", lines("one", "two", "three") + b"other\n")
@@ -384,6 +384,20 @@ def test_an_input_that_changes(monkeypatch):
     ):
         folder.write(removed)
     assert "a.jsonl" not in contents()
+
+
+def test_wrong_arguments():
+    corpus()
+    source = DocumentSource("in")
+    for arguments, message in (
+        ((3, source), "folder must be a path, got int"),
+        (("out", ["a text"]), "source must be a DocumentSource, got list"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            CleanedCorpus(*arguments)
+    with pytest.raises(TypeError, match="result must be a Deduplication, got ndarray"):
+        CleanedCorpus("out", source).write(np.ones(3, dtype=bool))
+    assert not Path("out").exists()
 
 
 def test_a_full_disk(monkeypatch):
@@ -416,6 +430,24 @@ def test_files_that_cannot_be_opened(monkeypatch):
     result = clean(["in"], CORPUS_REMOVED)
     assert result.missing == ["in/sub/d.txt"]
     assert list(contents()) == ["a.jsonl", "empty.txt", "sub/b.jsonl.gz"]
+
+
+def test_formats_that_are_not_read():
+    corpus()
+    write("in/f.pdf", b"%PDF-1.4 \0\1")
+    result = clean(["in"], CORPUS_REMOVED)
+    assert result.missing == ["in/f.pdf"]
+    check_cleaned()
+
+
+def test_files_without_the_field_are_kept():
+    corpus()
+    write("in/f.jsonl", b'{"content": "a"}\n{"content": "a"}\n')
+    write("in/g.csv", b"content\na\na\n")
+    result = clean(["in"], CORPUS_REMOVED)
+    assert result.missing == [] and result.n_written == 6
+    assert contents()["f.jsonl"] == Path("in/f.jsonl").read_bytes()
+    assert contents()["g.csv"] == Path("in/g.csv").read_bytes()
 
 
 def test_damaged_and_strange_files_are_kept():

@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import lzma
+import os
 import tarfile
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from mergesketch.distributed.documents.copying import copy_without
 from mergesketch.distributed.documents.formats import detect
 from mergesketch.distributed.documents.listing import list_files
 from mergesketch.distributed.documents.names import Member
+from mergesketch.distributed.documents.source import DocumentSource
 from mergesketch.errors import DocumentError
 
 
@@ -43,7 +45,8 @@ def naive_copy(content: bytes, removed) -> bytes:
     """Return lines with their ends, without those whose numbers are in `removed`."""
     lines = content.split(b"\n")
     ended = [line + b"\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
-    return b"".join(line for number, line in enumerate(ended) if number not in removed)
+    mark = b"\xef\xbb\xbf" if content.startswith(b"\xef\xbb\xbf") and 0 in removed else b""
+    return mark + b"".join(line for number, line in enumerate(ended) if number not in removed)
 
 
 @settings(deadline=None)
@@ -75,8 +78,8 @@ def test_what_is_not_understood_is_kept():
     content = b'\xef\xbb\xbf{"text": "a"}\r\nnot JSON \xff\n\n{"text": 3}\n{"text": "b"}'
     Path("a.jsonl").write_bytes(content)
     assert copied("a.jsonl", [4]) == content[: content.rindex(b"\n") + 1]
-    assert copied("a.jsonl", [0]) == content[content.index(b"\n") + 1 :]
-    assert copied("a.jsonl", [0, 1, 2, 3, 4]) == b""
+    assert copied("a.jsonl", [0]) == content[:3] + content[content.index(b"\n") + 1 :], "the mark stays"
+    assert copied("a.jsonl", [0, 1, 2, 3, 4]) == content[:3]
 
 
 def test_a_file_that_loses_nothing_is_copied_as_a_whole():
@@ -252,6 +255,41 @@ def test_parquet_that_has_changed(pq):
     Path("p.parquet").write_bytes(b"PAR1 damaged")
     with pytest.raises(DocumentError, match=r"cannot read the Parquet file p\.parquet"):
         copy_without(file, [3], Path("copy"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32", "latin-1", "shift_jis"])
+@pytest.mark.parametrize("removed", [[0], [1], [0, 2]])
+def test_texts_in_other_encodings(encoding, removed):
+    """The copy is in the same encoding, and is recognised like the file."""
+    texts = (
+        ["caf\u00e9", "\u010a\u0a00 \u0d0a", "end"]
+        if encoding.startswith("utf")
+        else ["caf\u00e9", "two", "end"]
+    )
+    texts = ["\u30c6\u30b9\u30c8", "two", "end"] if encoding == "shift_jis" else texts
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    given = "auto" if encoding.startswith("utf") else encoding
+    kept = [text for number, text in enumerate(texts) if number not in removed]
+    for name in ("a.jsonl", "a.json", "a.csv"):
+        records = [json.dumps({"text": text}, ensure_ascii=False) for text in texts]
+        content = {
+            "a.jsonl": "".join(record + "\n" for record in records),
+            "a.json": "[" + ", ".join(records) + "]",
+            "a.csv": "text\n" + "".join(f'"{text}"\n' for text in texts),
+        }[name]
+        Path(name).write_bytes((mark + content).encode(encoding))
+        (file,) = (detect(file, encoding=given) for file in list_files([name]).files)
+        gone = [number + 1 for number in removed] if name == "a.csv" else removed
+        assert copy_without(file, gone, Path("copy"))
+        os.replace("copy", name)
+        source = DocumentSource(name, encoding=given)
+        found = [
+            batch.data[a:b].tobytes().decode()
+            for batch in source.batches()
+            for a, b in itertools.pairwise(batch.offsets.tolist())
+        ]
+        assert found == kept
+        assert Path(name).read_bytes().decode(encoding).removeprefix("\ufeff")[-1:] == "\n"
 
 
 # -- tables, arrays and archives ------------------------------------------------------------------

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from mergesketch.distributed import DocumentSource, deduplicate
 from mergesketch.distributed.documents import encodings
 from mergesketch.distributed.documents.contents import raw_records
+from mergesketch.distributed.documents.copying import copy_without
 from mergesketch.distributed.documents.encodings import Encoded, Transcoded, check_encoding, text_encoding
 from mergesketch.distributed.documents.formats import detect
 from mergesketch.distributed.documents.listing import list_files
@@ -179,6 +180,49 @@ def test_raw_records_can_be_written_in_the_encoding_of_the_file(kind: str, encod
     lost = io.BytesIO()
     Encoded(lost, "ascii").write("é".encode() + b"\xffx")
     assert lost.getvalue() == b"??x"
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "json", "csv", "tar"])
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16-le"])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_cleaned_files_keep_their_encoding(kind: str, encoding: str, compressed: bool) -> None:
+    """The copy without a record is what would have been written without it."""
+
+    def content(texts: list[str]) -> bytes:
+        records = [json.dumps({"text": text}, ensure_ascii=False) for text in texts]
+        if kind == "json":
+            written = "[\n" + ",\n".join(records) + "\n]\n"
+        elif kind == "csv":
+            written = "\n".join(["text", *texts, ""])
+        else:
+            written = "\n".join([*records, ""])
+        mark = "\ufeff" if encoding == "utf-16-le" else ""
+        return (mark + written).encode(encoding)
+
+    suffix = ".gz" * compressed
+    open_it = gzip.open if compressed else open
+    name = f"a.{kind}{suffix}"
+    if kind == "tar":
+        Path("b.jsonl").write_bytes(content(TEXTS))
+        with tarfile.open(name, "w:gz" if compressed else "w") as archive:
+            archive.add("b.jsonl")
+    else:
+        with open_it(name, "wb") as file:
+            file.write(content(TEXTS))
+    source = DocumentSource(name, encoding=encoding)
+    list(source.batches())
+    source.finish()
+    (file,) = source._plan.files
+    assert copy_without(
+        file, [3 if kind == "csv" else 2], Path("copy"), members=source.members_of(0) if kind == "tar" else ()
+    )
+    wanted = content([*TEXTS[:2], TEXTS[3]])
+    if kind == "tar":
+        with tarfile.open("copy") as archive:
+            assert archive.extractfile("b.jsonl").read() == wanted
+    else:
+        with open_it("copy", "rb") as file:
+            assert file.read() == wanted
 
 
 @given(

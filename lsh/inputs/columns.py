@@ -82,13 +82,14 @@ def open_column(values: Any, name: str, *, nulls_as_empty: bool = False) -> Any:
     among Python objects stay there, and a column of NaN alone, as which pandas reads a column without a
     text, becomes empty texts.
     """
+    dtype: Any = getattr(values, "dtype", "")
+    may_be_nan = nulls_as_empty and hasattr(values, "isna")
+    if may_be_nan and (getattr(dtype, "kind", "") == "f" or str(dtype) == "category") and values.isna().all():
+        return np.zeros(len(values), dtype="S1")
     if not is_arrow(values):
         return values
     if is_table(values):
         raise TypeError(f"{name} must be one column, got {describe(values)}: pass one of its columns")
-    dtype = getattr(values, "dtype", "")
-    if nulls_as_empty and isinstance(dtype, np.dtype) and dtype.kind == "f" and np.isnan(values).all():
-        return np.zeros(len(values), dtype="S1")
     is_object = str(dtype).lower() == "object"
     if not is_object and not (hasattr(values, "__array__") and find_spec("pyarrow") is None):
         return values

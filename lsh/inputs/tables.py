@@ -164,10 +164,6 @@ class _HuggingFace(Table):
         return self._frame.select_columns([name]).with_format("arrow")
 
     def column(self, name: Any) -> Any:
-        if not self.n_rows:
-            import pyarrow as pa
-
-            return pa.chunked_array([], self._frame.features.arrow_schema.field(name).type)
         return self._arrow(name)[:].column(0)
 
     def texts(self, name: Any) -> Iterable[Buffer]:

@@ -78,9 +78,11 @@ def open_column(values: Any, name: str, *, nulls_as_empty: bool = False) -> Any:
     """Return a column as a NumPy array where Arrow cannot read it, and other `values` as they are.
 
     Arrow cannot read a column of Python objects: it would have to guess a type, and polars exports addresses.
-    Without pyarrow, every column that can become a NumPy array becomes one. With `nulls_as_empty`, nulls
-    among Python objects stay there, and a column of NaN alone, as which pandas reads a column without a
-    text, becomes empty texts.
+    Without pyarrow, every column that can become a NumPy array becomes one.
+
+    Nulls in such a column are refused. With `nulls_as_empty`, they stay in the array for the caller to
+    replace, and a column of NaN alone, as which pandas reads a column without any text, becomes
+    empty texts.
     """
     dtype: Any = getattr(values, "dtype", "")
     may_be_nan = nulls_as_empty and hasattr(values, "isna")

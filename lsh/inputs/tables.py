@@ -186,7 +186,9 @@ class _DatasetTexts:
 
     def __iter__(self) -> Iterator[Buffer]:
         for part in self._dataset.iter(batch_size=_DATASET_ROWS):
-            yield from byte_buffers(part.column(0), self._name, errors="surrogatepass", nulls_as_empty=True)
+            # Each row of a shuffled dataset is a chunk of its own.
+            column = part.combine_chunks().column(0)
+            yield from byte_buffers(column, self._name, errors="surrogatepass", nulls_as_empty=True)
 
 
 class _Columns(Table):

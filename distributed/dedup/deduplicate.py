@@ -259,8 +259,8 @@ def deduplicate(
 
     stages = _Stages()
     with comm.agree():
-        score = _score_of(keep, source, is_source)
-        signed = sign_documents(source, family, shingling, score)
+        score_of = _score_of(keep, source, is_source)
+        signed = sign_documents(source, family, shingling, score_of)
         if len(signed.invalid) and hasattr(source, "report_bad_bytes"):
             source.report_bad_bytes(signed.invalid)
     store = signed.store

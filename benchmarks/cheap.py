@@ -310,6 +310,14 @@ def deduplicate() -> Cases:
 
 
 @benchmark
+def streaming_deduplicator() -> Cases:
+    for n in (10, 3000):
+        seen, batch = ms.StreamingDeduplicator(capacity=100_000), texts(n)
+        yield f"admit, {n:,}", partial(seen.admit, batch)
+        yield f"contains, {n:,}", partial(seen.contains, batch)
+
+
+@benchmark
 def document_signatures() -> Cases:
     from mergesketch.distributed import deduplicate
 

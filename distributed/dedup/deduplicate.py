@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from os import PathLike
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ...lsh.families.minhash import MinHash
 from ...lsh.hashing.text import UNITS
 from ...lsh.inputs.arrays import check_numbers
+from ...lsh.inputs.tables import Table
 from ...lsh.kernels.text import CHECKED
 from ...lsh.support.checks import check_choice, check_int, check_real
 from ...sketches.sets.document_signatures import DocumentSignatures
@@ -31,6 +32,7 @@ from .places import Rows, split_places
 from .result import Deduplication
 from .signatures import SignatureComparer, SignatureStore
 from .signing import Shingling, SignedDocuments, sign_documents
+from .tables import DocumentsInTable, add_tables, open_documents
 
 __all__ = ["deduplicate", "memory_per_rank"]
 
@@ -103,6 +105,9 @@ def deduplicate(
     keep: str | ArrayLike = "first",
     against: DocumentSignatures | str | PathLike[str] | None = None,
     name: str | None = None,
+    text: Hashable = None,
+    id: Hashable = None,
+    score: Hashable = None,
     comm: Any = None,
 ) -> Deduplication:
     """Find groups of near-duplicate documents (fuzzy deduplication by MinHash LSH).
@@ -112,9 +117,11 @@ def deduplicate(
 
     Parameters
     ----------
-    documents : list of str or bytes, column of strings (pandas, polars, Arrow), or DocumentSource
-        This rank's share of the documents. The ids of documents in a list or column are their running
-        numbers over all ranks. A source is any object whose ``batches()`` gives batches of ids, UTF-8 bytes
+    documents : list of str or bytes, column of strings (pandas, polars, Arrow), table, or DocumentSource
+        This rank's share of the documents. The ids of documents in a list, column or table are their running
+        numbers over all ranks. A table is a DataFrame of pandas or polars, a Table or RecordBatch of Arrow,
+        a Dataset of the package datasets, a dict of columns, or what exports an Arrow stream; see `text`.
+        A source is any object whose ``batches()`` gives batches of ids, UTF-8 bytes
         and offsets. It is streamed, and with ``verify="exact"`` read a second time. A document that
         has changed in between is in no pair, except with its copies at the first reading, and
         `DocumentSource.finish` names its file.
@@ -145,15 +152,26 @@ def deduplicate(
     keep : {"first", "last", "longest", "best"} or array_like of n numbers
         The document to keep of each group: the one with the smallest id, the largest id, the most bytes, or
         the best score. Scores are given for this rank's documents, or with "best" by the batches of a source
-        (`DocumentSource` with `score_field`). Of equal documents, the first is kept. NaN is the worst score.
+        (`DocumentSource` with `score_field`) or the column `score` of a table. Of equal documents, the first
+        is kept. NaN is the worst score.
     against : DocumentSignatures or path, optional
         The documents of earlier runs: `Deduplication.state` of such a run, or its file; an empty
         `DocumentSignatures` for the first run. The result is that of one run over all documents. Their order,
         for "first" and "last", is then that of names: paths by their bytes, then records. Over ranks, the
-        documents of all ranks' objects are taken together; every rank can read the file.
+        documents of all ranks' objects are taken together; every rank can read the file. Tables are refused.
     name : str, optional
         The name of documents in memory, with `against`. Their records are their running numbers from 1.
         Documents of files have the names of their files.
+    text : str or other name of a column, optional
+        For a table, and required there: the column of the texts. A null is an empty document: it is kept, and
+        `Deduplication.empty` lists it. `Deduplication.cleaned` is the table without the duplicates, and
+        `Deduplication.removed` a table of the duplicates.
+    id : str or other name of a column, optional
+        For a table: the column of your own ids of the rows, of any type, for `Deduplication.removed`. By
+        default, rows are named by their running numbers over all ranks.
+    score : str or other name of a column, optional
+        For a table with ``keep="best"``, and required there: the column of the scores, which are numbers. A
+        null is the worst score.
     comm : mpi4py communicator, optional
         All ranks if MPI started this process.
 
@@ -205,13 +223,20 @@ def deduplicate(
     ([0, 2], [0, 2])
     >>> result.keep.tolist(), result.duplicate_of.tolist()
     ([True, True, False], [0, 1, 0])
+
+    A table comes back without the duplicates:
+
+    >>> table = {"url": ["a", "b", "c"], "body": [poem, None, poem + "!"], "stars": [2, 5, 4]}
+    >>> result = deduplicate(table, text="body", id="url", keep="best", score="stars")
+    >>> result.cleaned["url"], result.removed["id"], result.removed["kept"]
+    (['b', 'c'], ['a'], ['c'])
     """
     comm = communicator(comm)
     policy = keep if isinstance(keep, str) else "scores"
     has_state = against is not None
     shingling = Shingling(unit, size, seed, normalize)
     settings = (threshold, n_hashes, shingling, verify, grouping, pairs, max_comparisons, policy)
-    comm.check_same("the settings of deduplicate", (*settings, has_state, name))
+    comm.check_same("the settings of deduplicate", (*settings, has_state, name, text, id, score))
     threshold = check_real("threshold", threshold, 0.0, 1.0, closed=True)
     if threshold == 0.0:
         raise ValueError("threshold must be above 0, got 0.0")
@@ -235,9 +260,11 @@ def deduplicate(
     family = MinHash(check_int("n_hashes", n_hashes, 1), seed=seed, expected_set_size=500)
     weight = _UNVERIFIED_WEIGHT if verify == "none" else _VERIFIED_WEIGHT
     bands, rows = band_parameters(threshold, n_hashes, false_negative_weight=weight)
-    is_source = hasattr(documents, "batches")
-    comm.check_same("whether documents are a source", is_source)
-    source = documents if is_source else DocumentsInMemory(documents, comm)
+    table = comm.local(open_documents, documents, text, id, score, keep)
+    with comm.agree():
+        if table is not None and has_state:
+            raise ValueError("against must be left out for a table: pass its column of texts instead")
+    source, is_source = _source_of(documents, table, text, score, comm)
     _check_name(name, has_state, hasattr(source, "name_of"))
 
     search = Search(
@@ -249,8 +276,8 @@ def deduplicate(
         asked = DocumentSignatures(family, unit=unit, size=size, normalize=normalize)
         state, old = open_state(against, asked, policy in ("best", "scores"), comm)
     with comm.agree():
-        score = _score_of(keep, source, is_source, state)
-        signed = sign_documents(source, family, shingling, score, with_sizes=has_state)
+        score_of = _score_of(keep, source, is_source, state)
+        signed = sign_documents(source, family, shingling, score_of, with_sizes=has_state)
         if len(signed.invalid) and hasattr(source, "report_bad_bytes"):
             source.report_bad_bytes(signed.invalid)
     stages.end("signing")
@@ -275,7 +302,7 @@ def deduplicate(
         n_documents += compared.n_old - compared.n_read_again
     groups = found.groups
     n_groups, n_members = comm.bcast((len(groups.offsets) - 1, len(groups.members)))
-    return Deduplication(
+    result = Deduplication(
         **groups._asdict(),
         **_of_all(signed, found.kept),
         n_documents=n_documents,
@@ -296,6 +323,20 @@ def deduplicate(
         state=state,
         compared=compared,
     )
+    if table is not None:
+        add_tables(result, table, id, comm)
+    return result
+
+
+def _source_of(
+    documents: Any, table: Table | None, text: Hashable, score: Hashable, comm: Communicator
+) -> tuple[Any, bool]:
+    """Return the documents as a source, and whether the caller has passed a source; a collective call."""
+    is_source = table is None and hasattr(documents, "batches")
+    comm.check_same("whether documents are a source", is_source)
+    if table is not None:
+        return DocumentsInTable(table, text, score, comm), False
+    return (documents if is_source else DocumentsInMemory(documents, comm)), is_source
 
 
 def _check_name(name: str | None, has_state: bool, has_names: bool) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...lsh.inputs.tables import Table
 from ...lsh.support.wording import counted
 from ...sketches.sets.document_signatures import DocumentSignatures
 from .against import ComparedWithOld
@@ -76,6 +79,16 @@ class Deduplication:
         Wall-clock time of each stage, on this rank.
     peak_memory : int
         Peak resident memory of this process in bytes.
+    cleaned : table
+        If the documents were in a table: a table of the same kind with the rows of this rank that are kept,
+        in their order, with all columns; the index of pandas is kept. It is made when it is first asked for.
+        For other documents, asking raises AttributeError.
+    removed : table
+        In the same case, a table of the same kind with the columns ``id``, ``kept``, ``similarity`` and
+        ``is_copy`` for each row of this rank that is removed: your id of the row and that of the row that is
+        kept instead (which may be another rank's), and the entries of `similarity` and `is_copy`. Without a
+        column of ids, these are running numbers over all ranks. With pandas, rows have the index of the rows
+        that were removed.
     """
 
     members: NDArray[np.uint64]
@@ -104,6 +117,25 @@ class Deduplication:
     peak_memory: int = 0
     state: DocumentSignatures | None = None
     compared: ComparedWithOld | None = None
+    _table: Table | None = field(default=None, init=False, repr=False)
+    _removed: Any = field(default=None, init=False, repr=False)
+
+    @cached_property
+    def cleaned(self) -> Any:
+        return self._need_table("cleaned").filter(self.keep)
+
+    @property
+    def removed(self) -> Any:
+        self._need_table("removed")
+        return self._removed
+
+    def _need_table(self, name: str) -> Table:
+        if self._table is None:
+            raise AttributeError(
+                f"{name} needs documents in a table, as in deduplicate(table, text=...); "
+                "keep and duplicate_of are there for all documents"
+            )
+        return self._table
 
     def __repr__(self) -> str:
         return (

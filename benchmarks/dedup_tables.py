@@ -91,19 +91,19 @@ def published() -> str:
             "datatrove",
             "0.8 to 0.9 MB/s a core",
             "",
-            "published; a cluster, with reading, writing and all stages of MinHash",
+            "published",
         ),
         (
             "NeMo Curator",
             "139 MB/s an H100",
             "",
-            "published: 8 TB in half an hour on 32 GPUs; a GPU costs many core-hours an hour",
+            "published: 8 TB in half an hour on 32 H100",
         ),
         (
             "distributed-curator",
             "77 to 163 documents/s a virtual processor",
             "0.20 to 0.25",
-            "published; Spark on rented machines, with storage in the cloud",
+            "published",
         ),
     ]
     return _table(("what", "rate", "dollars a million documents", "conditions"), lines)
@@ -135,11 +135,11 @@ def large() -> str:
             f"{100 * r['removed']:.1f} %",
             cell(r["largest group"]),
             f"{r['least similarity to the kept']:.2f}",
-            f"{100 * r['precision']:.1f} %",
+            f"{100 * r['precision']:.3g} %",
             f"{100 * r['recall']:.2f} %" if "recall" in r else "",
             f"{r['CPU seconds']:.0f}",
             f"{r['MB/s a core']:.0f}",
-            f"{r['measured MB']:.0f}",
+            cell(round(r["measured MB"])),
         )
         for r in rows("dedup_large")
     ]

@@ -117,7 +117,7 @@ def test_states_of_other_settings_are_refused(fails, days):
 
 
 def test_options_that_do_not_go_together(fails, days):
-    for option, value in (("capacity", 5), ("error-rate", 0.1), ("save-state", "x"), ("against", "x")):
+    for option, value in (("capacity", 5), ("error-rate", 0.1)):
         assert fails("monday", f"--{option}", value) == f"--{option} needs --memory bloom"
     bloom = ("monday", "--memory", "bloom")
     assert "--verify is not possible with --memory bloom" in fails(*bloom, "--verify", "exact")

@@ -2,6 +2,7 @@
 
 import email
 import json
+import re
 from itertools import combinations, pairwise
 from pathlib import Path
 
@@ -99,14 +100,14 @@ def test_the_share_of_found_pairs_is_that_of_the_formula() -> None:
     ("options", "problem"),
     [
         ({"measure": "cosine"}, "measure must be one of 'jaccard', 'containment', got 'cosine'"),
-        ({"verify": "signature"}, "needs verify \"exact\" and keep \"first\", got 'signature' and 'first'"),
-        ({"verify": "none"}, "needs verify \"exact\" and keep \"first\", got 'none' and 'first'"),
-        ({"keep": "last"}, "needs verify \"exact\" and keep \"first\", got 'exact' and 'last'"),
-        ({"keep": [1.0]}, "needs verify \"exact\" and keep \"first\", got 'exact' and 'scores'"),
+        ({"verify": "signature"}, "got 'signature', 'first' and None"),
+        ({"verify": "none"}, "got 'none', 'first' and None"),
+        ({"keep": "last"}, "got 'exact', 'last' and None"),
+        ({"keep": [1.0]}, "got 'exact', 'scores' and None"),
     ],
 )
 def test_what_does_not_go_together(options, problem) -> None:
-    with pytest.raises(ValueError, match=problem):
+    with pytest.raises(ValueError, match=re.escape(problem)):
         deduplicate(["a text"], **{"measure": "containment", **options})
 
 

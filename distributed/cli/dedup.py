@@ -17,6 +17,7 @@ from ..documents.source import DocumentSource, ReadSummary
 from ..ranks.comm import Communicator
 from ..ranks.memory import peak_memory
 from .dedup_lists import REMOVED, Lists, user_ids
+from .dedup_outputs import check_different
 from .dedup_reading import N_SHOWN, check_some_read, open_source, print_skipped, print_unusual
 from .dedup_report import ReportedRun, write_report
 from .dedup_state import DedupState
@@ -44,7 +45,7 @@ def dedup(options: Namespace, comm: Communicator) -> int:
     for path in elsewhere:
         check_output(path, options.paths, comm, compressed=True)
     with comm.agree():
-        _check_different(options)
+        check_different(options)
         for path in outputs:
             check_parquet(path)
     state = DedupState(options, outputs, comm)
@@ -105,16 +106,6 @@ def dedup(options: Namespace, comm: Communicator) -> int:
             _print_written(options, written, len(lists.removed.ids))
             state.print_written()
     return 0
-
-
-def _check_different(options: Namespace) -> None:
-    """Raise ValueError if two lists would be written to one file."""
-    seen: dict[str, str] = {}
-    for name in ("output", "removed", "report"):
-        path = getattr(options, name)
-        first = None if path is None else seen.setdefault(os.path.realpath(path), name)
-        if first not in (None, name):
-            raise ValueError(f"--{first} and --{name} must be different files, got {path} for both")
 
 
 def settings_of(options: Namespace) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from argparse import Namespace
 from collections.abc import Iterator
@@ -15,10 +16,12 @@ from ..dedup.streaming import StreamedDuplicates, gather_filters, stream_duplica
 from ..documents.source import DocumentSource, ReadSummary
 from ..ranks.comm import Communicator
 from ..ranks.memory import peak_memory
+from .dedup_outputs import check_different
 from .dedup_reading import check_some_read, open_source, print_skipped, print_unusual
 from .files import save
 from .messages import naming_file, si_bytes
 from .output import check_output, shown_output, write_lines
+from .parquet_lists import check_parquet, write_parquet
 from .streams import messages_beside
 
 __all__ = ["dedup_bloom"]
@@ -30,6 +33,9 @@ def dedup_bloom(options: Namespace, comm: Communicator) -> int:
     outputs = [path for path in (options.output, options.save_state) if path is not None]
     check_output(options.output, options.paths, comm, compressed=True)
     check_output(options.save_state, options.paths, comm)
+    with comm.agree():
+        check_different(options)
+        check_parquet(options.output or "")
     source = open_source(options, outputs, comm)
     check_output(options.output, source.files, comm, compressed=True)
     check_output(options.save_state, source.files, comm)
@@ -47,7 +53,7 @@ def dedup_bloom(options: Namespace, comm: Communicator) -> int:
     with comm.agree():
         if comm.rank == 0:
             if options.output is not None:
-                write_lines(options.output, _records(source, found))
+                _write(options.output, _records(source, found))
             if options.save_state is not None:
                 save(seen, options.save_state)
     peaks = comm.gather(peak_memory())
@@ -105,6 +111,19 @@ def _records(source: DocumentSource, found: StreamedDuplicates) -> Iterator[dict
     """Yield the lines of the output: the duplicates in the order of the input."""
     for path, line in source.name_of(found.ids):
         yield {"path": path, "line": line}
+
+
+def _write(path: str, records: Iterator[dict[str, Any]]) -> None:
+    """Write the duplicates, as Parquet if the name of the file says so, and otherwise as JSON lines."""
+    if path.endswith(".parquet"):
+        # Parquet has no other text than UTF-8.
+        rows = (
+            {**record, "path": os.fsencode(record["path"]).decode("utf-8", "backslashreplace")}
+            for record in records
+        )
+        write_parquet(path, rows, {"path": "string", "line": "int64"})
+    else:
+        write_lines(path, records)
 
 
 def _print_first(source: DocumentSource, found: StreamedDuplicates, top: int) -> None:

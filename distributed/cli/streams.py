@@ -67,6 +67,8 @@ def status_of(path: str) -> os.stat_result | None:
 
 def check_stream(path: str) -> None:
     """Raise OSError unless the stream at `path` can be written to; nothing is opened or written."""
+    if _is_closed(path):
+        raise OSError(errno.EBADF, "it is closed")
     descriptor = _of_standard_output() if path == STANDARD_OUTPUT else _descriptor(path)
     if descriptor is not None:
         if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
@@ -103,6 +105,18 @@ def messages_beside(*paths: str | None) -> Iterator[None]:
             yield
     else:
         yield
+
+
+def _is_closed(path: str) -> bool:
+    """Return True if a path leads to a standard output that was closed when the process began.
+
+    Its descriptor may then be that of another file, and ``main`` prints messages for people to nowhere.
+    """
+    if sys.__stdout__ is not None:
+        return False
+    if path == STANDARD_OUTPUT:
+        return sys.stdout is None or getattr(sys.stdout, "name", None) == os.devnull
+    return _descriptor(path) == 1
 
 
 def _of_standard_output() -> int | None:

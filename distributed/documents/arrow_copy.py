@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...errors import DocumentError
 from .arrow import ARROW_FILE_MARK, arrow_reader
 
-__all__ = ["copy_batches"]
+__all__ = ["copy_batches", "without_rows"]
 
 #: The codecs of the flatbuffers that describe record batches, by their numbers.
 _CODECS = {0: "lz4", 1: "zstd"}
@@ -57,14 +57,28 @@ def _kept_batches(path: str, source: IO[bytes], removed: NDArray[np.int64]) -> I
             stop = first + len(batch)
             a, b = np.searchsorted(removed, [first, stop])
             if a < b:
-                keep = np.ones(len(batch), dtype=bool)
-                keep[removed[a:b] - first] = False
-                batch = batch.filter(pa.array(keep))
-            if len(batch):
+                table = without_rows(pa.Table.from_batches([batch]), removed[a:b] - first)
+                yield from table.to_batches()
+            elif len(batch):
                 yield batch
             first = stop
     if removed[-1] >= first:
         raise DocumentError(f"{path} has no row {removed[-1] + 1} any more: it has changed")
+
+
+def without_rows(table: Any, removed: NDArray[np.int64]) -> Any:
+    """Return a table without the rows whose numbers are listed, in rising order."""
+    import pyarrow as pa
+
+    keep = np.ones(len(table), dtype=bool)
+    keep[removed] = False
+    try:
+        return table.filter(pa.array(keep))
+    except pa.ArrowNotImplementedError:
+        # pyarrow cannot filter some types, among them the strings of polars (string_view).
+        starts, stops = [0, *(removed + 1).tolist()], [*removed.tolist(), len(table)]
+        rows = [table.slice(a, b - a) for a, b in zip(starts, stops, strict=True) if a < b]
+        return pa.concat_tables(rows or [table.slice(0, 0)]).combine_chunks()
 
 
 def _compression(source: IO[bytes], is_file: bool) -> str | None:

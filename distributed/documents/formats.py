@@ -39,6 +39,8 @@ _SUFFIXES: dict[str, Kind] = {
 }
 #: How files begin that are read by pyarrow.
 _TABLES: tuple[tuple[bytes, Kind], ...] = ((b"PAR1", "parquet"), (b"ARROW1\0\0", "arrow"))
+#: The name of a file in a Parquet data set that describes the row groups of all other files, and has none.
+_SUMMARY = "_metadata"
 #: How files begin that are not read.
 _UNREAD = (
     (b"PK\x03\x04", "a zip archive"),
@@ -172,6 +174,8 @@ def find_kind(stem: str, opened: Peekable, form: str = "auto", encoding: str = A
         return "unread", written, ""
     for magic, kind in _TABLES:
         if head.startswith(magic):
+            if kind == "parquet" and stem.rpartition("/")[2] == _SUMMARY:
+                return "unread", "the summary of a Parquet data set is not read", ""
             return kind, "", ""
     if _is_arrow_stream(head):
         return "arrow", "", ""

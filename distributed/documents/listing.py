@@ -7,7 +7,9 @@ their names (by code point, so that no locale changes it). In a folder
 - links to folders are not followed, so that no loop of links can trap the walk; links to files are followed;
 - an entry that is no regular file (a pipe, a socket, a device) is reported and never opened, because opening
   it could wait forever;
-- a file that is reached twice, through overlapping paths, a link or a hard link, is taken once;
+- a file that is reached twice, through overlapping paths, a link or a hard link, is taken once, under the
+  first of its names, or under the first that promises a format if the name does not, as in caches whose
+  files are named by a hash and have links to them;
 - a file that the caller writes to is left out.
 
 A path that the caller names is taken whatever its name is.
@@ -69,15 +71,12 @@ def list_files(
     DocumentError
         If a path does not exist or is neither file nor folder, or a folder has no file to read.
     """
-    files: list[InputFile] = []
+    files: dict[str | tuple[int, int], InputFile] = {}
     refused: list[tuple[str, str]] = []
-    seen: set[str | tuple[int, int]] = set()
     left_out = set(map(_identity, leave_out))
     for path in paths:
         if path == STANDARD_INPUT and standard_input is not None:
-            if path not in seen:
-                seen.add(path)
-                files.append(standard_input)
+            files[path] = standard_input
             continue
         try:
             status = os.stat(path)
@@ -100,12 +99,10 @@ def list_files(
             # A number of a file is trusted only if the file has several names: file systems of a network may
             # give one number to several files.
             place = (its.st_dev, its.st_ino) if its.st_nlink > 1 else real_name
-            if place not in seen:
-                seen.add(place)
-                files.append(_input_file(name, its.st_size))
+            files[place] = _better(files.get(place), name, its.st_size)
         if not n_found:
             raise DocumentError(_nothing_in(path, bool(include or exclude), refused[n_refused:]))
-    return Listing(files, refused)
+    return Listing(list(files.values()), refused)
 
 
 def _identity(path: str) -> tuple[int, int] | None:
@@ -125,6 +122,19 @@ def _nothing_in(path: str, has_patterns: bool, refused: list[tuple[str, str]]) -
 def _input_file(path: str, size: int) -> InputFile:
     stem, compression = split_suffix(path)
     return InputFile(path, kind_by_name(stem), compression, size)
+
+
+def _better(earlier: InputFile | None, path: str, size: int) -> InputFile:
+    """Return a file under a further name if only that one promises a format, and under the earlier if not."""
+    later = _input_file(path, size)
+    if earlier is None:
+        return later
+    is_open = earlier.kind == "text" and not _stem(earlier).endswith((".txt", ".json"))
+    return later if is_open and (later.kind != "text" or _stem(later).endswith(".json")) else earlier
+
+
+def _stem(file: InputFile) -> str:
+    return split_suffix(file.path)[0]
 
 
 class _Patterns:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DocumentError
+from .arrow_copy import without_rows
 from .parquet import opened
 
 __all__ = ["copy_rows"]
@@ -61,9 +62,7 @@ def _kept_tables(path: str, source: IO[bytes], removed: NDArray[np.int64]) -> It
                 stop = first + len(table)
                 a, b = np.searchsorted(removed, [first, stop])
                 if a < b:
-                    keep = np.ones(len(table), dtype=bool)
-                    keep[removed[a:b] - first] = False
-                    table = table.filter(keep)
+                    table = without_rows(table, removed[a:b] - first)
                 if len(table):
                     yield table
                 first = stop
@@ -88,6 +87,7 @@ def _settings(file: Any) -> dict[str, Any]:
     stored = [file.schema.column(i) for i in range(len(file.schema))]
     settings: dict[str, Any] = {
         "use_deprecated_int96_timestamps": any(column.physical_type == "INT96" for column in stored),
+        "store_schema": b"ARROW:schema" in (metadata.metadata or {}),
         "use_compliant_nested_type": not any(".list.item" in column.path for column in stored),
     }
     if metadata.format_version != "1.0":

@@ -389,6 +389,23 @@ def test_two_lists_in_one_file(run, corpus):
     )
 
 
+@pytest.mark.parametrize("option", ["--output", "--removed", "--report"])
+def test_lists_that_the_cleaned_corpus_has_itself(run, corpus, option):
+    """Neither the manifest nor the list of removed documents is written over by another list."""
+    os.symlink("out", "link")
+    wrong = {".mergesketch-clean.json": "the manifest of --clean"}
+    if option != "--removed":
+        wrong["removed.jsonl"] = "the list of removed documents of --clean"
+    for name, what in wrong.items():
+        code, out, err = run("dedup", "in", "--clean", "out", option, f"link/{name}")
+        assert (code, out) == (2, "") and not os.path.exists("out")
+        first, second = (option, what)
+        assert err == (
+            f"mergesketch: error: {first} and {second} must be different files, got out/{name} for both\n"
+        )
+    assert run("dedup", "in", "--clean", "out", "--removed", "out/removed.jsonl")[0] == 0
+
+
 def test_parquet_without_pyarrow(run, corpus, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)

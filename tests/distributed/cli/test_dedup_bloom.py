@@ -81,6 +81,32 @@ def test_later_documents_are_duplicates(run, days):
     assert "skipped          0\n" in out
 
 
+def test_duplicates_as_parquet(run, days):
+    pq = pytest.importorskip("pyarrow.parquet")
+    os.rename("monday/b.jsonl", os.fsdecode(b"monday/b\xff.jsonl"))
+    Path("monday/z.txt").write_text(text(0))
+    assert run("monday", "--memory", "bloom", "-o", "seen.parquet")[0] == 0
+    table = pq.read_table("seen.parquet")
+    assert table.schema.names == ["path", "line"] and str(table.schema.field("line").type) == "int64"
+    assert [tuple(row.values()) for row in table.to_pylist()] == [
+        ("monday/b\\xff.jsonl", 3),
+        ("monday/b\\xff.jsonl", 5),
+        ("monday/z.txt", None),
+    ]
+
+
+def test_no_output_is_written_over_another(run, fails, days):
+    settings = ("monday", "--memory", "bloom", "--capacity", 1000)
+    wrong = "--output and --save-state must be different files, got ./x for both"
+    assert fails(*settings, "-o", "x", "--save-state", "./x") == wrong
+    assert run(*settings, "--save-state", "day.sketch")[0] == 0
+    state = Path("day.sketch").read_bytes()
+    os.symlink("day.sketch", "link")
+    wrong = "--against and --output must be different files, got link for both"
+    assert fails(*settings, "--against", "day.sketch", "-o", "link") == wrong
+    assert Path("day.sketch").read_bytes() == state and not Path("x").exists()
+
+
 def test_days_against_each_other(run, days):
     settings = ("--memory", "bloom", "--capacity", 1000, "--seed", 3)
     assert run("monday", *settings, "--save-state", "day.sketch")[0] == 0

@@ -95,6 +95,17 @@ def test_a_log_that_the_standard_output_is_added_to(name):
     assert (lines[0], groups(lines[1]), lines[2:]) == ("first", [GROUP], ["last"])
 
 
+@pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1"])
+def test_a_standard_output_that_is_closed(name):
+    """Results are not lost in silence, and none gets into a file that has the descriptor now."""
+    run = shell(f"COMMAND dedup in -o {name} >&-")
+    shown = "the standard output" if name == "-" else name
+    assert run.returncode == 2
+    assert run.stderr.endswith(f"error: cannot write {shown}: it is closed\n")
+    assert shell("COMMAND dedup in -o groups.jsonl >&-").returncode == 0
+    assert groups(Path("groups.jsonl").read_text()) == [GROUP]
+
+
 def test_other_descriptors(capsys):
     done = shell("COMMAND dedup in -o /dev/fd/3 3> three; COMMAND dedup in -o >(cat > four); wait; sleep 0.2")
     assert done.returncode == 0 and "duplicates       1 document" in done.stdout

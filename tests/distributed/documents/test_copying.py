@@ -247,6 +247,63 @@ def test_a_large_row_group_is_cut(pq, monkeypatch):
     assert all(size <= max(sizes[0], sizes[1]) for size, _ in itertools.pairwise(sizes))
 
 
+def views():
+    """Return a table of types that pyarrow cannot filter, beside others; polars writes such strings."""
+    import pyarrow as pa
+
+    texts = [f"text {i}, which is longer than twelve bytes" if i % 3 else None for i in range(40)]
+    return pa.table(
+        {
+            "text": pa.array(texts, pa.string_view()),
+            "bytes": pa.array([b"\xff"] * 40, pa.binary_view()),
+            "list": pa.array([[text] for text in texts], pa.list_(pa.string_view())),
+            "kind": pa.array([f"kind {i % 3}" for i in range(40)]).dictionary_encode(),
+            "number": pa.array(range(40)),
+        }
+    )
+
+
+REMOVED_OF_40 = ([0], [39], [5, 6, 20], list(range(10)), list(range(9, 40)), list(range(40)))
+
+
+@pytest.mark.parametrize("removed", REMOVED_OF_40, ids=len)
+def test_columns_of_views(pq, removed):
+    """The types that pyarrow cannot filter keep their rows and their types."""
+    import pyarrow as pa
+
+    kept = [row for number, row in enumerate(views().to_pylist()) if number not in removed]
+    pq.write_table(views(), "p.parquet", row_group_size=15)
+    (file,) = found(["p.parquet"])
+    assert copy_without(file, removed, Path("copy.parquet"))
+    after = pq.ParquetFile("copy.parquet")
+    assert after.read().to_pylist() == kept
+    assert after.schema_arrow == views().schema
+    sizes = [sum(row not in removed for row in range(a, min(a + 15, 40))) for a in (0, 15, 30)]
+    groups = [after.metadata.row_group(i).num_rows for i in range(after.metadata.num_row_groups)]
+    assert groups == [size for size in sizes if size]
+    runs = pa.array(["a"] * 20 + ["b"] * 20)
+    table = views().append_column("runs", pa.compute.run_end_encode(runs))
+    for kind in (pa.ipc.new_file, pa.ipc.new_stream):
+        with kind("a.arrow", table.schema) as writer:
+            writer.write_table(table, max_chunksize=15)
+        (file,) = found(["a.arrow"])
+        assert copy_without(file, removed, Path("copy.arrow"))
+        read = pa.ipc.open_file if kind is pa.ipc.new_file else pa.ipc.open_stream
+        after = read(Path("copy.arrow").read_bytes()).read_all()
+        assert after.schema == table.schema
+        rows = [row for number, row in enumerate(table.to_pylist()) if number not in removed]
+        assert after.to_pylist() == rows
+        assert [len(batch) for batch in after.to_batches()] == [size for size in sizes if size]
+
+
+@pytest.mark.parametrize("stores", [True, False])
+def test_the_schema_of_arrow_is_stored_if_it_was(pq, stores):
+    pq.write_table(views(), "p.parquet", store_schema=stores)
+    (file,) = found(["p.parquet"])
+    assert copy_without(file, [3], Path("copy.parquet"))
+    assert (b"ARROW:schema" in (pq.read_metadata("copy.parquet").metadata or {})) is stores
+
+
 def test_parquet_that_has_changed(pq):
     pq.write_table(table(10), "p.parquet")
     (file,) = found(["p.parquet"])

@@ -98,6 +98,27 @@ def test_hard_links_are_one_file():
     assert found == [(("other/b.txt", None), b"x"), (("other/c.txt", None), b"y")]
 
 
+def test_a_name_that_promises_a_format_goes_before_one_that_does_not():
+    """A cache of Hugging Face has files that are named by a hash, and links to them."""
+    content = b'{"text": "one"}\n{"text": "two"}\n'
+    write("d/blobs/1", content)
+    write("d/blobs/2", gzip.compress(content))
+    write("d/blobs/3", "three")
+    os.makedirs("d/snapshots/a")
+    names = ["x.jsonl", "y.json.gz", "README.md"]
+    for blob, name in enumerate(names, 1):
+        os.symlink(f"../../blobs/{blob}", f"d/snapshots/a/{name}")
+        os.symlink(f"../../blobs/{blob}", f"d/snapshots/a/z{name}")
+    first, second, third = "d/snapshots/a/x.jsonl", "d/snapshots/a/y.json.gz", "d/blobs/3"
+    assert listed("d") == [first, second, third], "in the order of the first names"
+    found, _ = read(["d"])
+    assert found == [
+        *(((name, line), text) for name in (first, second) for line, text in ((1, b"one"), (2, b"two"))),
+        ((third, None), b"three"),
+    ]
+    assert listed("d/snapshots", "d/blobs") == ["d/snapshots/a/README.md", first, second]
+
+
 def test_files_that_are_left_out_of_folders():
     for name in ("d/a.txt", "d/sub/b.txt", "d/c.txt"):
         write(name, name)

@@ -288,6 +288,23 @@ def test_other_formats_are_named_and_not_taken_for_prose():
     assert read("d/z1", format="text")[0] == [(("d/z1", None), b"text\0" * 10)]
 
 
+def test_the_summary_of_a_data_set_is_no_document():
+    """The row groups of a file ``_metadata`` lie in other files."""
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    parts: list = []
+    table = pa.table({"text": ["one", "two"], "k": [1, 2]})
+    pq.write_to_dataset(table, "d", partition_cols=["k"], metadata_collector=parts)
+    pq.write_metadata(table.schema.remove(1), "d/_metadata", metadata_collector=parts)
+    pq.write_metadata(table.schema, "d/_common_metadata")
+    assert pq.read_metadata("d/_metadata").num_row_groups == 2
+    found, summary = read("d")
+    assert sorted(text for _, text in found) == [b"one", b"two"]
+    assert summary.skipped == [("d/_metadata", "the summary of a Parquet data set is not read")]
+    write("e/_metadata", "a text")
+    assert read("e")[0] == [(("e/_metadata", None), b"a text")]
+
+
 @pytest.mark.parametrize(
     "content",
     [

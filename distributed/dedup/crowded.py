@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..ranks.comm import Communicator
 from .banding import BUCKET_LIMIT, bucket_bounds, order_shared, owner_of
-from .candidates import CandidatePairs, send_home
+from .candidates import CandidatePairs, join_pairs, send_home
 from .comparing import BLOCK, Block, Comparer
 from .places import Rows, Words, places_of_rank
 from .signatures import SignatureStore
@@ -50,7 +50,7 @@ def crowded_pairs(
     budget: PairBudget | None,
     comm: Communicator,
 ) -> CandidatePairs:
-    """Return similar pairs of documents in crowded buckets, on the ranks of the left documents.
+    """Return each similar pair of documents in crowded buckets once, on the rank of the left document.
 
     Parameters
     ----------
@@ -69,10 +69,11 @@ def crowded_pairs(
 
     Notes
     -----
-    This is a collective call. A pair may be found in several bands.
+    This is a collective call. Pairs that several bands find are joined after each band, so that memory is in
+    proportion to the number of different pairs.
     """
     nothing = np.empty((0, 2), dtype=np.uint64)
-    found_ids, found_places = [nothing], [nothing]
+    every = CandidatePairs(*(nothing[:, 0] for _ in CandidatePairs._fields))
     ids, places = store.ids()[rows], places_of_rank(comm.rank, len(store))[rows]
     for band in range(bands if any(comm.allgather(len(rows))) else 0):
         keys = comm.local(store.band_keys, band * band_rows, (band + 1) * band_rows, seed, rows)
@@ -82,6 +83,7 @@ def crowded_pairs(
         _, bucket_ids, bucket_places, bucket_groups = columns
         members = np.concatenate([np.empty(0, dtype=np.int64), *buckets])
         sizes = comparer.sizes(bucket_places[members])
+        found_ids, found_places = [nothing], [nothing]
         words = [int(part.sum()) for part in np.split(sizes, np.cumsum([0, *map(len, buckets)])[1:-1])]
         for first, last in cut_rounds(words[: len(buckets)], ROUND_WORDS, comm):
             part = buckets[first:last]
@@ -101,9 +103,10 @@ def crowded_pairs(
                     )
                     found_ids.append(bucket_ids[pair])
                     found_places.append(bucket_places[pair])
-    with comm.agree():
-        pair_ids, pair_places = np.concatenate(found_ids), np.concatenate(found_places)
-    return send_home(pair_ids, pair_places, comm)
+        with comm.agree():
+            pair_ids, pair_places = np.concatenate(found_ids), np.concatenate(found_places)
+        every = join_pairs(every, send_home(pair_ids, pair_places, comm), comm)
+    return every
 
 
 def _crowded_buckets(keys: Words, ids: Words, groups: Words, every: bool) -> list[Rows]:

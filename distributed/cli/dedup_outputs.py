@@ -17,6 +17,7 @@ def check_different(options: Namespace) -> None:
     """Raise ValueError if two outputs would be written to one file, or a list over the state that is read."""
     outputs = {_spelled(name): getattr(options, name) for name in _OUTPUTS}
     if options.clean is not None:
+        outputs["--clean"] = options.clean
         outputs["the manifest of --clean"] = os.path.join(options.clean, MANIFEST)
         if options.removed is None:
             outputs["the list of removed documents of --clean"] = os.path.join(options.clean, REMOVED)

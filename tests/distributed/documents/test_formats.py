@@ -252,6 +252,7 @@ def unread_files() -> dict[str, bytes]:
         "an SQLite database": Path("base").read_bytes() or b"SQLite format 3\0",
         "an ELF program": Path(sys.executable).resolve().read_bytes()[:5000],
         "a NumPy array": array.getvalue(),
+        "a WARC archive": b"WARC/1.0\r\nWARC-Type: conversion\r\n\r\ntext\r\n",
         "a pickle of Python": pickle.dumps(["x"]),
     }
 

@@ -239,6 +239,8 @@ def deduplicate(
         signed = sign_documents(source, family, shingling, score)
         if len(signed.invalid) and hasattr(source, "report_bad_bytes"):
             source.report_bad_bytes(signed.invalid)
+    if policy == "best":
+        _check_some_scored(signed, source, comm)
     store = signed.store
     stages.end("signing")
     copies = join_copies(store, comm)
@@ -321,6 +323,17 @@ def _given_scores(batch: DocumentBatch) -> Any:
     if scores is None:
         raise ValueError('keep "best" needs a source whose batches have scores: see score_field')
     return scores
+
+
+def _check_some_scored(signed: SignedDocuments, source: Any, comm: Communicator) -> None:
+    """Raise ValueError on every rank if there are documents to choose from, and none has a score."""
+    n_scored = comm.sum(int(np.count_nonzero(~np.isnan(signed.scores))))
+    n_documents = comm.sum(len(signed.scores))
+    with comm.agree():
+        if n_documents and not n_scored:
+            field = getattr(source, "score_field", None)
+            where = "" if field is None else f" in the field {field!r}"
+            raise ValueError(f'keep "best" needs documents with a number{where}, and no document has one')
 
 
 def _comparer(

@@ -119,5 +119,18 @@ def text_column(batch: Any, names: list[str], extra: list[str] | None = None) ->
     n = len(column)
     offsets = np.frombuffer(offsets_buffer, dtype=np.int64)[column.offset : column.offset + n + 1]
     data = np.zeros(0, np.uint8) if data_buffer is None else np.frombuffer(data_buffer, dtype=np.uint8)
-    values = [] if extra is None else decoded(column_at(batch, extra)).to_pylist()
+    values = [] if extra is None else _values(decoded(column_at(batch, extra)))
     return TextColumn(data[offsets[0] : offsets[-1]], offsets - offsets[0], null, values)
+
+
+def _values(column: Any) -> list[Any]:
+    """Return a column as a list, with dates and times as seconds: larger ones are later, in all units."""
+    import pyarrow as pa
+
+    if not pa.types.is_temporal(column.type) or pa.types.is_interval(column.type):
+        return list(column.to_pylist())
+    # Dates of 32 bits count days, and those of 64 bits milliseconds.
+    per_second: float = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}.get(getattr(column.type, "unit", "ms"), 1)
+    if pa.types.is_date32(column.type):
+        per_second, column = 1 / 86_400, column.cast(pa.int32())
+    return [None if n is None else n / per_second for n in column.cast(pa.int64()).to_pylist()]

@@ -47,6 +47,7 @@ from .sketches import (
     CountSketch,
     Decoded,
     DensitySketch,
+    DocumentSignatures,
     HeavyHitters,
     LSHIndex,
     MergeableSketch,
@@ -85,6 +86,7 @@ _LAZY = {
     "distributed": ".distributed",
     "CleanedCorpus": ".distributed",
     "Communicator": ".distributed",
+    "ComparedWithOld": ".distributed",
     "Deduplication": ".distributed",
     "DistributedIndex": ".distributed",
     "DocumentSource": ".distributed",
@@ -100,6 +102,7 @@ _LAZY = {
     "parse_svmlight": ".distributed",
     "read_svmlight": ".distributed",
     "run_main": ".distributed",
+    "save_documents": ".distributed",
     "spark_sketch": ".distributed",
 }
 
@@ -142,6 +145,7 @@ __all__ = [
     "CrossPolytope",
     "Decoded",
     "DensitySketch",
+    "DocumentSignatures",
     "HashFamily",
     "HeavyHitters",
     "InnerProduct",

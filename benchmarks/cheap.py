@@ -310,6 +310,23 @@ def deduplicate() -> Cases:
 
 
 @benchmark
+def streaming_deduplicator() -> Cases:
+    for n in (10, 3000):
+        seen, batch = ms.StreamingDeduplicator(capacity=100_000), texts(n)
+        yield f"admit, {n:,}", partial(seen.admit, batch)
+        yield f"contains, {n:,}", partial(seen.contains, batch)
+
+
+@benchmark
+def document_signatures() -> Cases:
+    from mergesketch.distributed import deduplicate
+
+    old = deduplicate(texts(2000), against=ms.DocumentSignatures(), name="old").state
+    new = deduplicate(texts(200), against=ms.DocumentSignatures(), name="new").state
+    yield "DocumentSignatures.merge", lambda: old | new
+
+
+@benchmark
 def storage() -> Cases:
     folder = tempfile.mkdtemp(dir=_FOLDER)
     saved = {

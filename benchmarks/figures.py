@@ -468,6 +468,10 @@ FIGURES: dict[str, Callable[[], str]] = {
     "dedup_first_speed": lambda: short(
         row("dedup_command", what="mergesketch dedup, first run")["times as fast"]
     ),
+    "state_bytes": lambda: short(rows("dedup_state")[0]["bytes a document on disk"], 3),
+    "state_new": lambda: f"{rows('dedup_state')[1]['new documents']:,}",
+    "state_old": lambda: f"{rows('dedup_state')[1]['old documents']:,}",
+    "state_seconds": lambda: short(rows("dedup_state")[1]["seconds"], 2),
     "dedup_speed": lambda: short(row("dedup", what="ours, 1 thread")["ratio"]),
     "recipe_recall": lambda: percent(recipe()["recall@10"]),
     "recipe_overflow": lambda: percent(recipe()["overflow"], 1),

@@ -1,10 +1,12 @@
 """Sketches over many MPI ranks; everything also runs on one rank without MPI."""
 
 from ..lsh.support.public import publish
+from .dedup.against import ComparedWithOld
 from .dedup.banding import band_parameters
 from .dedup.cleaning import CleanedCorpus
 from .dedup.deduplicate import deduplicate, memory_per_rank
 from .dedup.result import Deduplication
+from .dedup.state_file import save_documents
 from .documents.source import DocumentSource
 from .engines import dask_sketch, spark_sketch
 from .index.distributed_index import DistributedIndex
@@ -19,6 +21,7 @@ from .svmlight import SvmlightRows, iter_svmlight, parse_svmlight, read_svmlight
 __all__ = [
     "CleanedCorpus",
     "Communicator",
+    "ComparedWithOld",
     "Deduplication",
     "DistributedIndex",
     "DocumentSource",
@@ -34,6 +37,7 @@ __all__ = [
     "parse_svmlight",
     "read_svmlight",
     "run_main",
+    "save_documents",
     "spark_sketch",
 ]
 

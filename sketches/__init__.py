@@ -21,6 +21,7 @@ from .regression.storm import StormSketch
 from .sets.bloom_filter import BloomFilter
 from .sets.bloom_pooling import BloomPooling, Decoded
 from .sets.bloom_signatures import BloomSignatures
+from .sets.document_signatures import DocumentSignatures
 from .sets.minhash_sketch import MinHashSketch
 from .sets.streaming_deduplicator import StreamingDeduplicator
 from .static.builder import StaticFunctionBuilder
@@ -37,6 +38,7 @@ __all__ = [
     "CountSketch",
     "Decoded",
     "DensitySketch",
+    "DocumentSignatures",
     "HeavyHitters",
     "LSHIndex",
     "MergeableSketch",

@@ -20,6 +20,7 @@ from .dedup_lists import REMOVED, Lists, user_ids
 from .dedup_outputs import check_different
 from .dedup_reading import N_SHOWN, check_some_read, open_source, print_skipped, print_unusual
 from .dedup_report import ReportedRun, write_report
+from .dedup_state import DedupState
 from .giant_groups import giant_groups
 from .messages import common_folder, si_bytes
 from .output import check_output, shown_output
@@ -31,7 +32,7 @@ __all__ = ["dedup"]
 #: Options on which the choice of documents does not depend, or which choose the files.
 _NO_SETTINGS = {
     *("command", "paths", "include", "exclude", "strict", "threads", "top"),
-    *("clean", "output", "removed", "report", "id_field"),
+    *("clean", "output", "removed", "report", "id_field", "save_state"),
 }
 
 
@@ -47,9 +48,11 @@ def dedup(options: Namespace, comm: Communicator) -> int:
         check_different(options)
         for path in outputs:
             check_parquet(path)
-    source = open_source(options, outputs, comm)
+    state = DedupState(options, comm)
+    source = open_source(options, [*outputs, *state.files], comm)
     for path in elsewhere:
         check_output(path, source.files, comm, compressed=True)
+    state.use(source)
     cleaned = None if options.clean is None else _cleaned_corpus(options, source, comm)
     listed = time.perf_counter()
     result = deduplicate(
@@ -58,11 +61,12 @@ def dedup(options: Namespace, comm: Communicator) -> int:
         unit=options.unit,
         size=options.shingle_size,
         n_hashes=options.hashes,
-        verify=options.verify or "exact",
+        verify=options.verify,
         grouping=options.grouping,
         seed=options.seed,
         normalize=options.normalize,
         keep=options.keep.partition(":")[0],
+        against=state.against,
         comm=comm,
     )
     summary = source.finish()
@@ -73,7 +77,7 @@ def dedup(options: Namespace, comm: Communicator) -> int:
     removed = comm.local(removals, result)
     gathered = gather_removals(removed, comm)
     own = user_ids(source, result, comm) if has_lists and options.id_field is not None else None
-    lists = Lists(source, result, gathered, own)
+    lists = Lists(state, result, gathered, own)
     written = None
     if cleaned is not None:
         written = cleaned.write(removed)
@@ -82,7 +86,7 @@ def dedup(options: Namespace, comm: Communicator) -> int:
     with comm.agree():
         if comm.rank == 0:
             _write_lists(options, lists)
-    if has_lists:
+    if has_lists or options.save_state is not None:
         stages["writing"] = time.perf_counter() - began
     peaks = comm.gather(peak_memory())
     with comm.agree():
@@ -91,13 +95,15 @@ def dedup(options: Namespace, comm: Communicator) -> int:
             settings = {name.replace("_", "-"): value for name, value in settings_of(options).items()}
             report = ReportedRun(source, result, summary, lists, options.threshold, settings, facts)
             write_report(options.report, report)
+    state.save(result)
     ended = time.perf_counter()
     if comm.rank == 0:
         assert peaks is not None
         with messages_beside(*outputs):
-            _print_groups(source, result, options.top)
-            _print_summary(options, source, summary, result, stages, ended - started, peaks)
+            _print_groups(source, state, result, options.top)
+            _print_summary(options, source, state, summary, result, stages, ended - started, peaks)
             _print_written(options, written, len(lists.removed.ids))
+            state.print_written()
     return 0
 
 
@@ -151,18 +157,19 @@ def _write_lists(options: Namespace, lists: Lists) -> None:
         lists.write_removed(os.path.join(options.clean, REMOVED))
 
 
-def _print_groups(source: DocumentSource, result: Deduplication, top: int) -> None:
+def _print_groups(source: DocumentSource, state: DedupState, result: Deduplication, top: int) -> None:
     sizes = result.offsets[1:] - result.offsets[:-1]
     # Groups of equal size keep the order of the output.
     largest = sorted(range(result.n_groups), key=lambda i: (-int(sizes[i]), i))[:top]
     if not largest:
         return
-    below = common_folder(source.files)
+    # Old documents may be in other folders.
+    below = common_folder(source.files) if result.compared is None else ""
     where = f" (in {readable(below)})" if below else ""
     print(f"Largest of {counted(result.n_groups, 'group')}{where}:")
     for i in largest:
         begin = int(result.offsets[i])
-        names = source.name_of(result.members[begin : begin + min(N_SHOWN, int(sizes[i]))])
+        names = state.name_of(result.members[begin : begin + min(N_SHOWN, int(sizes[i]))])
         print(f"  group {i}: {counted(int(sizes[i]), 'document')}")
         for path, line in names:
             print(f"    {readable(path[len(below) :])}{'' if line is None else f':{line}'}")
@@ -174,6 +181,7 @@ def _print_groups(source: DocumentSource, result: Deduplication, top: int) -> No
 def _print_summary(
     options: Namespace,
     source: DocumentSource,
+    state: DedupState,
     summary: ReadSummary,
     result: Deduplication,
     stages: dict[str, float],
@@ -190,6 +198,7 @@ def _print_summary(
     print(
         f"duplicates       {counted(result.n_duplicates, 'document')} besides the kept document of each group"
     )
+    state.print_summary(result)
     print_unusual(source, result.n_empty, result.n_invalid, "in no group")
     print_skipped(source, summary)
     print(f"seconds          {seconds:.2f} ({_by_stage(stages)})")

@@ -9,7 +9,7 @@ from .options import Command
 __all__ = ["add_memory_options", "check_memory_options"]
 
 #: Options that need --memory bloom, and options that do not go with it, with their defaults.
-_NEEDS_BLOOM = ("capacity", "error_rate", "save_state", "against")
+_NEEDS_BLOOM = ("capacity", "error_rate")
 _NOT_WITH_BLOOM = {
     **dict.fromkeys(("verify", "clean", "removed", "report", "id_field")),
     "keep": "first",
@@ -35,9 +35,15 @@ def add_memory_options(dedup: Command) -> None:
         "with --memory bloom: probability that a document which shares no band with an earlier one is taken "
         "for a duplicate (default: 0.0001)",
     )
-    dedup.path("--save-state", "FILE", "with --memory bloom: save what was seen to this file")
     dedup.path(
-        "--against", "FILE", "with --memory bloom: also look for documents that were seen in an earlier run"
+        "--save-state",
+        "FILE",
+        "save what is kept of all documents, also those of --against, for later runs; both may be one file",
+    )
+    dedup.path(
+        "--against",
+        "FILE",
+        "compare the documents also with those of earlier runs, of which this file is the saved state",
     )
 
 

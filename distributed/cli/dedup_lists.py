@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..dedup.removals import Removals
+from ..dedup.old_documents import is_old
+from ..dedup.removals import Removals, replaced_documents
 from ..dedup.result import Deduplication
 from ..documents.source import DocumentSource
 from ..ranks.comm import Communicator
@@ -38,7 +39,14 @@ def user_ids(source: DocumentSource, result: Deduplication, comm: Communicator) 
     if gathered is None:
         return []
     of_all = {document: own for part in gathered for document, own in part.items()}
-    return [of_all[document] for document in members.tolist()]
+    # Documents of earlier runs have no other id.
+    return [of_all.get(document) for document in members.tolist()]
+
+
+class Named(Protocol):
+    """What knows the names of documents."""
+
+    def name_of(self, ids: NDArray[np.uint64]) -> list[tuple[str, int | None]]: ...
 
 
 class Lists:
@@ -46,7 +54,7 @@ class Lists:
 
     Parameters
     ----------
-    source : DocumentSource
+    source : DocumentSource, or another object that has the names of the documents
     result : Deduplication
     removed : Removals
         The removed documents of all ranks, in order.
@@ -56,7 +64,7 @@ class Lists:
 
     def __init__(
         self,
-        source: DocumentSource,
+        source: Named,
         result: Deduplication,
         removed: Removals,
         ids: Sequence[str | int | None] | None = None,
@@ -75,6 +83,8 @@ class Lists:
         names: list[dict[str, Any]] = [
             {"path": path, "line": line} for path, line in self._source.name_of(documents)
         ]
+        for row in np.flatnonzero(is_old(documents)).tolist():
+            names[row]["old"] = True
         if self._ids is not None:
             members = self._result.members
             at = self._order[np.searchsorted(members, documents, sorter=self._order)]
@@ -97,9 +107,17 @@ class Lists:
             yield {"group": i, "size": len(documents), "documents": documents}
 
     def removals(self) -> Iterator[dict[str, Any]]:
-        """Yield the removed documents in the order of the input, each with the document that is kept."""
-        for start in range(0, len(self.removed.ids), _BLOCK):
-            block = self.removed.take(slice(start, start + _BLOCK))
+        """Yield the removed documents in the order of the input, each with the document that is kept.
+
+        Documents of earlier runs that are not kept any more follow, in the order of their names.
+        """
+        yield from self._removals(self.removed)
+        if self._result.compared is not None:
+            yield from self._removals(replaced_documents(self._result.compared))
+
+    def _removals(self, removed: Removals) -> Iterator[dict[str, Any]]:
+        for start in range(0, len(removed.ids), _BLOCK):
+            block = removed.take(slice(start, start + _BLOCK))
             rows = zip(
                 self.names(block.ids),
                 self.names(block.kept),
@@ -125,7 +143,7 @@ class Lists:
             for group in self.groups()
             for document in group["documents"]
         )
-        columns = {"group": "int64", "path": "string", "line": "int64", **self._id_column("id")}
+        columns = {"group": "int64", "path": "string", "line": "int64", **self._columns()}
         write_parquet(path, rows, {**columns, "keep": "bool", "similarity": "float32"})
 
     def write_removed(self, path: str) -> None:
@@ -134,15 +152,17 @@ class Lists:
             write_lines(path, self.removals())
             return
         rows = (_flat(record) for record in self.removals())
-        columns = {"path": "string", "line": "int64", **self._id_column("id")}
-        columns |= {"kept_path": "string", "kept_line": "int64", **self._id_column("kept_id")}
+        columns = {"path": "string", "line": "int64", **self._columns()}
+        columns |= {"kept_path": "string", "kept_line": "int64", **self._columns("kept_")}
         write_parquet(path, rows, {**columns, "similarity": "float32", "reason": "string"})
 
-    def _id_column(self, name: str) -> dict[str, str]:
+    def _columns(self, prefix: str = "") -> dict[str, str]:
+        """Return the columns that only some lists have, and their types."""
+        columns = {} if self._result.compared is None else {f"{prefix}old": "bool"}
         if self._ids is None:
-            return {}
+            return columns
         are_numbers = all(id is None or (isinstance(id, int) and -(2**63) <= id < 2**63) for id in self._ids)
-        return {name: "int64" if are_numbers else "string"}
+        return {**columns, f"{prefix}id": "int64" if are_numbers else "string"}
 
 
 def _rounded(similarity: float) -> float | None:

@@ -31,6 +31,8 @@ examples:
   mergesketch dedup articles/ --clean cleaned/ --report report.html
   mergesketch dedup crawl/ --clean cleaned/ --keep best:score --id-field url
   mergesketch dedup src/ --include '*.py' --exclude tests --threshold 0.9
+  mergesketch dedup 2024-05-01/ --clean cleaned/01 --save-state corpus.state
+  mergesketch dedup 2024-05-02/ --clean cleaned/02 --against corpus.state --save-state corpus.state
   mpiexec -n 4 mergesketch dedup crawl-*.jsonl.gz --text-field content --output groups.jsonl
 
 With --clean, removed.jsonl in the folder has a line for each removed document: its path and line, those of
@@ -40,6 +42,11 @@ Each line of the output is a group: {"group": 0, "size": 2, "documents": [{"path
 "keep": true, "similarity": 1.0}, ...]}. The similarity is that to the document that is kept. "line" is the
 number of the line, record or row, counted from 1; the header of a .csv file is record 1. It is null if the
 document is a whole file. A file in an archive has the path "archive.tar!file".
+
+With --against, only the new files are read and cleaned, and the result is that of one run over all documents.
+Their order is that of their paths, so name files such that later days sort later. Documents of earlier runs
+have "old": true in the lists. If a new document is preferred to an old one, the old one is in the list of
+removed documents too.
 """
 
 
@@ -138,7 +145,7 @@ def add_dedup(commands: Any) -> None:
         "--verify",
         ["exact", "signature", "none"],
         "how candidate pairs are checked: by exact similarity (default; reads the files a second time), by "
-        "the estimate of signatures, or not at all",
+        "the estimate of signatures (default with a state, which has no texts), or not at all",
     )
     add_memory_options(dedup)
     dedup.choice(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ...errors import DocumentError, readable
 from ...lsh.support.wording import counted
+from ..dedup.old_documents import is_old
 from ..dedup.result import Deduplication
 from ..documents.source import DocumentSource, ReadSummary
 from .dedup_lists import Lists
@@ -198,7 +199,8 @@ def _pairs(run: ReportedRun) -> str:
     ):
         first, second = texts[i], texts[i + len(rows)]
         if first is None or second is None:
-            body = "<p class=text>The documents cannot be read again.</p>"
+            again = "is of an earlier run" if is_old(pairs.kept[i]) else "cannot be read again"
+            body = f"<p class=text>A document {again}.</p>"
         else:
             body = f"<p class=text>{_marked(first, second)}</p>"
         items.append(
@@ -238,10 +240,12 @@ def _marked(first: bytes, second: bytes) -> str:
 
 
 def _texts(source: DocumentSource, ids: NDArray[np.uint64]) -> list[bytes | None]:
-    """Return the texts of documents, or None for those whose files have changed."""
-    texts: list[bytes | None] = []
+    """Return the texts of documents, or None for those of earlier runs or if files have changed."""
+    texts: list[bytes | None] = [None] * len(ids)
+    read = np.flatnonzero(~is_old(ids))
     try:
-        texts.extend(source.texts_of(ids))
+        for row, text in zip(read.tolist(), source.texts_of(ids[read]), strict=True):
+            texts[row] = text
     except DocumentError:
         return [None] * len(ids)
     return texts

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from itertools import combinations
 from typing import Any
 
-from ...errors import IncompatibleSketchError, MergesketchError, readable
+from ...errors import IncompatibleSketchError, MergesketchError, SketchFormatError, readable
 from ...lsh.support.configured import differing_field
 from ...lsh.support.wording import counted
-from ...sketches import LSHIndex, MergeableSketch, load
+from ...sketches import LSHIndex, load
 from ...sketches import inspect as inspect_sketch
+from ...sketches.core.merging import StoredMergeable
 from ...sketches.core.stored import Stored
 from ..ranks.comm import Communicator
 from ..ranks.tree import merge_to_root
@@ -21,7 +22,7 @@ from .messages import naming_file, si_bytes
 from .output import check_output, shown_output, writing
 from .streams import is_stream, messages_beside
 
-__all__ = ["inspect", "inspect_file", "load_sketch", "merge", "save"]
+__all__ = ["inspect", "inspect_file", "load_sketch", "merge", "naming_sketch", "save"]
 
 #: Exit codes of ``mergesketch inspect``.
 _INTACT, _DAMAGED = 0, 2
@@ -44,18 +45,18 @@ def inspect(options: Namespace, comm: Communicator) -> int:
 
 def inspect_file(path: str) -> dict[str, Any]:
     """Return the result of `mergesketch.inspect`; errors name the file."""
-    with _naming_sketch(path):
+    with naming_sketch(path):
         return inspect_sketch(path)
 
 
 def load_sketch(path: str) -> Stored:
     """Load a sketch or another structure of any class; errors name the file."""
-    with _naming_sketch(path):
+    with naming_sketch(path):
         return load(path)
 
 
 @contextmanager
-def _naming_sketch(path: str) -> Iterator[None]:
+def naming_sketch(path: str) -> Iterator[None]:
     """Name the file in errors about its contents."""
     try:
         with naming_file(path, "read"):
@@ -65,7 +66,7 @@ def _naming_sketch(path: str) -> Iterator[None]:
         raise type(error)(message if readable(path) in message else f"{path}: {message}") from error
 
 
-def save(sketch: MergeableSketch, path: str) -> None:
+def save(sketch: Stored, path: str) -> None:
     """Save a sketch to a file or a stream; errors name it."""
     if is_stream(path):
         with writing(path) as file:
@@ -130,7 +131,7 @@ def _check_ids(paths: Sequence[str]) -> None:
     """Refuse indexes that gave the same ids to different rows."""
     parts = []
     for path in paths:
-        sketch = MergeableSketch.load(path, mmap=True)
+        sketch = _load_mergeable(path, mmap=True)
         if not isinstance(sketch, LSHIndex):
             return
         parts.append(sketch.part_numbers())
@@ -148,11 +149,18 @@ def _check_ids(paths: Sequence[str]) -> None:
         raise
 
 
-def _merge_tree(paths: Sequence[str]) -> MergeableSketch | None:
+def _load_mergeable(path: str, *, mmap: bool = False) -> StoredMergeable:
+    sketch = load(path, mmap=mmap)
+    if not isinstance(sketch, StoredMergeable):
+        raise SketchFormatError(f"{path}: expected a MergeableSketch, got a {type(sketch).__name__}")
+    return sketch
+
+
+def _merge_tree(paths: Sequence[str]) -> StoredMergeable | None:
     if not paths:
         return None
     if len(paths) == 1:
-        return MergeableSketch.load(paths[0])
+        return _load_mergeable(paths[0])
     half = 1 << (len(paths) - 1).bit_length() - 1
     left, right = _merge_tree(paths[:half]), _merge_tree(paths[half:])
     assert left is not None

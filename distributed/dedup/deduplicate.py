@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -13,25 +12,27 @@ from numpy.typing import ArrayLike, NDArray
 from ...lsh.families.minhash import MinHash
 from ...lsh.hashing.text import UNITS
 from ...lsh.inputs.arrays import check_numbers
+from ...lsh.inputs.tables import Table
 from ...lsh.kernels.text import CHECKED
-from ...lsh.support.callers import stacklevel_of_caller
 from ...lsh.support.checks import check_choice, check_int, check_real
-from ...lsh.support.wording import counted
+from ...sketches.sets.document_signatures import DocumentSignatures
 from ..documents.batches import DocumentBatch
 from ..documents.in_memory import DocumentsInMemory
 from ..ranks.comm import Communicator, communicator
 from ..ranks.memory import peak_memory
+from .against import find_with_old
 from .banding import band_parameters
-from .candidates import CandidatePairs, candidate_pairs, join_copies, join_pairs
+from .candidates import CandidatePairs
 from .comparing import Comparer, Unverified
-from .components import component_of
-from .crowded import PairBudget, crowded_pairs
 from .exact import ExactComparer
-from .grouping import Kept, Priority, group_documents
+from .finding import Search, Stages, find_groups
+from .grouping import Kept
+from .old_documents import named_rows, open_state, spread_documents
 from .places import Rows, split_places
 from .result import Deduplication
 from .signatures import SignatureComparer, SignatureStore
 from .signing import Shingling, SignedDocuments, sign_documents
+from .tables import DocumentsInTable, add_tables, open_documents
 
 __all__ = ["deduplicate", "memory_per_rank"]
 
@@ -39,19 +40,6 @@ __all__ = ["deduplicate", "memory_per_rank"]
 #: threshold of 0.7 and 128 hashes, the first weight makes 98 % of the pairs just at the threshold candidates.
 _VERIFIED_WEIGHT = 0.98
 _UNVERIFIED_WEIGHT = 0.5
-
-
-class _Stages:
-    """Wall-clock seconds of consecutive stages."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def end(self, name: str) -> None:
-        now = time.perf_counter()
-        self.seconds[name] = now - self._last
-        self._last = now
 
 
 def memory_per_rank(
@@ -110,11 +98,16 @@ def deduplicate(
     size: int = 5,
     seed: int = 0,
     normalize: str = "nfc",
-    verify: str = "exact",
+    verify: str | None = None,
     grouping: str = "connected",
     pairs: str = "groups",
     max_comparisons: int = 1 << 26,
     keep: str | ArrayLike = "first",
+    against: DocumentSignatures | str | PathLike[str] | None = None,
+    name: str | None = None,
+    text: Hashable = None,
+    id: Hashable = None,
+    score: Hashable = None,
     comm: Any = None,
 ) -> Deduplication:
     """Find groups of near-duplicate documents (fuzzy deduplication by MinHash LSH).
@@ -124,9 +117,11 @@ def deduplicate(
 
     Parameters
     ----------
-    documents : list of str or bytes, column of strings (pandas, polars, Arrow), or DocumentSource
-        This rank's share of the documents. The ids of documents in a list or column are their running
-        numbers over all ranks. A source is any object whose ``batches()`` gives batches of ids, UTF-8 bytes
+    documents : list of str or bytes, column of strings (pandas, polars, Arrow), table, or DocumentSource
+        This rank's share of the documents. The ids of documents in a list, column or table are their running
+        numbers over all ranks. A table is a DataFrame of pandas or polars, a Table or RecordBatch of Arrow,
+        a Dataset of the package datasets, a dict of columns, or what exports an Arrow stream; see `text`.
+        A source is any object whose ``batches()`` gives batches of ids, UTF-8 bytes
         and offsets. It is streamed, and with ``verify="exact"`` read a second time. A document that
         has changed in between is in no pair, except with its copies at the first reading, and
         `DocumentSource.finish` names its file.
@@ -140,10 +135,10 @@ def deduplicate(
         The seed of all hash functions, in [0, 2**64).
     normalize : {"nfc", "nfkc", "none"}
         The Unicode normal form of the texts that are compared; see `mergesketch.lsh.shingle`.
-    verify : {"exact", "signature", "none"}
+    verify : {"exact", "signature", "none"}, optional
         The check of a candidate pair: the exact similarity of its shingles; the share of equal MinHash
         values (with a standard error of at most 0.5 / sqrt(n_hashes), and without a second reading); or no
-        check.
+        check. "exact" by default, and "signature" with `against`, where "exact" is not possible.
     grouping : {"connected", "star"}
         The kind of group: all documents that are connected by near-duplicate pairs; or a star, in which
         every document is a near-duplicate of the kept one. Chains of pairs can connect documents that have
@@ -157,7 +152,26 @@ def deduplicate(
     keep : {"first", "last", "longest", "best"} or array_like of n numbers
         The document to keep of each group: the one with the smallest id, the largest id, the most bytes, or
         the best score. Scores are given for this rank's documents, or with "best" by the batches of a source
-        (`DocumentSource` with `score_field`). Of equal documents, the first is kept. NaN is the worst score.
+        (`DocumentSource` with `score_field`) or the column `score` of a table. Of equal documents, the first
+        is kept. NaN is the worst score.
+    against : DocumentSignatures or path, optional
+        The documents of earlier runs: `Deduplication.state` of such a run, or its file; an empty
+        `DocumentSignatures` for the first run. The result is that of one run over all documents. Their order,
+        for "first" and "last", is then that of names: paths by their bytes, then records. Over ranks, the
+        documents of all ranks' objects are taken together; every rank can read the file. Tables are refused.
+    name : str, optional
+        The name of documents in memory, with `against`. Their records are their running numbers from 1.
+        Documents of files have the names of their files.
+    text : str or other name of a column, optional
+        For a table, and required there: the column of the texts. A null is an empty document: it is kept, and
+        `Deduplication.empty` lists it. `Deduplication.cleaned` is the table without the duplicates, and
+        `Deduplication.removed` a table of the duplicates.
+    id : str or other name of a column, optional
+        For a table: the column of your own ids of the rows, of any type, for `Deduplication.removed`. By
+        default, rows are named by their running numbers over all ranks.
+    score : str or other name of a column, optional
+        For a table with ``keep="best"``, and required there: the column of the scores, which are numbers. A
+        null is the worst score.
     comm : mpi4py communicator, optional
         All ranks if MPI started this process.
 
@@ -170,6 +184,9 @@ def deduplicate(
     ------
     TypeError, ValueError
         If an argument has the wrong type or lies outside its range.
+    IncompatibleSketchError
+        If `against` has other settings, naming the first that differs, or if a document of it was read again
+        and has another text.
     DistributedError
         On every rank, if ranks got different settings or one of them failed.
 
@@ -206,16 +223,30 @@ def deduplicate(
     ([0, 2], [0, 2])
     >>> result.keep.tolist(), result.duplicate_of.tolist()
     ([True, True, False], [0, 1, 0])
+
+    A table comes back without the duplicates:
+
+    >>> table = {"url": ["a", "b", "c"], "body": [poem, None, poem + "!"], "stars": [2, 5, 4]}
+    >>> result = deduplicate(table, text="body", id="url", keep="best", score="stars")
+    >>> result.cleaned["url"], result.removed["id"], result.removed["kept"]
+    (['b', 'c'], ['a'], ['c'])
     """
     comm = communicator(comm)
     policy = keep if isinstance(keep, str) else "scores"
+    has_state = against is not None
     shingling = Shingling(unit, size, seed, normalize)
     settings = (threshold, n_hashes, shingling, verify, grouping, pairs, max_comparisons, policy)
-    comm.check_same("the settings of deduplicate", settings)
+    comm.check_same("the settings of deduplicate", (*settings, has_state, name, text, id, score))
     threshold = check_real("threshold", threshold, 0.0, 1.0, closed=True)
     if threshold == 0.0:
         raise ValueError("threshold must be above 0, got 0.0")
+    verify = verify or ("signature" if has_state else "exact")
     check_choice("verify", verify, ("exact", "signature", "none"))
+    if has_state and verify == "exact":
+        raise ValueError(
+            'verify must be "signature" or "none" with against, got "exact": the texts of old documents are '
+            "not read again, and a state with their shingles would take 8 bytes a shingle"
+        )
     check_choice("grouping", grouping, ("connected", "star"))
     if grouping == "star" and verify == "none":
         raise ValueError('grouping "star" needs similarities: verify must be "exact" or "signature"')
@@ -229,76 +260,106 @@ def deduplicate(
     family = MinHash(check_int("n_hashes", n_hashes, 1), seed=seed, expected_set_size=500)
     weight = _UNVERIFIED_WEIGHT if verify == "none" else _VERIFIED_WEIGHT
     bands, rows = band_parameters(threshold, n_hashes, false_negative_weight=weight)
-    is_source = hasattr(documents, "batches")
-    comm.check_same("whether documents are a source", is_source)
-    source = documents if is_source else DocumentsInMemory(documents, comm)
-
-    stages = _Stages()
+    table = comm.local(open_documents, documents, text, id, score, keep)
     with comm.agree():
-        score = _score_of(keep, source, is_source)
-        signed = sign_documents(source, family, shingling, score)
+        if table is not None and has_state:
+            raise ValueError("against must be left out for a table: pass its column of texts instead")
+    source, is_source = _source_of(documents, table, text, score, comm)
+    _check_name(name, has_state, hasattr(source, "name_of"))
+
+    search = Search(
+        threshold, bands, rows, seed, grouping == "star", policy == "last", pairs == "all", max_comparisons
+    )
+    stages = Stages()
+    state = old = None
+    if against is not None:
+        asked = DocumentSignatures(family, unit=unit, size=size, normalize=normalize)
+        state, old = open_state(against, asked, policy in ("best", "scores"), comm)
+    with comm.agree():
+        score_of = _score_of(keep, source, is_source, state)
+        signed = sign_documents(source, family, shingling, score_of, with_sizes=has_state)
         if len(signed.invalid) and hasattr(source, "report_bad_bytes"):
             source.report_bad_bytes(signed.invalid)
-    if policy == "best":
-        _check_some_scored(signed, source, comm)
-    store = signed.store
+    if policy == "best" and table is None and not has_state:
+        _check_some_scored(signed, getattr(source, "score_field", None), comm)
     stages.end("signing")
-    copies = join_copies(store, comm)
-    stages.end("copies")
-    originals = np.flatnonzero(copies.originals == store.ids())
-    candidates, crowded = candidate_pairs(store, originals, bands, rows, seed, comm)
-    stages.end("banding")
-    comparer = _comparer(verify, store, family, crowded, candidates, source, shingling, comm)
-    found, similarity = _similar(candidates, comparer, threshold, comm)
-    if any(comm.allgather(len(crowded))):
-        groups = store.ids()
-        if pairs == "groups":
-            groups = component_of(groups, found.left, found.right, comm)
-        budget = PairBudget(max_comparisons) if pairs == "all" else None
-        more = crowded_pairs(
-            store, crowded, groups[crowded], bands, rows, seed, threshold, comparer, budget, comm
+    n_documents, compared = comm.sum(len(signed.store) + len(signed.empty)), None
+    if state is None or old is None:
+        found = find_groups(
+            signed.store,
+            signed.scores,
+            search,
+            lambda *found: _comparer(verify, signed, family, found, source, shingling, comm),
+            stages,
+            comm,
         )
-        found, similarity = _similar(join_pairs(found, more, comm), comparer, threshold, comm)
-        n_uncompared = comm.sum(budget.n_uncompared if budget else 0)
-        if n_uncompared:
-            warnings.warn(
-                f"{counted(n_uncompared, 'pair')} in large buckets were not compared, and similar ones may "
-                f"be missing: max_comparisons is {max_comparisons:,}",
-                stacklevel=stacklevel_of_caller(),
-            )
     else:
-        n_uncompared = 0
-    stages.end("verifying")
-    similar = np.stack([found.left, found.right], axis=1)
-    kept, groups_found = group_documents(
-        store.ids(), copies, similar, Priority(signed.scores, policy == "last"), threshold,
-        grouping == "star", comparer, comm,
-    )  # fmt: skip
-    stages.end("grouping")
-    n_groups, n_members = comm.bcast((len(groups_found.offsets) - 1, len(groups_found.members)))
-    return Deduplication(
-        **groups_found._asdict(),
-        **_of_all(signed, kept),
-        n_documents=comm.sum(len(store) + len(signed.empty)),
+        ids = signed.store.ids()
+        new = named_rows(signed, ids, source, name, comm)
+        spread = spread_documents(state, old, new, ids, comm)
+        stages.end("spreading")
+        preferred = policy if policy != "scores" else "best"
+        found, compared = find_with_old(spread, preferred, search, verify, stages, comm)
+        state = spread.state
+        n_documents += compared.n_old - compared.n_read_again
+    groups = found.groups
+    n_groups, n_members = comm.bcast((len(groups.offsets) - 1, len(groups.members)))
+    result = Deduplication(
+        **groups._asdict(),
+        **_of_all(signed, found.kept),
+        n_documents=n_documents,
         n_groups=n_groups,
         n_duplicates=n_members - n_groups,
         n_empty=comm.sum(len(signed.empty)),
         n_invalid=comm.sum(len(signed.invalid)),
         empty=signed.empty,
         invalid=signed.invalid,
-        pairs=similar,
-        pair_similarity=similarity.astype(np.float32),
-        copies=copies.pairs,
+        pairs=found.pairs,
+        pair_similarity=found.similarity.astype(np.float32),
+        copies=found.copies.pairs,
         bands=bands,
         rows=rows,
-        n_uncompared=n_uncompared,
+        n_uncompared=found.n_uncompared,
         seconds=stages.seconds,
         peak_memory=peak_memory(),
+        state=state,
+        compared=compared,
     )
+    if table is not None:
+        add_tables(result, table, id, comm)
+    return result
 
 
-def _score_of(keep: Any, source: Any, is_source: bool) -> Callable[[DocumentBatch], Any]:
-    """Return the function that gives the scores of a batch's documents; the first of equal ones is kept."""
+def _source_of(
+    documents: Any, table: Table | None, text: Hashable, score: Hashable, comm: Communicator
+) -> tuple[Any, bool]:
+    """Return the documents as a source, and whether the caller has passed a source; a collective call."""
+    is_source = table is None and hasattr(documents, "batches")
+    comm.check_same("whether documents are a source", is_source)
+    if table is not None:
+        return DocumentsInTable(table, text, score, comm), False
+    return (documents if is_source else DocumentsInMemory(documents, comm)), is_source
+
+
+def _check_name(name: str | None, has_state: bool, has_names: bool) -> None:
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"name must be a string, got {name!r}")
+    if name is not None and (has_names or not has_state):
+        raise ValueError("name must be left out, unless documents in memory are compared with against")
+    if has_state and not has_names and not name:
+        raise ValueError(
+            "name must be given with against for documents that are not from files, such as a date: with "
+            f"their numbers it tells them from those of other runs, got {name!r}"
+        )
+
+
+def _score_of(
+    keep: Any, source: Any, is_source: bool, state: DocumentSignatures | None
+) -> Callable[[DocumentBatch], Any]:
+    """Return the function that gives the scores of a batch's documents; the first of equal ones is kept.
+
+    A state keeps scores whether they are used in this run or not.
+    """
     if not isinstance(keep, str):
         if is_source:
             raise TypeError('keep must be a string for a source, whose batches have the scores: "best"')
@@ -307,15 +368,22 @@ def _score_of(keep: Any, source: Any, is_source: bool) -> Callable[[DocumentBatc
             wanted = f"a number for each of the {source.n_documents} documents"
             raise ValueError(f"keep must be {wanted}, got shape {scores.shape}")
         return lambda batch: scores[(batch.ids - source.first_id).astype(np.int64)]
-    if keep == "longest":
-        return lambda batch: np.diff(batch.offsets)
     if keep == "best":
         return _given_scores
+    if state is not None:
+        return _scores_if_any
+    if keep == "longest":
+        return lambda batch: np.diff(batch.offsets)
     return _no_scores
 
 
 def _no_scores(_: DocumentBatch) -> Any:
     return 0.0
+
+
+def _scores_if_any(batch: DocumentBatch) -> Any:
+    scores = getattr(batch, "scores", None)
+    return -np.inf if scores is None else scores
 
 
 def _given_scores(batch: DocumentBatch) -> Any:
@@ -325,23 +393,21 @@ def _given_scores(batch: DocumentBatch) -> Any:
     return scores
 
 
-def _check_some_scored(signed: SignedDocuments, source: Any, comm: Communicator) -> None:
+def _check_some_scored(signed: SignedDocuments, field: str | None, comm: Communicator) -> None:
     """Raise ValueError on every rank if there are documents to choose from, and none has a score."""
     n_scored = comm.sum(int(np.count_nonzero(~np.isnan(signed.scores))))
     n_documents = comm.sum(len(signed.scores))
     with comm.agree():
         if n_documents and not n_scored:
-            field = getattr(source, "score_field", None)
             where = "" if field is None else f" in the field {field!r}"
             raise ValueError(f'keep "best" needs documents with a number{where}, and no document has one')
 
 
 def _comparer(
     verify: str,
-    store: SignatureStore,
+    signed: SignedDocuments,
     family: MinHash,
-    crowded: Rows,
-    candidates: CandidatePairs,
+    found: tuple[CandidatePairs, Rows],
     source: Any,
     shingling: Shingling,
     comm: Communicator,
@@ -349,25 +415,15 @@ def _comparer(
     if verify == "none":
         return Unverified()
     if verify == "signature":
-        return SignatureComparer(store, family, comm)
+        return SignatureComparer(signed.store, family, comm)
     # The documents that some candidate pair needs, wherever the pair is compared.
+    candidates, crowded = found
     _, left = split_places(candidates.left_places)
     ranks, rows = split_places(candidates.right_places)
     (right,) = comm.exchange((rows,), ranks)
     with comm.agree():
         needed = np.unique(np.concatenate([left, right, crowded]))
-    return ExactComparer(needed, source, store, shingling, comm)
-
-
-def _similar(
-    pairs: CandidatePairs, comparer: Comparer, threshold: float, comm: Communicator
-) -> tuple[CandidatePairs, NDArray[np.floating]]:
-    """Return the pairs that are near-duplicates, and their similarities."""
-    _, rows = split_places(pairs.left_places)
-    similarity = comparer.compare(rows, pairs.right_places)
-    with comm.agree():
-        kept = np.isnan(similarity) | (similarity >= threshold)
-        return CandidatePairs(*(column[kept] for column in pairs)), similarity[kept]
+    return ExactComparer(needed, source, signed.store, shingling, comm)
 
 
 def _of_all(signed: SignedDocuments, kept: Kept) -> dict[str, NDArray[Any]]:

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..ranks.comm import Communicator
+from .against import ComparedWithOld
 from .places import Rows, Words
 from .result import Deduplication
 
-__all__ = ["Removals", "gather_removals", "removals"]
+__all__ = ["Removals", "gather_removals", "removals", "replaced_documents"]
 
 
 class Removals(NamedTuple):
@@ -48,6 +49,13 @@ def removals(result: Deduplication) -> Removals:
     gone = ~result.keep
     return Removals(
         result.ids[gone], result.duplicate_of[gone], result.similarity[gone], result.is_copy[gone]
+    )
+
+
+def replaced_documents(compared: ComparedWithOld) -> Removals:
+    """Return the documents of earlier runs that are not kept any more, on rank 0."""
+    return Removals(
+        compared.replaced, compared.replaced_by, compared.replaced_similarity, compared.replaced_is_copy
     )
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...lsh.inputs.tables import Table
 from ...lsh.support.wording import counted
+from ...sketches.sets.document_signatures import DocumentSignatures
+from .against import ComparedWithOld
 
 __all__ = ["Deduplication"]
 
@@ -61,12 +66,29 @@ class Deduplication:
     n_uncompared : int
         With ``pairs="all"``, the number of pairs in large buckets, over all ranks, that `max_comparisons`
         left out. A pair counts once for each band that it shares, and may have been found for another one.
+    state : DocumentSignatures or None
+        With `against`, all documents, old and new ones, for the `against` of later runs. Over ranks, each
+        rank has a part: `save_documents` writes them into one file.
+    compared : ComparedWithOld or None
+        With `against`, the numbers of duplicates of old documents, and the old documents that new ones
+        replace. The ids of old documents, here and in the other attributes, are their rows in `against` plus
+        2**63. Members, groups and pairs are then in the order of the documents' names.
     bands, rows : int
         The number of bands, and the number of signature values in each.
     seconds : dict of str to float
         Wall-clock time of each stage, on this rank.
     peak_memory : int
         Peak resident memory of this process in bytes.
+    cleaned : table
+        If the documents were in a table: a table of the same kind with the rows of this rank that are kept,
+        in their order, with all columns; the index of pandas is kept. It is made when it is first asked for.
+        For other documents, asking raises AttributeError.
+    removed : table
+        In the same case, a table of the same kind with the columns ``id``, ``kept``, ``similarity`` and
+        ``is_copy`` for each row of this rank that is removed: your id of the row and that of the row that is
+        kept instead (which may be another rank's), and the entries of `similarity` and `is_copy`. Without a
+        column of ids, these are running numbers over all ranks. With pandas, rows have the index of the rows
+        that were removed.
     """
 
     members: NDArray[np.uint64]
@@ -93,6 +115,27 @@ class Deduplication:
     n_uncompared: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory: int = 0
+    state: DocumentSignatures | None = None
+    compared: ComparedWithOld | None = None
+    _table: Table | None = field(default=None, init=False, repr=False)
+    _removed: Any = field(default=None, init=False, repr=False)
+
+    @cached_property
+    def cleaned(self) -> Any:
+        return self._need_table("cleaned").filter(self.keep)
+
+    @property
+    def removed(self) -> Any:
+        self._need_table("removed")
+        return self._removed
+
+    def _need_table(self, name: str) -> Table:
+        if self._table is None:
+            raise AttributeError(
+                f"{name} needs documents in a table, as in deduplicate(table, text=...); "
+                "keep and duplicate_of are there for all documents"
+            )
+        return self._table
 
     def __repr__(self) -> str:
         return (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import mmap
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,14 @@ class SignatureStore:
         self._keys: list[Words] = []
         self._blocks: list[NDArray[np.uint32]] = []
         self._n = 0
+
+    @classmethod
+    def of(cls, ids: Words, keys: Words, signatures: NDArray[np.uint32]) -> Self:
+        """Return a store of documents whose signatures stay where they are."""
+        new = cls(signatures.shape[1])
+        new._ids, new._keys, new._n = [ids], [keys], len(ids)
+        new._blocks = [signatures[start : start + cls.BLOCK] for start in range(0, len(ids), cls.BLOCK)]
+        return new
 
     def __len__(self) -> int:
         return self._n

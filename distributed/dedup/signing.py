@@ -65,6 +65,8 @@ class SignedDocuments(NamedTuple):
         Ids of all documents.
     scores : ndarray of float64
         A number for each document in the store; of similar documents, the one with the largest is kept.
+    sizes : ndarray of int64
+        Bytes of the text of each document in the store, if they were asked for.
     has_shingles : list of ndarray of bool
         For every batch, True for the documents in the store.
     empty, invalid : ndarray of uint64
@@ -74,18 +76,25 @@ class SignedDocuments(NamedTuple):
     store: SignatureStore
     ids: Words
     scores: NDArray[np.float64]
+    sizes: Rows
     has_shingles: list[NDArray[np.bool_]]
     empty: Words
     invalid: Words
 
 
 def sign_documents(
-    source: BatchSource, family: MinHash, shingling: Shingling, score: Callable[[DocumentBatch], Any]
+    source: BatchSource,
+    family: MinHash,
+    shingling: Shingling,
+    score: Callable[[DocumentBatch], Any],
+    *,
+    with_sizes: bool,
 ) -> SignedDocuments:
     """Return the signatures of this rank's documents; `score` gives a number for each document of a batch."""
     store = SignatureStore(family.n_values)
     ids: list[Words] = [np.empty(0, dtype=np.uint64)]
     scores: list[NDArray[np.float64]] = [np.empty(0)]
+    sizes: list[Rows] = [np.empty(0, dtype=np.int64)]
     has_shingles: list[NDArray[np.bool_]] = []
     empty, invalid = [np.empty(0, dtype=np.uint64)], [np.empty(0, dtype=np.uint64)]
     for batch in source.batches():
@@ -98,12 +107,15 @@ def sign_documents(
         has_shingles.append(kept)
         ids.append(batch.ids)
         scores.append(np.broadcast_to(np.asarray(score(batch), dtype=np.float64), kept.shape)[kept])
+        if with_sizes:
+            sizes.append(np.diff(batch.offsets)[kept])
         empty.append(batch.ids[shingles.status == EMPTY])
         invalid.append(batch.ids[shingles.status == BAD_BYTES])
     return SignedDocuments(
         store,
         np.concatenate(ids),
         np.concatenate(scores),
+        np.concatenate(sizes),
         has_shingles,
         np.concatenate(empty),
         np.concatenate(invalid),

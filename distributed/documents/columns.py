@@ -129,8 +129,9 @@ def _values(column: Any) -> list[Any]:
 
     if not pa.types.is_temporal(column.type) or pa.types.is_interval(column.type):
         return list(column.to_pylist())
-    # Dates of 32 bits count days, and those of 64 bits milliseconds.
-    per_second: float = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}.get(getattr(column.type, "unit", "ms"), 1)
     if pa.types.is_date32(column.type):
-        per_second, column = 1 / 86_400, column.cast(pa.int32())
+        days = column.cast(pa.int32()).to_pylist()
+        return [None if n is None else n * 86_400 for n in days]
+    # Dates of 64 bits count milliseconds.
+    per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[getattr(column.type, "unit", "ms")]
     return [None if n is None else n / per_second for n in column.cast(pa.int64()).to_pylist()]

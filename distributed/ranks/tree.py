@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...sketches import MergeableSketch
+from ...sketches.core.merging import StoredMergeable
 from .comm import Communicator
 
 __all__ = ["merge_to_root"]
 
 
-def merge_to_root(sketch: MergeableSketch | None, comm: Communicator) -> MergeableSketch | None:
+def merge_to_root(sketch: StoredMergeable | None, comm: Communicator) -> StoredMergeable | None:
     """Return the merged sketches of all ranks on rank 0, and None on the other ranks.
 
     Rank r merges the sketches of ranks r + 1, r + 2, r + 4, ... into its own, in ceil(log2(size)) rounds. In

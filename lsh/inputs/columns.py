@@ -15,6 +15,7 @@ __all__ = [
     "decoded",
     "describe",
     "is_arrow",
+    "is_null",
     "is_table",
     "open_column",
     "open_table",
@@ -66,21 +67,36 @@ def open_table(values: Any, name: str) -> Any:
     return np.column_stack(columns)
 
 
-def open_column(values: Any, name: str) -> Any:
+def is_null(value: Any) -> bool:
+    """Tell whether a Python object stands for a missing value: None, NaN, or one of those of pandas."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, float) and value != value
+
+
+def open_column(values: Any, name: str, *, nulls_as_empty: bool = False) -> Any:
     """Return a column as a NumPy array where Arrow cannot read it, and other `values` as they are.
 
     Arrow cannot read a column of Python objects: it would have to guess a type, and polars exports addresses.
     Without pyarrow, every column that can become a NumPy array becomes one.
+
+    Nulls in such a column are refused. With `nulls_as_empty`, they stay in the array for the caller to
+    replace, and a column of NaN alone, as which pandas reads a column without any text, becomes
+    empty texts.
     """
+    dtype: Any = getattr(values, "dtype", "")
+    may_be_nan = nulls_as_empty and hasattr(values, "isna")
+    if may_be_nan and (getattr(dtype, "kind", "") == "f" or str(dtype) == "category") and values.isna().all():
+        return np.zeros(len(values), dtype="S1")
     if not is_arrow(values):
         return values
     if is_table(values):
         raise TypeError(f"{name} must be one column, got {describe(values)}: pass one of its columns")
-    is_object = str(getattr(values, "dtype", "")).lower() == "object"
+    is_object = str(dtype).lower() == "object"
     if not is_object and not (hasattr(values, "__array__") and find_spec("pyarrow") is None):
         return values
     missing = getattr(values, "isna", getattr(values, "is_null", None))
-    if missing is not None:
+    if missing is not None and not nulls_as_empty:
         _refuse_nulls(np.asarray(missing(), dtype=np.bool_), name)
     return np.asarray(values)
 
@@ -95,8 +111,8 @@ def describe(values: Any) -> str:
     return f"{'an' if kind[:1] in 'AEIOUaeiou' else 'a'} {kind}"
 
 
-def arrow_chunks(column: Any, name: str) -> list[Any]:
-    """Return the pyarrow arrays that `column` is made of; nulls are refused.
+def arrow_chunks(column: Any, name: str, *, nulls_as_empty: bool = False) -> list[Any]:
+    """Return the pyarrow arrays that `column` is made of; nulls are refused, or become empty texts.
 
     The arrays have plain types: dictionaries and runs are decoded, extension types of texts are replaced by
     their storage, and views and binary values of one size become large strings and large binary.
@@ -125,10 +141,30 @@ def arrow_chunks(column: Any, name: str) -> list[Any]:
         raise ValueError(
             f"{name} must be {describe(column)} whose parts fit one another, got one that does not: {error}"
         ) from None
+    if nulls_as_empty:
+        return [_without_nulls(chunk) for chunk in chunks]
     if any(chunk.null_count for chunk in chunks):
         _refuse_nulls(np.concatenate([c.is_null().to_numpy(zero_copy_only=False) for c in chunks]), name)
     # A column of Arrow's type null that has no rows has neither nulls nor values.
     return [chunk for chunk in chunks if not pa.types.is_null(chunk.type)]
+
+
+def _without_nulls(chunk: Any) -> Any:
+    """Return texts without bytes in place of nulls. They are copied only if a null has bytes."""
+    import pyarrow as pa
+
+    kind = chunk.type
+    if pa.types.is_null(kind):
+        return pa.nulls(len(chunk), pa.large_string())
+    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    if not chunk.null_count or not (is_text or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+        return chunk
+    dtype = np.int64 if pa.types.is_large_string(kind) or pa.types.is_large_binary(kind) else np.int32
+    offsets = np.frombuffer(chunk.buffers()[1], dtype)[chunk.offset : chunk.offset + len(chunk) + 1]
+    missing = chunk.is_null().to_numpy(zero_copy_only=False)
+    if not (offsets[1:][missing] > offsets[:-1][missing]).any():
+        return chunk
+    return chunk.fill_null("" if is_text else b"")
 
 
 def _refuse_nulls(is_null: Any, name: str) -> None:

@@ -12,7 +12,7 @@ from ..kernels.strings import byte_offsets, first_bad_offset, never_falls, strip
 from ..support.backend import as_array, backend_of, device_of
 from ..support.checks import NO_INTEGERS
 from ..support.threads import map_blocks
-from .columns import arrow_chunks, describe, is_arrow, open_column, refuse_masked
+from .columns import arrow_chunks, describe, is_arrow, is_null, open_column, refuse_masked
 
 __all__ = ["Buffer", "as_byte_buffer", "byte_buffers", "check_buffer", "is_buffer", "is_fixed_binary"]
 
@@ -188,12 +188,13 @@ def _list_buffer(items: Sequence[Any], name: str, errors: str) -> Buffer:
     return data, offsets
 
 
-def _array_buffer(array: NDArray[Any], name: str, errors: str) -> Buffer:
+def _array_buffer(array: NDArray[Any], name: str, errors: str, *, nulls_as_empty: bool) -> Buffer:
     """Return a 1-D NumPy array of strings, of dtype S, U, T, V or object, as one buffer."""
     if array.ndim != 1:
         raise ValueError(f"{name} must be 1-D, got shape {array.shape}")
     if array.dtype.kind in "UTO":
-        return _list_buffer(array.tolist(), name, errors)
+        items = array.tolist()
+        return _list_buffer(_without_nulls(items) if nulls_as_empty else items, name, errors)
     if array.dtype.kind != "S" and not is_fixed_binary(array):
         raise TypeError(f"{name} must be strings, got dtype {array.dtype}")
     width = array.dtype.itemsize
@@ -213,20 +214,37 @@ def is_fixed_binary(array: NDArray[Any]) -> bool:
     return array.dtype.kind == "V" and array.dtype.names is None and array.dtype.subdtype is None
 
 
-def byte_buffers(strings: Any, name: str = "strings", errors: str = "strict") -> list[Buffer]:
-    """Return strings as one buffer, or as one for each chunk of a chunked Arrow array, without a copy."""
-    strings = open_column(strings, name)
+def _without_nulls(items: Sequence[Any]) -> Sequence[Any]:
+    """Return a list of texts with an empty one in place of each null."""
+    types = set(map(type, items))
+    if types <= {str} or types <= {bytes}:
+        return items
+    empty: str | bytes = b"" if any(issubclass(t, bytes) for t in types) else ""
+    return [empty if is_null(item) else item for item in items]
+
+
+def byte_buffers(
+    strings: Any, name: str = "strings", errors: str = "strict", *, nulls_as_empty: bool = False
+) -> list[Buffer]:
+    """Return strings as one buffer, or as one for each chunk of a chunked Arrow array, without a copy.
+
+    Nulls are refused, or with `nulls_as_empty` they are empty strings.
+    """
+    strings = open_column(strings, name, nulls_as_empty=nulls_as_empty)
     if is_arrow(strings):
-        return [arrow_strings(chunk, name, strings) for chunk in arrow_chunks(strings, name)]
+        chunks = arrow_chunks(strings, name, nulls_as_empty=nulls_as_empty)
+        return [arrow_strings(chunk, name, strings) for chunk in chunks]
     if isinstance(strings, np.ndarray):
         refuse_masked(strings, name)
-        return [_read_only(_array_buffer(strings, name, errors))]
+        return [_read_only(_array_buffer(strings, name, errors, nulls_as_empty=nulls_as_empty))]
     if is_buffer(strings):
         return [check_buffer(strings[0], strings[1], name)]
     if isinstance(strings, (list, tuple)):
-        return [_read_only(_list_buffer(strings, name, errors))]
+        items = _without_nulls(strings) if nulls_as_empty else strings
+        return [_read_only(_list_buffer(items, name, errors))]
     if hasattr(strings, "__array__"):
-        return [_read_only(_array_buffer(np.asarray(strings), name, errors))]
+        array = np.asarray(strings)
+        return [_read_only(_array_buffer(array, name, errors, nulls_as_empty=nulls_as_empty))]
     raise TypeError(
         f"{name} must be a list of str or bytes, a NumPy or Arrow array of strings, or a pair "
         f"(data, offsets) of arrays, got {type(strings).__name__}"

@@ -23,7 +23,7 @@ from ...lsh.support.lazy import lazy
 from ...lsh.support.wording import counted
 from .device import OnDevice
 from .guard import changing, locked, uninterrupted
-from .merging import Mergeable, parts_of
+from .merging import StoredMergeable, parts_of
 from .state import REDUCTIONS, SketchState, StateSpec
 from .stored import Stored
 
@@ -34,7 +34,7 @@ __all__ = ["MergeableSketch"]
 _MOST_SHOWN = 1 << 25
 
 
-class MergeableSketch(OnDevice, Mergeable):
+class MergeableSketch(OnDevice, StoredMergeable):
     """Define what all sketches have in common: they are built in one pass and merge exactly.
 
     Two sketches merge if and only if their classes and configurations are equal. For integer states the

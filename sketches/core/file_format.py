@@ -29,6 +29,7 @@ __all__ = [
     "data_checksum",
     "fetch_from_buffer",
     "fetch_from_file",
+    "header_bytes",
     "header_of_buffer",
     "header_of_file",
     "inspect",
@@ -88,32 +89,47 @@ def pieces_of_file(
 ) -> list[bytes | memoryview]:
     """Return the file's bytes in order, the arrays' own memory among them."""
     arrays = {name: np.ascontiguousarray(a, dtype=a.dtype.newbyteorder("<")) for name, a in arrays.items()}
+    shapes = {name: (array.dtype, array.shape) for name, array in arrays.items()}
+    header, places = header_bytes(class_name, config, shapes, data_checksum(arrays))
+    return [header, *(_raw(arrays[name]) for name in places if arrays[name].size)]
+
+
+def header_bytes(
+    class_name: str,
+    config: Mapping[str, Any],
+    shapes: Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]],
+    data_xxh3: str,
+) -> tuple[bytes, dict[str, int]]:
+    """Return the beginning of a file, and the place of each array, counted from the start of the file.
+
+    The length does not depend on the checksum `data_xxh3`, and the places are in rising order.
+    """
     metadata = {
         "format": "mergesketch",
         "format_version": FORMAT_VERSION,
         "class": class_name,
         "config": json.dumps(config, sort_keys=True, allow_nan=False),
-        "data_xxh3": data_checksum(arrays),
+        "data_xxh3": data_xxh3,
     }
-    metadata["header_xxh3"] = _header_checksum(metadata, {n: (a.dtype, a.shape) for n, a in arrays.items()})
+    metadata["header_xxh3"] = _header_checksum(metadata, shapes)
     header: dict[str, Any] = {"__metadata__": metadata}
-    offset = 0
+    offset, places = 0, {}
     # Wide items first, as safetensors asks for: then every array is aligned to its items.
-    order = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
-    for name in order:
-        array = arrays[name]
+    for name in sorted(shapes, key=lambda name: (-shapes[name][0].itemsize, name)):
+        dtype, shape = shapes[name]
+        places[name] = offset
+        offset += dtype.itemsize * math.prod(shape)
         header[name] = {
-            "dtype": _SAFETENSORS_NAMES[array.dtype.name],
-            "shape": list(array.shape),
-            "data_offsets": [offset, offset + array.nbytes],
+            "dtype": _SAFETENSORS_NAMES[dtype.name],
+            "shape": list(shape),
+            "data_offsets": [places[name], offset],
         }
-        offset += array.nbytes
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     if len(text) > _MAX_HEADER:
         raise ValueError(f"the configuration must fit into a header of {_MAX_HEADER} bytes, got {len(text)}")
-    full = [_raw(arrays[name]) for name in order if arrays[name].size]
-    return [len(text).to_bytes(8, "little"), text, *full]
+    start = 8 + len(text)
+    return len(text).to_bytes(8, "little") + text, {name: start + place for name, place in places.items()}
 
 
 # -- reading --------------------------------------------------------------------------------------

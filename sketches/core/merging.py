@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 from .guard import Guarded
+from .stored import Stored
 
-__all__ = ["Mergeable", "parts_of"]
+__all__ = ["Mergeable", "StoredMergeable", "parts_of"]
 
 
 class Mergeable(Guarded):
@@ -39,6 +40,12 @@ class Mergeable(Guarded):
     def __radd__(self, other: object) -> Self:
         # The built-in function `sum` begins with 0.
         return self._merged() if type(other) is int and other == 0 else NotImplemented
+
+
+class StoredMergeable(Stored, Mergeable):
+    """A stored object that merges: every sketch, and those structures that grow."""
+
+    _internal = True
 
 
 def parts_of(others: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -15,7 +15,7 @@ from ...lsh.support.backend import Backend, backend_named, device_of, to_host
 from ...lsh.support.lazy import lazy
 from ...lsh.support.types import Device
 
-__all__ = ["REDUCTIONS", "Arrays", "SketchState", "Spec", "State", "StateArray", "StateSpec"]
+__all__ = ["REDUCTIONS", "ArraySpec", "Arrays", "SketchState", "Spec", "State", "StateArray", "StateSpec"]
 
 T = TypeVar("T")
 Arrays = dict[str, NDArray[Any]]
@@ -108,6 +108,23 @@ class StateSpec:
         if self.fill == 0:
             return xp.zeros(self.shape, self.dtype)
         return xp.full(self.shape, self.fill, self.dtype)
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """The specification of an array of any length."""
+
+    dtype: str
+    n_dimensions: int = 1
+    #: True for arrays that look-ups read; the others stay in main memory.
+    on_device: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.dtype} of {self.n_dimensions} dimensions"
+
+    def accepts(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+        """Tell whether an array of this shape and dtype fits the specification."""
+        return len(shape) == self.n_dimensions and dtype.newbyteorder("=") == np.dtype(self.dtype)
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,12 @@ from ...lsh.support.threads import cut_range
 from ...lsh.support.types import KeyLike, KeysLike
 from ...lsh.support.wording import counted
 from ..coding.codebook import ARRAYS, Codebook
+from ..core.state import ArraySpec
 from ..kernels import static
 from .column import CHECK_PURPOSE, Column, check_column_config, ribbons_of
 from .dictionary import check_entries, unpack_entries
 from .ribbon import Ribbon
-from .structure import BLOCK, ArraySpec, StaticStructure
+from .structure import BLOCK, StaticStructure
 from .value_kind import ValueKind
 from .values import read_missing
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -14,12 +13,12 @@ from ...lsh.hashing.keys import HASH_COLLISION, KEY_KINDS, Keys, is_key, read_ke
 from ...lsh.support.backend import PLACES, device_of
 from ...lsh.support.lazy import lazy
 from ...lsh.support.types import Device, KeyLike, KeysLike
-from ..core.state import Arrays, State
+from ..core.state import Arrays, ArraySpec, State
 from ..core.stored import Stored
 from ..kernels import static
 from .ribbon import SIZES, Ribbon, lay_out, padding
 
-__all__ = ["ArraySpec", "StaticStructure", "pass_rate"]
+__all__ = ["StaticStructure", "pass_rate"]
 
 #: Number of keys that a thread, or a launch on a GPU, looks up at a time; it bounds the temporary memory.
 BLOCK = {"cpu": 1 << 14, "gpu": 1 << 24}
@@ -33,23 +32,6 @@ def pass_rate(n_keys: int, n_bits: int) -> float:
     """
     alike = n_keys * HASH_COLLISION
     return alike + (1.0 - alike) * 2.0**-n_bits if n_keys else 0.0
-
-
-@dataclass(frozen=True)
-class ArraySpec:
-    """The specification of an array of any length."""
-
-    dtype: str
-    n_dimensions: int = 1
-    #: True for arrays that look-ups read; the others stay in main memory.
-    on_device: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.dtype} of {self.n_dimensions} dimensions"
-
-    def accepts(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
-        """Tell whether an array of this shape and dtype fits the specification."""
-        return len(shape) == self.n_dimensions and dtype.newbyteorder("=") == np.dtype(self.dtype)
 
 
 class StaticStructure(Stored):

@@ -16,6 +16,7 @@ import xxhash
 from later import LaterItems
 from mergesketch import CountMinSketch, HeavyHitters, MergeableSketch, Race
 from mergesketch.errors import SketchFormatError
+from mergesketch.sketches.core.stored import Stored
 from toy_family import ToyFamily
 
 RNG = np.random.default_rng(0)
@@ -58,14 +59,16 @@ def forged(sketch: MergeableSketch, change: Callable[[dict[str, Any]], None]) ->
     return with_header(data, header)
 
 
-def assert_refused(data: bytes, path: Path, match: str | None = None) -> None:
+def assert_refused(
+    data: bytes, path: Path, match: str | None = None, cls: type[Stored] = MergeableSketch
+) -> None:
     """Assert that a file is refused as bytes, as a file and memory-mapped, quickly and in little memory."""
     path.write_bytes(data)
     tracemalloc.start()
     started = time.perf_counter()
     try:
         with pytest.raises(SketchFormatError, match=match):
-            MergeableSketch.from_bytes(data)
+            cls.from_bytes(data)
         with pytest.raises(SketchFormatError, match=match) as caught:
             mergesketch.load(path)
         assert str(path) in str(caught.value)

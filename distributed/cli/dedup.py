@@ -48,7 +48,7 @@ def dedup(options: Namespace, comm: Communicator) -> int:
         check_different(options)
         for path in outputs:
             check_parquet(path)
-    state = DedupState(options, outputs, comm)
+    state = DedupState(options, comm)
     source = open_source(options, [*outputs, *state.files], comm)
     for path in elsewhere:
         check_output(path, source.files, comm, compressed=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,8 +35,6 @@ class DedupState:
     Parameters
     ----------
     options : Namespace
-    outputs : sequence of str
-        The other outputs of the run.
     comm : Communicator
         Creating the object and `save` are collective calls.
 
@@ -49,15 +46,15 @@ class DedupState:
         The files of states.
     """
 
-    def __init__(self, options: Namespace, outputs: Sequence[str], comm: Communicator) -> None:
+    def __init__(self, options: Namespace, comm: Communicator) -> None:
         self._path, self._target, self._comm = options.against, options.save_state, comm
         self.files: list[str] = [path for path in (self._path, self._target) if path is not None]
         self._old: DocumentSignatures | None = None
         check_output(self._target, (), comm)
         self.against: DocumentSignatures | str | None = self._path
         with comm.agree():
-            if comm.rank == 0:
-                self._check_outputs(outputs)
+            if comm.rank == 0 and self._target is not None and is_stream(self._target):
+                raise ValueError(f"cannot write the state to {self._target}: it must be a file")
             if self._path is not None:
                 # A file that cannot be used is refused before anything is read.
                 with naming_sketch(self._path):
@@ -67,15 +64,6 @@ class DedupState:
                 self.against = DocumentSignatures(
                     family, unit=options.unit, size=options.shingle_size, normalize=options.normalize
                 )
-
-    def _check_outputs(self, outputs: Sequence[str]) -> None:
-        """Refuse outputs that would overwrite a state, and a state that is no file."""
-        if self._target is not None and is_stream(self._target):
-            raise ValueError(f"cannot write the state to {self._target}: it must be a file")
-        states = {os.path.realpath(path) for path in self.files}
-        for output in outputs:
-            if not is_stream(output) and os.path.realpath(output) in states:
-                raise ValueError(f"cannot write {output}: it is the file of a state")
 
     def use(self, source: DocumentSource) -> None:
         """Take the names of new documents from a source, whose files the state must not replace."""

@@ -9,13 +9,17 @@ from ...errors import DocumentError
 
 __all__ = ["check_apart", "names_below"]
 
+#: Bytes of the longest name of a file that common file systems have.
+_LONGEST_NAME = 255
+
 
 def names_below(paths: Sequence[str], files: Sequence[str], reserved: Iterable[str] = ()) -> list[str]:
     """Return the name of each cleaned file, relative to the folder of the cleaned corpus.
 
     A file that was found in a folder keeps its path below this folder, and a file that was given by its name
     keeps the last part of its path. If an earlier file has the name already, ``~2`` is put before the first
-    dot of the name, or ``~3`` and so on; likewise if a file and a folder would have one name.
+    dot of the name, or ``~3`` and so on; likewise if a file and a folder would have one name. The part before
+    the dot is cut if the name would be too long.
 
     Parameters
     ----------
@@ -71,7 +75,10 @@ def _free_name(parts: list[str], taken: dict[str, bool]) -> str:
 def _numbered(part: str, number: int) -> str:
     # The dot that begins a hidden name is not the beginning of an extension.
     dot = part.find(".", 1)
-    return f"{part}~{number}" if dot < 0 else f"{part[:dot]}~{number}{part[dot:]}"
+    stem, end = (part, "") if dot < 0 else (part[:dot], part[dot:])
+    while stem and len(os.fsencode(numbered := f"{stem}~{number}{end}")) > _LONGEST_NAME:
+        stem = stem[:-1]
+    return numbered
 
 
 def check_apart(folder: str, paths: Sequence[str], files: Iterable[str]) -> None:

@@ -302,6 +302,8 @@ def deduplicate(
         signed = sign_documents(source, family, shingling, score_of, with_sizes=has_state)
         if len(signed.invalid) and hasattr(source, "report_bad_bytes"):
             source.report_bad_bytes(signed.invalid)
+    if policy == "best" and table is None and not has_state:
+        _check_some_scored(signed, getattr(source, "score_field", None), comm)
     stages.end("signing")
     n_documents, compared = comm.sum(len(signed.store) + len(signed.empty)), None
     if state is None or old is None:
@@ -411,6 +413,16 @@ def _given_scores(batch: DocumentBatch) -> Any:
     if scores is None:
         raise ValueError('keep "best" needs a source whose batches have scores: see score_field')
     return scores
+
+
+def _check_some_scored(signed: SignedDocuments, field: str | None, comm: Communicator) -> None:
+    """Raise ValueError on every rank if there are documents to choose from, and none has a score."""
+    n_scored = comm.sum(int(np.count_nonzero(~np.isnan(signed.scores))))
+    n_documents = comm.sum(len(signed.scores))
+    with comm.agree():
+        if n_documents and not n_scored:
+            where = "" if field is None else f" in the field {field!r}"
+            raise ValueError(f'keep "best" needs documents with a number{where}, and no document has one')
 
 
 def _comparer(

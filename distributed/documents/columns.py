@@ -119,5 +119,19 @@ def text_column(batch: Any, names: list[str], extra: list[str] | None = None) ->
     n = len(column)
     offsets = np.frombuffer(offsets_buffer, dtype=np.int64)[column.offset : column.offset + n + 1]
     data = np.zeros(0, np.uint8) if data_buffer is None else np.frombuffer(data_buffer, dtype=np.uint8)
-    values = [] if extra is None else decoded(column_at(batch, extra)).to_pylist()
+    values = [] if extra is None else _values(decoded(column_at(batch, extra)))
     return TextColumn(data[offsets[0] : offsets[-1]], offsets - offsets[0], null, values)
+
+
+def _values(column: Any) -> list[Any]:
+    """Return a column as a list, with dates and times as seconds: larger ones are later, in all units."""
+    import pyarrow as pa
+
+    if not pa.types.is_temporal(column.type) or pa.types.is_interval(column.type):
+        return list(column.to_pylist())
+    if pa.types.is_date32(column.type):
+        days = column.cast(pa.int32()).to_pylist()
+        return [None if n is None else n * 86_400 for n in days]
+    # Dates of 64 bits count milliseconds.
+    per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[getattr(column.type, "unit", "ms")]
+    return [None if n is None else n / per_second for n in column.cast(pa.int64()).to_pylist()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def as_scores(values: Iterable[Any], *, texts: bool) -> NDArray[np.float64]:
 
 
 def _as_score(value: Any, texts: bool) -> float:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, (bool, LongInteger))
+    is_number = isinstance(value, (int, float, Decimal)) and not isinstance(value, (bool, LongInteger))
     if not is_number and not (texts and isinstance(value, str)):
         return math.nan
     try:
@@ -79,6 +80,6 @@ def as_id(value: Any) -> str | int | None:
         return value.decode(errors="surrogateescape")
     if isinstance(value, (bool, LongInteger)):
         return None
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else None
+    if isinstance(value, (float, Decimal)):
+        return int(value) if math.isfinite(value) and value == int(value) else None
     return value if isinstance(value, (str, int)) else None

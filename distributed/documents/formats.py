@@ -59,6 +59,7 @@ _UNREAD = (
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Office document"),
     (b"Obj\x01", "an Avro file"),
+    (b"WARC/1.", "a WARC archive"),
     (b"FEA1", "a Feather file of version 1"),
     (b"\x04\x22\x4d\x18", "an LZ4 file"),
     (b"\x1f\x9d", "a file of the old program compress"),

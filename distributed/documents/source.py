@@ -115,7 +115,7 @@ class DocumentSource:
         The field or column that has the user's own id of a document; see `fields_of`.
     score_field : str or None
         The field or column that has a number for each document; see `DocumentBatch.scores`. In CSV, it is
-        written as a text.
+        written as a text. Dates and times in Parquet and Arrow are numbers of seconds.
     strict : bool
         If True, a document that cannot be read is an error; otherwise it is skipped and named. A text with
         bytes that its encoding does not have is an error too; otherwise it is read with its bad bytes.

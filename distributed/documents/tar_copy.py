@@ -115,7 +115,13 @@ def _blocks(content: io.RawIOBase) -> Iterator[bytes]:
 
 
 def _add(entry: ArchiveEntry, content: IO[bytes], copy: tarfile.TarFile) -> None:
-    copy.addfile(entry.info, content if entry.content is not None else None)
+    info = entry.info
+    if info.issparse():
+        # The content has its holes as zeros now.
+        info.type = tarfile.REGTYPE
+        headers = info.pax_headers.items()
+        info.pax_headers = {name: value for name, value in headers if not name.startswith("GNU.sparse.")}
+    copy.addfile(info, content if entry.content is not None else None)
     # The archive would keep the headers of all members.
     copy.members = []  # type: ignore[attr-defined]
 

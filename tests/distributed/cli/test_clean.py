@@ -399,10 +399,11 @@ def test_lists_that_the_cleaned_corpus_has_itself(run, corpus, option):
     for name, what in wrong.items():
         code, out, err = run("dedup", "in", "--clean", "out", option, f"link/{name}")
         assert (code, out) == (2, "") and not os.path.exists("out")
-        first, second = (option, what)
         assert err == (
-            f"mergesketch: error: {first} and {second} must be different files, got out/{name} for both\n"
+            f"mergesketch: error: {option} and {what} must be different files, got out/{name} for both\n"
         )
+    code, _, err = run("dedup", "in", "--clean", "out", option, "link")
+    assert code == 2 and f"{option} and --clean must be different files, got out for both" in err
     assert run("dedup", "in", "--clean", "out", "--removed", "out/removed.jsonl")[0] == 0
 
 

@@ -97,12 +97,12 @@ def test_duplicates_as_parquet(run, days):
 
 def test_no_output_is_written_over_another(run, fails, days):
     settings = ("monday", "--memory", "bloom", "--capacity", 1000)
-    wrong = "--output and --save-state must be different files, got ./x for both"
+    wrong = "cannot write x: it is the file of a state"
     assert fails(*settings, "-o", "x", "--save-state", "./x") == wrong
     assert run(*settings, "--save-state", "day.sketch")[0] == 0
     state = Path("day.sketch").read_bytes()
     os.symlink("day.sketch", "link")
-    wrong = "--against and --output must be different files, got link for both"
+    wrong = "cannot write link: it is the file of a state"
     assert fails(*settings, "--against", "day.sketch", "-o", "link") == wrong
     assert Path("day.sketch").read_bytes() == state and not Path("x").exists()
 

@@ -144,6 +144,13 @@ NUMBERED = ["1.txt.gz", "1~2.txt.gz", "1~3.txt.gz"]
         (["a/.hidden"], ["a/.hidden"], [".hidden"]),
         (["a", "a/b"], ["a/b/c"], ["b/c"]),
         (["a/b", "a"], ["a/b/c", "a/d"], ["c", "d"]),
+        # A name has 255 bytes at most; an e with an accent has two.
+        (
+            ["a", "b", "c"],
+            [folder + "/" + "\u00e9" * 124 + ".jsonl" for folder in "abc"],
+            ["\u00e9" * 124 + ".jsonl", "\u00e9" * 123 + "~2.jsonl", "\u00e9" * 123 + "~3.jsonl"],
+        ),
+        (["a", "b"], ["a/" + "x" * 255, "b/" + "x" * 255], ["x" * 255, "x" * 253 + "~2"]),
     ],
 )
 def test_names(paths, files, names):

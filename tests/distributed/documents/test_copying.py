@@ -512,6 +512,39 @@ def test_members_of_an_archive(name, mode, form):
     assert list(read.values()) == [b"hidden", b"six", bytes(range(256))]
 
 
+def test_files_with_holes_in_an_archive():
+    """They are copied with zeros in place of holes, in the two ways of GNU tar to store them."""
+    data = b"a text behind a hole"
+    content = bytes(1024) + data
+    with tarfile.open("a.tar", "w", format=tarfile.PAX_FORMAT) as file:
+        file.addfile(info := tarfile.TarInfo("first.txt"), io.BytesIO())
+        about = {"major": "1", "minor": "0", "name": "new.bin", "realsize": str(len(content))}
+        info = tarfile.TarInfo("GNUSparseFile.0/new.bin")
+        info.pax_headers = {f"GNU.sparse.{name}": value for name, value in about.items()}
+        stored = f"1\n1024\n{len(data)}\n".encode().ljust(512, b"\0") + data
+        info.size = len(stored)
+        file.addfile(info, io.BytesIO(stored))
+        info = tarfile.TarInfo("old.bin")
+        info.size, info.type = len(data), tarfile.GNUTYPE_SPARSE
+        header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+        for place, number in ((386, 1024), (398, len(data)), (483, len(content))):
+            header[place : place + 12] = b"%011o\0" % number
+        header[148:156] = b" " * 8
+        header[148:156] = b"%06o\0 " % sum(header)
+        file.fileobj.write(header + data.ljust(512, b"\0"))
+        file.offset += 1024
+    (file,) = found(["a.tar"])
+    members = DocumentSource("a.tar")
+    list(members.batches())
+    assert copy_without(file, [0], Path("copy.tar"), members=members.members_of(0))
+    for name, names in (("a.tar", ["first.txt", "new.bin", "old.bin"]), ("copy.tar", ["new.bin", "old.bin"])):
+        with tarfile.open(name) as opened:
+            assert opened.getnames() == names
+            assert [opened.extractfile(info).read() for info in opened.getmembers()[-2:]] == [content] * 2
+    with tarfile.open("copy.tar") as opened:
+        assert not any(info.issparse() for info in opened)
+
+
 def test_an_archive_that_has_changed():
     archive("a.tar")
     (file,) = found(["a.tar"])

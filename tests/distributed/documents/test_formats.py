@@ -4,6 +4,7 @@ import bz2
 import csv
 import gzip
 import io
+import itertools
 import json
 import lzma
 import os
@@ -13,6 +14,7 @@ import sqlite3
 import sys
 import tarfile
 import zipfile
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -252,6 +254,7 @@ def unread_files() -> dict[str, bytes]:
         "an SQLite database": Path("base").read_bytes() or b"SQLite format 3\0",
         "an ELF program": Path(sys.executable).resolve().read_bytes()[:5000],
         "a NumPy array": array.getvalue(),
+        "a WARC archive": b"WARC/1.0\r\nWARC-Type: conversion\r\n\r\ntext\r\n",
         "a pickle of Python": pickle.dumps(["x"]),
     }
 
@@ -572,6 +575,55 @@ def test_scores_are_numbers_only():
     write("b.csv", "text,s\na,1.5\nb,x\nc,\nd\ne,-1e3\n")
     (batch,) = DocumentSource("b.csv", score_field="s").batches()
     np.testing.assert_array_equal(batch.scores, [1.5, nan, nan, nan, -1000])
+
+
+def test_scores_that_are_dates_times_or_decimals():
+    """Later is larger, whatever the unit of a column is, and also without pandas."""
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    seconds = [86_400, None, 2 * 86_400]
+    columns = {
+        "days": pa.array([1, None, 2], pa.int32()).cast(pa.date32()),
+        **{
+            f"{kind}-{unit}": pa.array([s and s * per for s in seconds], pa.int64()).cast(make(unit))
+            for unit, per in (("s", 1), ("ms", 10**3), ("us", 10**6), ("ns", 10**9))
+            for kind, make in (
+                ("timestamp", lambda unit: pa.timestamp(unit, "UTC")),
+                ("duration", pa.duration),
+            )
+        },
+        "milliseconds": pa.array([s and s * 1000 for s in seconds], pa.int64()).cast(pa.date64()),
+        "decimal": pa.array([s and Decimal(s) for s in seconds]),
+        "wide": pa.array([s and Decimal(s) for s in seconds], pa.decimal256(60, 20)),
+    }
+    table = pa.table({"text": ["a", "b", "c"], **columns})
+    pq.write_table(table, "a.parquet")
+    with pa.ipc.new_file("b.arrow", table.schema) as writer:
+        writer.write_table(table)
+    for name, field in itertools.product(("a.parquet", "b.arrow"), columns):
+        (batch,) = DocumentSource(name, score_field=field).batches()
+        np.testing.assert_array_equal(batch.scores, [np.nan if s is None else s for s in seconds], field)
+    fine = pa.array([1, 1_500_000_001], pa.timestamp("ns"))
+    pq.write_table(pa.table({"text": ["a", "b"], "at": fine, "n": [Decimal(7), None]}), "c.parquet")
+    source = DocumentSource("c.parquet", score_field="at", id_field="n")
+    (batch,) = source.batches()
+    np.testing.assert_allclose(batch.scores, [1e-9, 1.500000001], rtol=1e-15)
+    assert source.fields_of(batch.ids) == [7, None]
+
+
+@pytest.mark.parametrize("value", ["high", None, True, [1]])
+def test_the_best_of_documents_without_numbers_is_refused(value):
+    write("a.jsonl", as_lines([{"text": "one two", "s": value}] * 3))
+    message = r"""keep "best" needs documents with a number in the field 's', and no document has one"""
+    with pytest.raises(ValueError, match=message):
+        deduplicate(DocumentSource("a.jsonl", score_field="s"), keep="best")
+    write("a.jsonl", as_lines([{"text": "one two", "s": value}] * 3 + [{"text": "", "s": 3}]))
+    with pytest.raises(ValueError, match=message):
+        deduplicate(DocumentSource("a.jsonl", score_field="s"), keep="best")
+    write("a.jsonl", as_lines([{"text": "one two", "s": value}] * 3 + [{"text": "three", "s": 3}]))
+    assert deduplicate(DocumentSource("a.jsonl", score_field="s"), keep="best").n_duplicates == 2
+    write("a.jsonl", as_lines([{"text": "", "s": value}] * 3))
+    assert deduplicate(DocumentSource("a.jsonl", score_field="s"), keep="best").n_empty == 3
 
 
 def test_ids_are_strings_or_integers():

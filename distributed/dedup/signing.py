@@ -98,6 +98,7 @@ def sign_documents(
     has_shingles: list[NDArray[np.bool_]] = []
     empty, invalid = [np.empty(0, dtype=np.uint64)], [np.empty(0, dtype=np.uint64)]
     for batch in source.batches():
+        _check_batch(batch)
         shingles = shingling.shingle(batch)
         kept = shingles.status != EMPTY
         # The empty documents have no tokens, so the offsets without them are still consecutive.
@@ -120,6 +121,20 @@ def sign_documents(
         np.concatenate(empty),
         np.concatenate(invalid),
     )
+
+
+def _check_batch(batch: DocumentBatch) -> None:
+    """Raise an error unless the ids and scores of a caller's batch fit its documents."""
+    dtype = getattr(batch.ids, "dtype", type(batch.ids).__name__)
+    if dtype != np.uint64:
+        raise TypeError(f"the batches of documents must have ids of dtype uint64, got {dtype}")
+    n, scores = len(batch.offsets) - 1, getattr(batch, "scores", None)
+    for name, values in (("ids", batch.ids), ("scores", scores)):
+        if values is not None and np.shape(values) != (n,):
+            raise ValueError(
+                f"the batches of documents must have {name} of shape ({n},), as they have {n + 1} offsets, "
+                f"got shape {np.shape(values)}"
+            )
 
 
 def document_keys(tokens: Words, offsets: Rows, seed: int) -> Words:

@@ -7,6 +7,7 @@ import sysconfig
 import unicodedata
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import mergesketch
 import numpy as np
@@ -431,3 +432,22 @@ def test_the_store_keeps_what_it_is_given() -> None:
 def test_memory_is_predicted() -> None:
     assert memory_per_rank(0) < memory_per_rank(10**6) < memory_per_rank(10**6, n_hashes=256)
     assert memory_per_rank(10**7, 4) == memory_per_rank(2_500_000, 1)
+
+
+@pytest.mark.parametrize(
+    ("ids", "scores", "error", "message"),
+    [
+        (np.array([0, 1]), None, TypeError, r"ids of dtype uint64, got int64"),
+        (np.array([0.0, 1.0]), None, TypeError, r"ids of dtype uint64, got float64"),
+        ([0, 1], None, TypeError, r"ids of dtype uint64, got list"),
+        (np.arange(3, dtype=np.uint64), None, ValueError, r"ids of shape \(2,\).*got shape \(3,\)"),
+        (np.arange(2, dtype=np.uint64), np.ones(1), ValueError, r"scores of shape \(2,\).*got shape \(1,\)"),
+    ],
+)
+def test_batches_whose_columns_do_not_fit_are_refused(ids, scores, error, message):
+    """Signed ids became floats, and one score was that of all documents."""
+    data = np.frombuffer(b"one two one two", dtype=np.uint8)
+    batch = DocumentBatch(ids, data, np.array([0, 7, 15]), scores)
+    source = SimpleNamespace(batches=lambda: [batch])
+    with pytest.raises(error, match=message):
+        deduplicate(source, keep="first" if scores is None else "best")

@@ -89,12 +89,15 @@ class SignatureStore:
         start = np.uint64(seed) ^ (np.uint64(first) << np.uint64(32))
         kernel = backend_of(out).kernels(banding).band_keys
 
+        # Where most documents are copies, most blocks have none of the rows.
+        used = np.unique(rows // self.BLOCK).tolist()
+
         def key_blocks(begin: int, end: int) -> None:
-            for k in range(begin, end):
+            for k in used[begin:end]:
                 keys = out[k * self.BLOCK : (k + 1) * self.BLOCK]
                 kernel(self._blocks[k], first, last, start, 0, len(keys), keys)
 
-        map_blocks(key_blocks, len(self._blocks), 1)
+        map_blocks(key_blocks, len(used), 1)
         return out[rows]
 
     def take(self, rows: Rows) -> NDArray[np.uint32]:

@@ -117,4 +117,6 @@ def write_lines(path: str, records: Iterable[Any]) -> None:
     """
     compress = compressing(path)
     with writing(path) as file, compress(file) as out:
-        out.writelines(json.dumps(record).encode() + b"\n" for record in records)
+        # Writers of zstandard have no `writelines`.
+        for record in records:
+            out.write(json.dumps(record).encode() + b"\n")

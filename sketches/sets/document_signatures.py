@@ -14,6 +14,7 @@ from ...lsh.families.minhash import MinHash
 from ...lsh.hashing.text import UNITS
 from ...lsh.inputs.arrays import check_array
 from ...lsh.kernels.text import CHECKED
+from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_choice, check_int
 from ...lsh.support.configured import differing_field
 from ...lsh.support.lazy import lazy
@@ -201,6 +202,7 @@ class DocumentSignatures(StoredMergeable):
         TypeError, ValueError
             If documents are not integers, or there is no such row.
         """
+        refuse_gpu("DocumentSignatures.name_of", documents)
         given = check_array("documents", documents)
         if given.dtype.kind not in "iu" and given.size:
             raise TypeError(f"documents must be integers, got {given.dtype}")

@@ -265,7 +265,7 @@ def test_output_compressed_by_zstandard(monkeypatch):
     zstandard = pytest.importorskip("zstandard")
     write_lines("x.zst", [{"a": 1}])
     with zstandard.open("x.zst") as file:
-        assert file.read() == '{"a": 1}\n'
+        assert file.read() == b'{"a": 1}\n'
 
 
 def test_output_that_needs_a_missing_package(capsys, monkeypatch):

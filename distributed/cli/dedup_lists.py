@@ -44,13 +44,13 @@ def user_ids(source: DocumentSource, result: Deduplication, comm: Communicator) 
 
 
 class Named(Protocol):
-    """What knows the names of documents."""
+    """A source that knows the names of documents."""
 
     def name_of(self, ids: NDArray[np.uint64]) -> list[tuple[str, int | None]]: ...
 
 
 class Lists:
-    """What was found, with names in place of numbers; on rank 0.
+    """The result with names in place of numbers, on rank 0.
 
     Parameters
     ----------

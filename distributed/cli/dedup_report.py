@@ -32,7 +32,7 @@ N_GROUPS, N_PAIRS, N_CHARACTERS = 10, 12, 160
 
 
 class ReportedRun(NamedTuple):
-    """What the report is about.
+    """A run that the report describes.
 
     Attributes
     ----------

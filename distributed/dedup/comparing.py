@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -96,9 +97,9 @@ def overlaps(
     return common / np.minimum(*sizes)
 
 
-def _hits(kernel: object, n: int) -> NDArray[np.uint64]:
+def _hits(kernel: Callable[[int, int, NDArray[np.uint64]], None], n: int) -> NDArray[np.uint64]:
     out = np.empty(n, dtype=np.uint64)
-    map_blocks(lambda start, stop: kernel(start, stop, out), n, _TASK)  # type: ignore[operator]
+    map_blocks(lambda start, stop: kernel(start, stop, out), n, _TASK)
     return out
 
 

@@ -256,7 +256,7 @@ def test_bytes_behind_a_compressed_parquet_file():
 
 
 def test_a_member_that_is_cut_off():
-    """What was decoded before it is given out, and the rest is damaged."""
+    """Texts decoded before the damage are given out, and the rest is named as damaged."""
     whole = gzip.compress(lines([{"text": text} for text in TEXTS]).encode())
     Path("d/a.jsonl.gz").write_bytes(whole + whole[: len(whole) // 2])
     found, summary = read()

@@ -46,6 +46,8 @@ class Stored(Guarded, Configured, ABC):
     _stored: ClassVar[dict[str, type[Stored]]] = {}
     #: True for a class that is only the base of others, as all with abstract methods are; not inherited.
     _internal: ClassVar[bool] = False
+    #: The names that the class had in earlier versions, which files of them have; not inherited.
+    _former_names: ClassVar[tuple[str, ...]] = ()
     #: Arrays that equal objects may differ in.
     _not_compared: ClassVar[frozenset[str]] = frozenset()
 
@@ -263,6 +265,14 @@ def stored_classes() -> dict[str, type[Stored]]:
     }
 
 
+def _class_named(name: str) -> type[Stored] | None:
+    """Return the class that a file names, by its name of today or of an earlier version."""
+    classes = stored_classes()
+    if name in classes:
+        return classes[name]
+    return next((cls for cls in classes.values() if name in vars(cls).get("_former_names", ())), None)
+
+
 def _check_drawn(sketch: Stored) -> None:
     """Refuse a configuration of more random parameters than a file may ask for."""
     drawn, most = n_drawn(sketch), int(os.environ.get(_MOST_DRAWN_SET, _MOST_DRAWN))
@@ -279,7 +289,7 @@ def _check_drawn(sketch: Stored) -> None:
 def _without_arrays(header: Header, expected: type[S]) -> S:
     """Return the object that a header describes, without arrays; SketchFormatError if they do not fit it."""
     name = header.metadata.get("class", "")
-    cls = stored_classes().get(name)
+    cls = _class_named(name)
     if cls is None:
         raise SketchFormatError(f"expected a sketch class of this version, got {name!r}")
     if not issubclass(cls, expected):

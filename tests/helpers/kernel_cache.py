@@ -1,9 +1,8 @@
 """Keep compiled kernels from one run of the tests to the next, also in another clone.
 
-Numba notices a change of the file of a kernel, but not of a kernel in another file that it calls. So the
-folder of compiled kernels is named by a hash of all kernels. It has no stale code, and a change of any
-kernel starts an empty folder. Numba looks for compiled code by the path of the source; a link for every
-folder of kernels lets clones share it.
+The folder of compiled kernels is named by a hash of all kernels. A new folder begins with the code of the
+folder that was used last: the package itself compiles again what does not fit the changed sources. Numba
+looks for compiled code by the path of the source; a link for every folder of kernels lets clones share it.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import importlib.util
 import os
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,6 +50,8 @@ def prepare(base: Path, package: Path, environment: Mapping[str, str]) -> Path:
     Several processes may do so at once.
     """
     cache = base / digest_of(package, environment)
+    if not cache.exists():
+        _begin_with_last(base, cache)
     for folder in kernel_folders(package):
         shared = cache / str(folder.relative_to(package)).replace(os.sep, "-")
         shared.mkdir(parents=True, exist_ok=True)
@@ -60,6 +62,19 @@ def prepare(base: Path, package: Path, environment: Mapping[str, str]) -> Path:
     os.utime(cache)
     _remove_old(base)
     return cache
+
+
+def _begin_with_last(base: Path, cache: Path) -> None:
+    """Copy the code of the folder that was used last to a new one."""
+    with contextlib.suppress(OSError, ValueError):  # there is none, or another process has made the new one
+        last = max((path for path in base.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
+        made = Path(tempfile.mkdtemp(prefix="new-", dir=base))
+        for shared in last.glob("*-kernels"):
+            shutil.copytree(shared, made / shared.name, ignore=shutil.ignore_patterns("*.lock"))
+        try:
+            made.rename(cache)
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
 
 
 def _remove_old(base: Path) -> None:

@@ -56,6 +56,20 @@ def test_any_change_of_the_kernels_or_of_how_they_are_compiled_starts_another_fo
     assert len(set(digests)) == 4
 
 
+def test_a_new_folder_begins_with_the_code_of_the_last(tmp_path: Path) -> None:
+    package = clone(tmp_path / "a")
+    first = prepare(tmp_path / "cache", package, {})
+    (first / "lsh-kernels" / "double.nbc").write_bytes(b"code")
+    (first / "lsh-kernels" / "double.lock").touch()
+    (package / "lsh" / "kernels" / "other.py").write_text("")
+    second = prepare(tmp_path / "cache", package, {})
+    assert second != first
+    assert [path.name for path in (second / "lsh-kernels").iterdir()] == ["double.nbc"]
+    assert (second / "lsh-kernels" / "double.nbc").read_bytes() == b"code"
+    assert {path.name for path in (tmp_path / "cache").iterdir()} == {first.name, second.name}
+    assert second.stat().st_mode & 0o777 == 0o700
+
+
 def test_folders_that_are_long_unused_are_removed(tmp_path: Path) -> None:
     package, cache = clone(tmp_path / "a"), tmp_path / "cache"
     used = time.time() - kernel_cache.SAFE_SECONDS - 100

@@ -115,7 +115,7 @@ def _build(
         with comm.agree():
             kinds = ours.kinds
             blueprint = Blueprint(
-                ours.seed, n_keys, kinds.keys, key_check_bits, kinds.result, numbering, [column]
+                ours.seed, n_keys, kinds.keys, key_check_bits, [kinds.result], numbering, [column]
             )
             groups = ordered.groups(_own_shards(comm.rank, comm.size, n_shards), n_shards)
             part = joined(blueprint.solve_groups(groups, ordered.n_keys, progress, "Solving on rank 0"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,10 +11,11 @@ from numpy.typing import NDArray
 from ...lsh.hashing.keys import KEY_KINDS, Keys, read_key_list, read_keys
 from ...lsh.support.backend import refuse_gpu
 from .dictionary import Dictionary
+from .frames import Columns
 from .value_kind import ValueKind
 from .values import read_values
 
-__all__ = ["Batch", "Kinds", "read_batch"]
+__all__ = ["Batch", "Kinds", "items_of_dict", "read_batch", "read_frame_batch"]
 
 
 class Batch(NamedTuple):
@@ -29,6 +31,14 @@ class Batch(NamedTuple):
         The word of each value: a number as its kind converts it, or the hash of a text.
     dictionary : Dictionary
         The texts; empty if the values are numbers.
+    missing : ndarray of bool, or None
+        Where values are missing; their words say nothing. None if no value is missing.
+    columns : tuple of ValueKind
+        The kind of each column if the rows came in a frame, and `kind` does not say it.
+    frame : str
+        The kind of the frame, as in `FRAMES`; "" for other values.
+    names : list of str
+        The names of the columns of a frame.
     """
 
     keys: Keys
@@ -36,6 +46,17 @@ class Batch(NamedTuple):
     kind: ValueKind
     words: NDArray[np.uint64]
     dictionary: Dictionary
+    missing: NDArray[np.bool_] | None = None
+    columns: tuple[ValueKind, ...] = ()
+    frame: str = ""
+    names: tuple[str, ...] = ()
+
+    def shown(self, row: int) -> Any:
+        """Return the value, or the values, of a row for messages."""
+        value = self.values[row]
+        if self.missing is not None and self.missing[row].any():
+            value = np.where(self.missing[row], None, value)
+        return value.tolist() if hasattr(value, "tolist") else value
 
 
 class Kinds(NamedTuple):
@@ -116,21 +137,93 @@ def read_batch(
     NotImplementedError
         If keys or values are on a GPU.
     """
+    keys, values = items_of_dict(keys, values, name)
     refuse_gpu("building a static function or table", keys, values)
     read = read_keys(keys) if may_be_one else read_key_list(keys)
     if read.is_single and np.ndim(values) == 0:
         values = values.reshape(1) if isinstance(values, np.ndarray) else [values]
-    kind, array = read_values(values, name, precision)
+    kind, array, missing = read_values(values, name, precision)
     if array.ndim != n_dimensions:
         shape = "be one-dimensional" if n_dimensions == 1 else "have shape (n, columns)"
         raise ValueError(f"{name} must {shape}, got shape {array.shape}")
     if len(read) != len(array):
         raise ValueError(f"keys and {name} must have the same length, got {len(read)} and {len(array)}")
     dictionary = Dictionary()
-    if array.size == 0:
-        words = np.empty(array.shape, dtype=np.uint64)
-    elif kind.is_text:
-        words = dictionary.words(array.reshape(-1), name).reshape(array.shape)
-    else:
-        words = kind.to_words(array, name)
-    return Batch(read, array, kind, words, dictionary)
+    return Batch(read, array, kind, _words(kind, array, missing, dictionary, name), dictionary, missing)
+
+
+def read_frame_batch(keys: Any, rows: Columns, precision: float | None = None) -> Batch:
+    """Read keys, and the columns of a frame, which may have different kinds.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If keys or values are not accepted, lengths differ, or one column has strings and another bytes.
+    """
+    refuse_gpu("building a static table", keys, *rows.columns)
+    read, dictionary = read_key_list(keys), Dictionary()
+    shape = (len(read), len(rows.names))
+    words, values = np.zeros(shape, np.uint64), np.empty(shape, dtype=object)
+    missing, kinds = np.zeros(shape, np.bool_), []
+    for place, (label, column) in enumerate(zip(rows.names, rows.columns, strict=True)):
+        name = f"rows[{label!r}]"
+        # A precision is for the columns of floats.
+        found = read_values(column, name)
+        if precision is not None and found.kind.kind == "float":
+            found = read_values(column, name, precision)
+        kind, array, absent = found
+        if array.shape != (len(read),):
+            raise ValueError(
+                f"{name} must have one value for each of the {len(read)} keys, got shape {array.shape}"
+            )
+        if kind.is_text:
+            kind = kind._replace(dtype="object")
+        words[:, place] = _words(kind, array, absent, dictionary, name)
+        values[:, place] = array.tolist()
+        if absent is not None:
+            missing[:, place] = absent
+        kinds.append(kind)
+    texts = {kind.kind for kind in kinds if kind.is_text}
+    if len(texts) > 1:
+        raise TypeError("rows must have strings or bytes, got columns of both: encode or decode some of them")
+    return Batch(
+        read,
+        values,
+        ValueKind("int", "int64"),
+        words,
+        dictionary,
+        missing if missing.any() else None,
+        tuple(kinds),
+        rows.frame,
+        tuple(rows.names),
+    )
+
+
+def items_of_dict(keys: Any, values: Any, name: str) -> tuple[Any, Any]:
+    """Return keys and values apart if a dict with both was given in place of the keys."""
+    if not isinstance(keys, Mapping):
+        if values is None:
+            raise TypeError(
+                f"{name} must be given unless keys is a dict with them, got {type(keys).__name__}"
+            )
+        return keys, values
+    if values is not None:
+        raise TypeError(f"{name} must not be given if keys is a dict with them")
+    return list(keys), list(keys.values())
+
+
+def _words(
+    kind: ValueKind,
+    array: NDArray[Any],
+    missing: NDArray[np.bool_] | None,
+    dictionary: Dictionary,
+    name: str,
+) -> NDArray[np.uint64]:
+    """Return the word of each value, and add texts to the dictionary."""
+    words: NDArray[np.uint64] = np.zeros(array.shape, dtype=np.uint64)
+    present = np.full(array.shape, True) if missing is None else ~missing
+    if not kind.is_text:
+        return kind.to_words(array, name) if array.size else words
+    if present.any():
+        words[present] = dictionary.words(array[present], name)
+    return words

@@ -37,7 +37,8 @@ class Blueprint:
     ----------
     seed, n_keys, key_kind, key_check_bits
         As the map has them.
-    kind : ValueKind
+    kinds : list of ValueKind
+        The kind of all values, or that of each column.
     numbering : Numbering, optional
         The numbers of all texts, if the values are texts.
     columns : list of Column
@@ -49,12 +50,14 @@ class Blueprint:
         n_keys: int,
         key_kind: str,
         key_check_bits: int,
-        kind: ValueKind,
+        kinds: list[ValueKind],
         numbering: Numbering | None,
         columns: list[Column],
     ) -> None:
         self.seed, self.n_keys, self.key_kind, self.key_check_bits = seed, n_keys, key_kind, key_check_bits
-        self.kind, self.numbering, self.columns = kind, numbering, columns
+        self.kinds, self.numbering, self.columns = kinds, numbering, columns
+        #: The kind of the frame that the rows came in, and the names of its columns.
+        self.frame, self.names = "", ()
         self.n_shards = number_of_shards(n_keys)
         self._codebooks = list({id(column.codebook): column.codebook for column in columns}.values())
         numbers = {id(book): number for number, book in enumerate(self._codebooks)}
@@ -90,9 +93,10 @@ class Blueprint:
         arrays = stored_arrays(solved, self.n_shards, ribbons_of(self.key_check_bits, self.columns))
         for number, book in enumerate(self._codebooks):
             arrays |= {f"codebook{number}_{name}": array for name, array in book.arrays().items()}
-        kind = self.kind
+        kinds = self.kinds
         if self.numbering is not None:
-            kind = kind.fitted(self.numbering.entries)
+            entries = self.numbering.entries
+            kinds = [kind.fitted(entries) if kind.is_text else kind for kind in kinds]
             arrays |= pack_entries(self.numbering.entries)
         config = {
             "seed": self.seed,
@@ -100,10 +104,12 @@ class Blueprint:
             "n_shards": self.n_shards,
             "key_kind": self.key_kind,
             "key_check_bits": self.key_check_bits,
-            "values": kind.config(),
+            "values": [kind.config() for kind in kinds] if self.frame else kinds[0].config(),
             "n_codebooks": len(self._codebooks),
             "columns": [column.config(n) for column, n in zip(self.columns, self._numbers, strict=True)],
         }
+        if self.frame:
+            config |= {"frame": self.frame, "names": list(self.names)}
         return config, arrays
 
 
@@ -120,17 +126,45 @@ def build_map(
     key_check_bits = check_int("key_check_bits", key_check_bits, 0, 64)
     is_shared = check_choice("codebook", codebook, ("separate", "shared")) == "shared"
     check_choice("permute", permute, ("none", "entropy", "global"))
-    words, numbering = batch.words, None
-    if batch.kind.is_text:
+    words, numbering, kinds = batch.words, None, list(batch.columns) if batch.frame else [batch.kind]
+    texts = np.array([kind.is_text for kind in kinds])
+    if texts.any():
         numbering = batch.dictionary.number()
-        words = numbering.find(words)
+        if numbering.entries and batch.frame:
+            words = words.copy()
+            words[:, texts] = numbering.find(words[:, texts])
+        elif numbering.entries:
+            words = numbering.find(words)
+    if batch.missing is not None and not batch.frame:
+        words, kinds[0] = _with_null(words, batch.missing, kinds[0])
+    elif batch.missing is not None:
+        words = words.copy()
+        for place in np.flatnonzero(batch.missing.any(axis=0)).tolist():
+            words[:, place], kinds[place] = _with_null(words[:, place], batch.missing[:, place], kinds[place])
+    if batch.frame and permute != "none":
+        raise ValueError(f"permute must be 'none' for rows with named columns, got {permute!r}")
     words = permute_columns(words, permute)
     seed, records = _order(batch, words, seed)
     n_keys = records.hashes.size
     columns = _choose_columns(records.values, n_keys, is_shared)
-    blueprint = Blueprint(seed, n_keys, batch.keys.kind, key_check_bits, batch.kind, numbering, columns)
+    blueprint = Blueprint(seed, n_keys, batch.keys.kind, key_check_bits, kinds, numbering, columns)
+    blueprint.frame, blueprint.names = batch.frame, batch.names
     solved = blueprint.solve_groups([(range(blueprint.n_shards), records)], n_keys, progress)
     return blueprint.config_and_arrays(solved)
+
+
+def _with_null(
+    words: NDArray[np.uint64], missing: NDArray[np.bool_], kind: ValueKind
+) -> tuple[NDArray[np.uint64], ValueKind]:
+    """Return words in which missing values have a word that no other value has, and the kind with it."""
+    present = words[~missing]
+    null = int(present.max(initial=0)) + (present.size > 0)
+    if null > _MASK:
+        # The word is next to the others, because raw bits are as wide as the range of all words.
+        null = int(present.min()) - 1
+        if null < 0:
+            raise ValueError("values must leave one of the 2**64 words to None, got the first and the last")
+    return np.where(missing, np.uint64(null), words), kind._replace(null=null)
 
 
 def _order(batch: Batch, words: NDArray[np.uint64], seed: int) -> tuple[int, Records]:
@@ -154,7 +188,7 @@ def _refuse_conflict(batch: Batch, words: NDArray[np.uint64], rows: NDArray[np.i
     for row in rows.tolist():
         first = seen.setdefault(batch.keys.raw(row), row)
         if (words[first] != words[row]).any():
-            one, other = batch.values[[first, row]].tolist()
+            one, other = (batch.shown(place) for place in (first, row))
             raise ValueError(
                 f"keys must have one value each, got {batch.keys.item(row)!r} with {one!r} (at {first}) and "
                 f"{other!r} (at {row})"

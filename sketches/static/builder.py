@@ -254,7 +254,7 @@ class StaticFunctionBuilder(Mergeable):
             n_keys, n_shards = ordered.n_keys, number_of_shards(ordered.n_keys)
             column = Column.build(counts.total(), n_shards)
             blueprint = Blueprint(
-                self.seed, n_keys, kinds.keys, self.key_check_bits, kinds.result, numbering, [column]
+                self.seed, n_keys, kinds.keys, self.key_check_bits, [kinds.result], numbering, [column]
             )
             solved = blueprint.solve_groups(ordered.groups(range(n_shards), n_shards), n_keys, progress)
             return blueprint.assemble(StaticFunction, solved)

@@ -13,6 +13,7 @@ from ...lsh.support.types import KeyLike, KeysLike
 from .batch import read_batch
 from .blueprint import build_map
 from .map import StaticMap
+from .value_kind import as_object
 
 __all__ = ["StaticFunction"]
 
@@ -22,12 +23,14 @@ class StaticFunction(StaticMap):
 
     Parameters
     ----------
-    keys : array or list of n keys
+    keys : array or list of n keys, or a dict
         Integers or strings in any container that `mergesketch.lsh.hash_keys` accepts: NumPy or Arrow arrays,
         or lists. Arrays are read without a Python object for each key. If a key is repeated, its values must
-        be equal.
-    values : array or list of n values
-        Integers of any dtype, booleans, float32 or float64 (stored bit for bit), strings or bytes.
+        be equal. A dict has keys and values.
+    values : array or list of n values, optional
+        Integers of any dtype, booleans, float32 or float64 (stored bit for bit), strings, bytes, dates,
+        times, durations, or decimal numbers of up to 18 digits. Values may be missing: None in a list, a
+        masked item, or a null of a column. Only a dict needs no values.
     seed : int
         In [0, 2**64). The same seed and map give the same file, in any order of the keys.
     key_check_bits : int
@@ -98,8 +101,8 @@ class StaticFunction(StaticMap):
 
     def __init__(
         self,
-        keys: KeysLike,
-        values: ArrayLike,
+        keys: KeysLike | Mapping[Any, Any],
+        values: ArrayLike | None = None,
         *,
         seed: int = 0,
         key_check_bits: int = 0,
@@ -127,8 +130,10 @@ class StaticFunction(StaticMap):
         -------
         ndarray of shape (n,)
             Has the dtype of the values at construction; strings and bytes from a list or an Arrow array are
-            objects. With key_check_bits and without `missing`, a masked array in which absent keys are
-            masked. For one key it is the value itself, and None if the key is absent.
+            objects, and so are decimal numbers. A missing value is None among objects and NaT among times.
+            Missing numbers and booleans are masked. With key_check_bits and without `missing`, the array is
+            masked, and so are absent keys. For one key it is the value itself, and None if the key is absent
+            or its value missing; `get` and `contains` distinguish these.
 
         Raises
         ------
@@ -146,11 +151,14 @@ class StaticFunction(StaticMap):
         """
         read = self._read_keys(keys)
         values = self._look_up(read, missing)[:, 0]
-        return None if read.is_single and np.ma.is_masked(values) else read.answer(values)
+        if not read.is_single:
+            return values
+        if np.ma.is_masked(values):
+            return None
+        return as_object(values[0]) if self.device == "cpu" else values.item()
 
     query = alias(lookup)
 
     def __getitem__(self, key: KeyLike) -> Any:
         """Return the value of one key, in about 12 microseconds; KeyError if check bits find it absent."""
-        value = super().__getitem__(key)[0]
-        return value.item() if hasattr(value, "item") and self._kind.dtype == "object" else value
+        return self._row_of(self._read_key(key))[0]

@@ -46,6 +46,11 @@ class Gathered:
 
     def add(self, batch: Batch, hashes: NDArray[np.uint64]) -> None:
         """Add a batch and the hashes of its keys, or nothing of it if that fails."""
+        if batch.missing is not None:
+            raise ValueError(
+                "values must be present for every key where they come in batches, got None at "
+                f"{int(batch.missing.argmax())}: leave its key out, or choose a value that stands for it"
+            )
         kinds = self.kinds.joined(Kinds.of(batch))
         self.dictionary.check(batch.dictionary)
         with self.store.all_or_nothing():

@@ -38,7 +38,8 @@ class StaticMap(StaticStructure):
     _parameters = (*StaticStructure._parameters, "key_check_bits")
 
     key_check_bits: int
-    _kind: ValueKind
+    #: The kind of all values, or that of each column of a frame.
+    _kinds: list[ValueKind]
     _column_configs: list[Mapping[str, Any]]
     _n_codebooks: int
 
@@ -47,25 +48,41 @@ class StaticMap(StaticStructure):
     def config(self) -> dict[str, Any]:
         return {
             **super().config(),
-            "values": self._kind.config(),
+            "values": self._kinds[0].config(),
             "n_codebooks": self._n_codebooks,
             "columns": self._column_configs,
         }
 
+    @property
+    def _kind(self) -> ValueKind:
+        """The kind of all values, where they have one."""
+        return self._kinds[0]
+
+    def _kind_of(self, column: int) -> ValueKind:
+        return self._kinds[column if len(self._kinds) > 1 else 0]
+
+    @property
+    def _text(self) -> ValueKind | None:
+        """The kind of the texts among the values; None if there are none."""
+        return next((kind for kind in self._kinds if kind.is_text), None)
+
     def _set_config(self, config: Mapping[str, Any]) -> None:
         super()._set_config(config)
         self.key_check_bits = check_int("key_check_bits", config["key_check_bits"], 0, 64)
-        self._kind = ValueKind.from_config(config["values"])
+        self._kinds = self._read_kinds(config)
         self._n_codebooks = check_int("n_codebooks", config["n_codebooks"], 0, MAX_COLUMNS)
         self._column_configs = list(config["columns"])
         for column_config in self._column_configs:
             check_column_config(column_config)
 
+    def _read_kinds(self, config: Mapping[str, Any]) -> list[ValueKind]:
+        return [ValueKind.from_config(config["values"])]
+
     def _specs(self) -> Mapping[str, ArraySpec]:
         specs = dict(super()._specs())
         for i in range(self._n_codebooks):
             specs |= {f"codebook{i}_{name}": ArraySpec(dtype) for name, dtype in ARRAYS.items()}
-        if self._kind.is_text:
+        if self._text is not None:
             specs["entries"] = ArraySpec("uint8")
             specs["entry_ends"] = ArraySpec("uint64")
         return specs
@@ -73,8 +90,8 @@ class StaticMap(StaticStructure):
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         self._columns = self._read_columns(arrays)
         super()._check_state(arrays)
-        if self._kind.is_text:
-            check_entries(arrays["entries"], arrays["entry_ends"], self._kind)
+        if self._text is not None:
+            check_entries(arrays["entries"], arrays["entry_ends"], self._text)
 
     def _read_columns(self, arrays: Mapping[str, NDArray[Any]]) -> list[Column]:
         books = [
@@ -91,10 +108,12 @@ class StaticMap(StaticStructure):
         return ribbons_of(self.key_check_bits, self._columns)
 
     def _check_device(self, device: str) -> None:
-        if device == "gpu" and self._kind.is_text:
+        if device == "gpu" and self._text is not None:
             raise NotImplementedError(
                 "strings and bytes have no place on a GPU: look up their numbers there, and the texts here"
             )
+        if device == "gpu" and not all(kind.is_on_gpu for kind in self._kinds):
+            raise NotImplementedError("missing values, times and decimal numbers have no place on a GPU")
 
     @property
     def _shown_values(self) -> str:
@@ -146,57 +165,137 @@ class StaticMap(StaticStructure):
     __iter__ = None
 
     def _look_up(self, keys: Keys, missing: Any) -> NDArray[Any]:
-        """Return values of shape (n, columns); with check bits, absent keys are masked or get `missing`."""
+        """Return values of shape (n, columns).
+
+        With check bits, absent keys are masked or get `missing`. Missing values are masked if the dtype has
+        none for them.
+        """
         if missing is not None:
-            if not self.key_check_bits:
-                raise ValueError("missing needs key_check_bits, which were 0 at construction")
-            if self.device == "cpu":
-                refuse_gpu("a look-up in main memory", missing)
+            self._check_missing(missing)
             missing = read_missing(missing, self._kind, len(self._columns))
-        elif self.key_check_bits and self.device == "gpu":
-            raise ValueError("missing must be given on a GPU, where there are no masked arrays, got None")
         hashes, xp = keys.hashes(self.seed), self._backend.xp
         values = xp.empty((hashes.size, len(self._columns)), dtype=np.dtype(self._kind.dtype))
-        if self.n_keys == 0:
-            values[...] = self._kind.from_words(xp.zeros(1, dtype=np.uint64), self._entries)
-        else:
-            self._read_values(hashes, values)
+        mask = np.zeros(values.shape, np.bool_) if self._kind.needs_mask else None
+        self._read_values(hashes, list(values.T), None if mask is None else list(mask.T))
+        absent = self._absent(hashes, missing)
+        if absent is not None and missing is not None:
+            values[absent] = xp.asarray(missing)
+            if mask is not None:
+                mask[absent] = False
+        elif absent is not None:
+            mask = (np.zeros(values.shape, np.bool_) if mask is None else mask) | absent[:, None]
+        return values if mask is None else np.ma.MaskedArray(values, mask)
+
+    def _check_missing(self, missing: Any) -> None:
+        """Refuse a value for absent keys where they are not found, or one that lies on a GPU."""
         if not self.key_check_bits:
-            return values
-        absent = ~self._passes_check(hashes)
-        if missing is None:
-            return np.ma.MaskedArray(values, np.broadcast_to(absent[:, None], values.shape))
-        values[absent] = xp.asarray(missing)
-        return values
+            raise ValueError("missing needs key_check_bits, which were 0 at construction")
+        if self.device == "cpu":
+            refuse_gpu("a look-up in main memory", missing)
+
+    def _absent(self, hashes: NDArray[np.uint64], missing: Any) -> NDArray[np.bool_] | None:
+        """Return which keys the check bits find absent; None without check bits."""
+        if not self.key_check_bits:
+            return None
+        if missing is None and self.device == "gpu":
+            raise ValueError("missing must be given on a GPU, where there are no masked arrays, got None")
+        return ~self._passes_check(hashes)
+
+    def _read_key(self, key: Any) -> Keys:
+        """Read one key, of any type."""
+        return self._read_keys(key if is_key(key) else [key])
+
+    def _row_of(self, key: Keys) -> list[Any]:
+        """Return the value of one key in each column, None if it is missing; KeyError for an absent key."""
+        hashes = key.hashes(self.seed)
+        absent = self._absent(hashes, ())
+        if absent is not None and absent[0]:
+            raise KeyError(key.item(0))
+        found = self._look_up_columns(hashes)
+        return [None if _is_missing(column, mask) else column[0] for column, mask in found]
+
+    def get(self, key: KeyLike, default: Any = None) -> Any:
+        """Return the value or the row of one key, or `default` if the check bits find the key absent.
+
+        Parameters
+        ----------
+        key : int, str or bytes, or another key that `lookup` takes
+        default : object
+
+        Returns
+        -------
+        The value or the row, as ``self[key]`` returns it, or `default`.
+
+        Raises
+        ------
+        TypeError
+            If the key has another kind than at construction.
+        ValueError
+            If there are no check bits, so that absent keys cannot be found.
+
+        Examples
+        --------
+        >>> import mergesketch
+        >>> f = mergesketch.StaticFunction({"a": 3, "b": None}, key_check_bits=32)
+        >>> int(f.get("a", 0)), f.get("b", 0), f.get("c", 0)
+        (3, None, 0)
+        """
+        if not self.key_check_bits:
+            raise ValueError("get needs key_check_bits, which were 0 at construction; use map[key]")
+        try:
+            return self[key]
+        except KeyError:
+            return default
 
     def __getitem__(self, key: KeyLike) -> Any:
-        """Return the row of one key; raise KeyError if the check bits find it absent."""
-        row = self._look_up(self._read_keys(key if is_key(key) else [key]), None)[0]
-        if np.ma.is_masked(row):
-            raise KeyError(key)
-        return np.asarray(row)
+        """Return the value or the row of one key; raise KeyError if the check bits find it absent."""
+        raise NotImplementedError
 
-    def _read_values(self, hashes: NDArray[np.uint64], out: NDArray[Any]) -> None:
-        """Write the values of all keys, a block of keys at a time."""
+    def _look_up_columns(self, hashes: NDArray[np.uint64]) -> list[tuple[NDArray[Any], Any]]:
+        """Return each column's values, and where they are missing if they need a mask."""
+        n = range(len(self._columns))
+        kinds = [self._kind_of(column) for column in n]
+        values = [self._backend.xp.empty(hashes.size, np.dtype(kind.dtype)) for kind in kinds]
+        masks = [np.zeros(hashes.size, np.bool_) for _ in n]
+        self._read_values(hashes, values, masks)
+        return [
+            (column, mask if kind.needs_mask else None)
+            for column, mask, kind in zip(values, masks, kinds, strict=True)
+        ]
+
+    def _read_values(
+        self, hashes: NDArray[np.uint64], out: list[NDArray[Any]], masks: list[NDArray[np.bool_]] | None
+    ) -> None:
+        """Write the values of all keys into an array a column, a block of keys at a time.
+
+        Where values are missing is written into `masks`, for columns that need one.
+        """
+        kinds, entries = [self._kind_of(column) for column in range(len(out))], self._entries
+        if self.n_keys == 0:
+            for kind, column in zip(kinds, out, strict=True):
+                column[...] = kind.from_words(self._backend.xp.zeros(1, dtype=np.uint64), entries)
+            return
         backend, block = self._backend, BLOCK[self.device]
-        look_up, columns, entries = backend.kernels(static).look_up, self._look_up_arguments, self._entries
+        look_up, columns = backend.kernels(static).look_up, self._look_up_arguments
 
         def read(start: int, stop: int) -> None:
             room = backend.xp.empty(min(stop - start, block), dtype=np.uint64)
             for first, last in cut_range(start, stop, block):
                 words = room[: last - first]
-                for column, arguments in enumerate(columns):
+                for place, (kind, arguments) in enumerate(zip(kinds, columns, strict=True)):
                     look_up(hashes[first:last], *arguments, words)
-                    out[first:last, column] = self._kind.from_words(words, entries)
+                    if masks is not None and kind.needs_mask:
+                        masks[place][first:last] = words == np.uint64(kind.null or 0)
+                    out[place][first:last] = kind.from_words(words, entries)
 
         backend.map_blocks(read, hashes.size, block)
 
     @lazy
     def _entries(self) -> NDArray[Any] | None:
         """Return the texts as a look-up returns them; None if the values are numbers."""
-        if not self._kind.is_text:
+        if self._text is None:
             return None
-        return unpack_entries(self._arrays["entries"], self._arrays["entry_ends"], self._kind)
+        return unpack_entries(self._arrays["entries"], self._arrays["entry_ends"], self._text)
 
     @property
     def _look_up_arguments(self) -> list[tuple[Any, ...]]:
@@ -220,3 +319,10 @@ class StaticMap(StaticStructure):
             found.append(arguments)
             ribbon += len(column.ribbons())
         return found
+
+
+def _is_missing(column: NDArray[Any], mask: NDArray[np.bool_] | None) -> bool:
+    """Tell whether the first value of a column is missing."""
+    if column.dtype.kind in "mM":
+        return bool(np.isnat(column[0]))
+    return bool(mask[0]) if mask is not None else False

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ...lsh.hashing.keys import Keys
 from ...lsh.support.aliases import alias
-from ...lsh.support.types import KeyLike, KeysLike, RowsLike
-from .batch import read_batch
+from ...lsh.support.checks import check_choice
+from ...lsh.support.types import KeyLike, KeysLike
+from .batch import items_of_dict, read_batch, read_frame_batch
 from .blueprint import build_map
+from .frames import FRAMES, make_frame, open_frame, records_as_columns
 from .map import MAX_COLUMNS, StaticMap
+from .value_kind import ValueKind, as_object
+from .values import read_missing
 
 __all__ = ["StaticTable"]
 
@@ -21,10 +27,12 @@ class StaticTable(StaticMap):
 
     Parameters
     ----------
-    keys : array or list of n keys
-        As for `StaticFunction`.
-    rows : array of shape (n, columns)
-        Values of one kind, as for `StaticFunction`; at most 16,384 columns.
+    keys : array or list of n keys, or a dict
+        As for `StaticFunction`. A dict has keys and rows: lists of values of one kind, or dicts with the
+        same fields, whose values may have different types.
+    rows : array of shape (n, columns), or a frame of n rows, optional
+        Values of one kind, as for `StaticFunction`; at most 16,384 columns. A frame of pandas or polars, a
+        table of Arrow or a dict of columns has columns of different types, with names.
     seed, key_check_bits, precision, progress
         As for `StaticFunction`.
     codebook : {"separate", "shared"}
@@ -39,6 +47,8 @@ class StaticTable(StaticMap):
     Attributes
     ----------
     n_keys, n_columns, nbytes : int
+    names : list of str, or None
+        The names of the columns, if the rows came in a frame.
 
     Raises
     ------
@@ -56,12 +66,26 @@ class StaticTable(StaticMap):
     >>> table.lookup(["y", "x"])
     array([[4, 5, 6],
            [1, 2, 3]])
+
+    Columns of different types, from a dict of columns; a frame of pandas, polars or Arrow comes back as one:
+
+    >>> cities = {"name": ["Lima", "Paris"], "population": [10_100_000, 2_100_000]}
+    >>> table = mergesketch.StaticTable(["PE", "FR"], cities)
+    >>> table.lookup(["FR"])
+    {'name': array(['Paris'], dtype=object), 'population': array([2100000])}
+    >>> table["PE"]
+    {'name': 'Lima', 'population': 10100000}
     """
+
+    #: The kind of the frame that the rows came in; "" for an array.
+    _frame: str
+    #: The names of the columns of a frame.
+    names: list[str] | None
 
     def __init__(
         self,
-        keys: KeysLike,
-        rows: RowsLike,
+        keys: KeysLike | Mapping[Any, Any],
+        rows: Any = None,
         *,
         seed: int = 0,
         key_check_bits: int = 0,
@@ -70,10 +94,45 @@ class StaticTable(StaticMap):
         permute: str = "none",
         progress: bool = True,
     ) -> None:
-        batch = read_batch(keys, rows, "rows", 2, precision)
+        keys, rows = items_of_dict(keys, rows, "rows")
+        if isinstance(rows, list) and rows and isinstance(rows[0], Mapping):
+            rows = records_as_columns(rows)
+        frame = open_frame(rows)
+        if frame is None:
+            batch = read_batch(keys, rows, "rows", 2, precision)
+        else:
+            batch = read_frame_batch(keys, frame, precision)
         if batch.words.shape[1] > MAX_COLUMNS:
             raise ValueError(f"rows must have at most {MAX_COLUMNS} columns, got {batch.words.shape[1]}")
         self._set(*build_map(batch, seed, key_check_bits, progress, codebook, permute))
+
+    def config(self) -> dict[str, Any]:
+        config = super().config()
+        if self.names is not None:
+            config["values"] = [kind.config() for kind in self._kinds]
+            config |= {"frame": self._frame, "names": self.names}
+        return config
+
+    def _read_kinds(self, config: Mapping[str, Any]) -> list[ValueKind]:
+        self._frame, self.names = config.get("frame", ""), None
+        if not self._frame:
+            return super()._read_kinds(config)
+        check_choice("frame", self._frame, FRAMES)
+        self.names = list(config["names"])
+        kinds = [ValueKind.from_config(kind) for kind in config["values"]]
+        if not len(kinds) == len(self.names) == len(config["columns"]) == len(set(self.names)):
+            raise ValueError(f"names must be different, one for each column, got {self.names!r}")
+        if not all(isinstance(name, str) for name in self.names):
+            raise ValueError(f"names must be strings, got {self.names!r}")
+        texts = {(kind.kind, kind.dtype) for kind in kinds if kind.is_text}
+        if len(texts) > 1 or any(dtype != "object" for _, dtype in texts):
+            raise ValueError(f"values must have strings or bytes as objects, and not both, got {texts}")
+        return kinds
+
+    def _check_device(self, device: str) -> None:
+        super()._check_device(device)
+        if device == "gpu" and self.names is not None:
+            raise NotImplementedError("columns with names have no place on a GPU: pass the rows as an array")
 
     @property
     def n_columns(self) -> int:
@@ -91,13 +150,16 @@ class StaticTable(StaticMap):
         ----------
         keys : array or list of n keys, or one key
         missing : value or row, optional
-            With key_check_bits: the value, or the row, for absent keys.
+            With key_check_bits: the value, or the row, for absent keys. For columns with names, a dict of the
+            value of each column.
 
         Returns
         -------
-        ndarray of shape (n, columns)
+        ndarray of shape (n, columns), or a frame
             With key_check_bits and without `missing`, a masked array in which the rows of absent keys are
-            masked. For one key it is the row, of shape (columns,), and None if the key is absent.
+            masked. For one key it is the row, of shape (columns,), and None if the key is absent. If the rows
+            came in a frame, the result is such a frame, with nulls for absent keys and missing values. A
+            pandas frame has the index of `keys`, if that is a Series. For one key it is a dict then.
 
         Raises
         ------
@@ -112,16 +174,70 @@ class StaticTable(StaticMap):
         [['a', 'c']]
         """
         read = self._read_keys(keys)
+        if self.names is not None:
+            return self._look_up_frame(keys, read, missing)
+        if read.is_single and missing is None:
+            absent = self._absent(read.hashes(self.seed), ())
+            return None if absent is not None and absent[0] else self._row(read)
         rows = self._look_up(read, missing)
-        if not read.is_single:
-            return rows
-        row = rows[0]
-        if np.ma.is_masked(row):
-            return None
-        return row.data if isinstance(row, np.ma.MaskedArray) else row
+        return rows[0] if read.is_single else rows
 
     query = alias(lookup)
 
+    def __getitem__(self, key: KeyLike) -> Any:
+        """Return the row of one key; raise KeyError if the check bits find it absent."""
+        return self._row(self._read_key(key))
+
+    def _row(self, key: Keys) -> Any:
+        """Return the row of one key; raise KeyError if the check bits find it absent."""
+        values = self._row_of(key)
+        if self.names is not None:
+            return {name: as_object(value) for name, value in zip(self.names, values, strict=True)}
+        masked = [value is None for value in values]
+        if self._kind.needs_mask and any(masked):
+            row = np.zeros(len(values), np.dtype(self._kind.dtype))
+            row[~np.array(masked)] = [value for value in values if value is not None]
+            return np.ma.MaskedArray(row, masked)
+        row = np.empty(len(values), np.dtype(self._kind.dtype))
+        row[...] = values
+        return row
+
+    def _look_up_frame(self, keys: Any, read: Keys, missing: Any) -> Any:
+        """Return rows as the kind of frame that the table was made of, or the row of one key as a dict."""
+        assert self.names is not None
+        substitutes = None if missing is None else self._read_substitutes(missing)
+        hashes = read.hashes(self.seed)
+        absent = self._absent(hashes, missing)
+        if read.is_single and substitutes is None and absent is not None and absent[0]:
+            return None
+        columns: list[NDArray[Any]] = []
+        for place, (values, mask) in enumerate(self._look_up_columns(hashes)):
+            if absent is not None and substitutes is not None:
+                values[absent] = substitutes[place]
+                mask = mask if mask is None else mask & ~absent
+            elif absent is not None:
+                mask = absent if mask is None else mask | absent
+            columns.append(values if mask is None else np.ma.MaskedArray(values, mask))
+        if read.is_single:
+            return {
+                name: None if np.ma.is_masked(column) else as_object(np.ma.getdata(column)[0])
+                for name, column in zip(self.names, columns, strict=True)
+            }
+        return make_frame(self._frame, self.names, self._kinds, columns, keys)
+
+    def _read_substitutes(self, missing: Any) -> list[NDArray[Any]]:
+        """Return the value of each column for absent keys."""
+        self._check_missing(missing)
+        assert self.names is not None
+        if not isinstance(missing, Mapping) or set(missing) != set(self.names):
+            raise TypeError(f"missing must be a dict with the value of each of {self.names}, got {missing!r}")
+        return [
+            read_missing(missing[name], kind, 1) for name, kind in zip(self.names, self._kinds, strict=True)
+        ]
+
     @property
     def _shown_values(self) -> str:
-        return f"{self.n_columns} x {super()._shown_values}"
+        if self.names is None:
+            return f"{self.n_columns} x {super()._shown_values}"
+        shown = [f"{name} ({kind.kind})" for name, kind in zip(self.names, self._kinds, strict=True)]
+        return ", ".join([*shown[:8], *(["..."] if len(shown) > 8 else [])])

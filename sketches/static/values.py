@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +13,31 @@ from ...lsh.inputs.arrays import check_array
 from ...lsh.inputs.columns import arrow_chunks, describe, is_arrow, is_table, open_column
 from ...lsh.inputs.strings import arrow_strings
 from ...lsh.support.checks import check_real
-from .value_kind import ValueKind
+from .nulls import fill_nulls, flat_items, split_nulls
+from .value_kind import MAX_SCALE, ValueKind
 
-__all__ = ["read_missing", "read_values"]
+__all__ = ["Values", "read_missing", "read_values"]
 
 
-def read_values(values: Any, name: str, precision: float | None = None) -> tuple[ValueKind, NDArray[Any]]:
-    """Return the kind of values in any container, and the values as an array of numbers or of texts.
+class Values(NamedTuple):
+    """Values that have been read.
+
+    Attributes
+    ----------
+    kind : ValueKind
+    array : ndarray
+        Of numbers, dates, durations, or objects of one type; zeros or None stand in place of missing values.
+    missing : ndarray of bool, or None
+        Of the shape of `array`; None if no value is missing.
+    """
+
+    kind: ValueKind
+    array: NDArray[Any]
+    missing: NDArray[np.bool_] | None
+
+
+def read_values(values: Any, name: str, precision: float | None = None) -> Values:
+    """Read values in any container.
 
     Parameters
     ----------
@@ -33,23 +52,34 @@ def read_values(values: Any, name: str, precision: float | None = None) -> tuple
     TypeError
         If the values have mixed types, or a type that no static function stores.
     ValueError
-        If integers exceed 64 bits, values are null or masked, or the precision is not positive.
+        If integers exceed 64 bits, decimal numbers are not finite, or the precision is not positive.
     """
+    values, missing = split_nulls(values)
     array = _read_array(values, name)
+    if missing is not None:
+        if not array.size:  # no value tells a type
+            return Values(ValueKind("str", "object"), np.full(missing.shape, None, object), missing)
+        return Values(_kind_of_array(array, precision, name), fill_nulls(array, missing), missing)
+    if array.dtype.kind in "mM" and np.isnat(array).any():
+        missing = np.isnat(array)
     if array.size:
-        return _kind_of_array(array, precision, name), array
+        return Values(_kind_of_array(array, precision, name), array, missing)
     try:
-        return _kind_of_array(array, None, "values"), array
+        return Values(_kind_of_array(array, None, "values"), array, missing)
     except TypeError:  # the dtype of an empty list says nothing
-        return ValueKind("int", "int64"), array
+        return Values(ValueKind("int", "int64"), array, missing)
 
 
 def read_missing(missing: Any, kind: ValueKind, n_columns: int) -> NDArray[Any]:
     """Read the value, or the value for each column, that look-ups return for absent keys."""
     array, dtype = _read_array(missing, "missing"), np.dtype(kind.dtype)
-    accepted = {"int": "iu", "bool": "b", "str": "UO", "bytes": "SO"}.get(kind.kind, "fiu")
+    accepted = {"int": "iu", "bool": "b", "str": "UO", "bytes": "SO", "datetime": "M", "timedelta": "m"}.get(
+        kind.kind, "O" if kind.kind == "decimal" else "fiu"
+    )
     wanted = f"missing must be {kind.kind if kind.is_text else dtype.name}, as the values are"
-    is_other_text = array.dtype.kind == "O" and any(type(item).__name__ != kind.kind for item in array.flat)
+    is_other_text = array.dtype.kind == "O" and any(
+        type(item).__name__.lower() != kind.kind for item in array.flat
+    )
     if array.dtype.kind not in accepted or is_other_text:
         raise TypeError(f"{wanted}, got {missing!r}")
     if array.shape not in ((), (n_columns,)):
@@ -75,18 +105,20 @@ def _read_array(values: Any, name: str) -> NDArray[Any]:
         return _read_arrow(values, name)
     array = check_array(name, values)
     if isinstance(values, (list, tuple)):
-        items = list(_items(values))
+        items = list(flat_items(values))
     elif array.dtype.kind == "O":
         items = array.ravel().tolist()
     else:
         # StringDType has no byte order.
-        native = array.dtype.newbyteorder("=") if array.dtype.kind in "iufU" else array.dtype
+        native = array.dtype.newbyteorder("=") if array.dtype.kind in "iufUmM" else array.dtype
         return array.astype(native, copy=False)
     if not items:
         return array
     kind = _kind_of_items(items, name)
-    if kind in ("str", "bytes"):
+    if kind in ("str", "bytes", "decimal"):
         return _object_array(items).reshape(array.shape)
+    if kind in _TIMES:
+        return _times(items, kind, name).reshape(array.shape)
     return (_integers(items, name) if kind == "int" else np.array(items)).reshape(array.shape)
 
 
@@ -97,13 +129,18 @@ def _read_arrow(values: Any, name: str) -> NDArray[Any]:
     if not chunks:
         return np.empty(0, dtype=np.int64)
     types, column = pa.types, pa.chunked_array(chunks)
-    if any(is_kind(column.type) for is_kind in (types.is_integer, types.is_floating, types.is_boolean)):
+    numbers = (types.is_integer, types.is_floating, types.is_boolean, types.is_date, types.is_duration)
+    if types.is_timestamp(column.type) and column.type.tz is not None:
+        raise TypeError(f"{name} must be times without a time zone, got {column.type.tz}: {_WITHOUT_ZONE}")
+    if types.is_timestamp(column.type) or any(is_kind(column.type) for is_kind in numbers):
         return np.asarray(column)
+    if types.is_decimal(column.type):
+        return _object_array(column.to_pylist())
     text = (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary)
     if not any(is_text(column.type) for is_text in text):
         raise TypeError(
-            f"{name} must be {describe(values)} of integers, booleans, floats, strings or bytes, got one of "
-            f"{column.type}"
+            f"{name} must be {describe(values)} of numbers, booleans, times, strings or bytes, got one of "
+            f" {column.type}"
         )
     for chunk in chunks:
         arrow_strings(chunk, name, values)  # refuses offsets that lie outside of the bytes
@@ -116,24 +153,16 @@ def _object_array(items: list[Any]) -> NDArray[Any]:
     return array
 
 
-def _items(values: Any) -> Iterator[Any]:
-    """Yield the items of nested lists, tuples and arrays, in order."""
-    if not any(issubclass(t, (list, tuple, np.ndarray)) for t in set(map(type, values))):
-        yield from values
-        return
-    for value in values:
-        if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim):
-            yield from _items(value)
-        else:
-            yield value
-
-
-#: The accepted types of items. A subclass comes before its base: bool before int, timedelta64 before integer.
+#: The accepted types of items. A subclass comes before its base: bool before int, timedelta64 before integer,
+#: and a date with a time before a date.
 _KINDS: tuple[tuple[str, tuple[type, ...]], ...] = (
     ("str", (str,)),
     ("bytes", (bytes,)),
     ("bool", (bool, np.bool_)),
-    ("", (np.timedelta64,)),
+    ("duration", (timedelta, np.timedelta64)),
+    ("datetime", (datetime, np.datetime64)),
+    ("date", (date,)),
+    ("decimal", (Decimal,)),
     ("int", (int, np.integer)),
     ("float", (float, np.floating)),
 )
@@ -146,7 +175,32 @@ def _kind_of_items(items: list[Any], name: str) -> str:
     if len(kinds) == 1 and "" not in kinds:
         return kinds.pop()
     found = ", ".join(sorted(t.__name__ for t in types))
-    raise TypeError(f"{name} must be all int, all bool, all float, all str or all bytes, got {found}")
+    raise TypeError(
+        f"{name} must be all int, all bool, all float, all str, all bytes, all Decimal, all dates, all times "
+        f"or all durations, got {found}"
+    )
+
+
+#: The dtypes of dates, times and durations that Python's own objects have.
+_TIMES = {"date": "datetime64[D]", "datetime": "datetime64[us]", "duration": "timedelta64[us]"}
+
+
+def _times(items: list[Any], kind: str, name: str) -> NDArray[Any]:
+    """Return dates, times or durations in the finest unit among them."""
+    zone = next((item.tzinfo for item in items if getattr(item, "tzinfo", None) is not None), None)
+    if zone is not None:
+        raise TypeError(f"{name} must be times without a time zone, got {zone}: {_WITHOUT_ZONE}")
+    # The times of pandas have nanoseconds, which NumPy would cut off.
+    plain = [item.to_numpy() if hasattr(item, "to_numpy") else item for item in items]
+    if not any(isinstance(item, np.generic) for item in plain):
+        return np.array(plain, _TIMES[kind])
+    return np.array(
+        [np.array(item, None if isinstance(item, np.generic) else _TIMES[kind]) for item in plain]
+    )
+
+
+#: What to do with times in a time zone.
+_WITHOUT_ZONE = "convert them to UTC, and drop the zone"
 
 
 def _integers(items: list[Any], name: str) -> NDArray[Any]:
@@ -176,8 +230,26 @@ def _kind_of_array(array: NDArray[Any], precision: float | None, name: str) -> V
         return ValueKind("float", dtype.name)
     if dtype.kind in "US":
         return ValueKind("str" if dtype.kind == "U" else "bytes", dtype.str)
+    if dtype.kind in "mM":
+        return ValueKind("datetime" if dtype.kind == "M" else "timedelta", dtype.name)
+    if dtype.kind == "O" and array.size and isinstance(array.flat[0], Decimal):
+        return ValueKind("decimal", "object", scale=_scale(array, name))
     if dtype.kind in "OT" and array.size:
         return ValueKind("bytes" if isinstance(array.flat[0], bytes) else "str", "object")
     raise TypeError(
-        f"{name} must be integers, booleans, float32 or float64, strings or bytes, got dtype {dtype}"
+        f"{name} must be integers, booleans, float32 or float64, decimals, dates, times, durations, strings "
+        f"or bytes, got dtype {dtype}"
     )
+
+
+def _scale(numbers: NDArray[Any], name: str) -> int:
+    """Return the most digits behind the point of decimal numbers."""
+    scale = 0
+    for number in numbers.flat:
+        exponent = number.as_tuple().exponent
+        if not isinstance(exponent, int):
+            raise ValueError(f"{name} must be finite decimal numbers, got {number}")
+        scale = max(scale, -exponent)
+    if scale > MAX_SCALE:
+        raise ValueError(f"{name} must have at most {MAX_SCALE} digits behind the point, got {scale}")
+    return scale

@@ -1,9 +1,9 @@
 """The sketches, their common interface and their storage."""
 
 from .core.base import MergeableSketch
-from .core.file_format import inspect
+from .core.inspection import inspect
 from .core.state import StateArray
-from .core.stored import load
+from .core.stored import from_bytes, load
 from .counts.counting import CountMinSketch, CountSketch
 from .counts.heavy_hitters import HeavyHitters
 from .density.density import DensitySketch
@@ -60,6 +60,7 @@ __all__ = [
     "StormSketch",
     "StreamingDeduplicator",
     "Suggestion",
+    "from_bytes",
     "inspect",
     "load",
     "private_classifier",

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...errors import IncompatibleSketchError, SketchFormatError
 from ...lsh.support.checks import check_int
-from ...sketches.core.file_format import inspect
+from ...sketches.core.inspection import inspect
 from ...sketches.sets.document_rows import RECORD_BITS, DocumentRows
 from ...sketches.sets.document_signatures import OLD_DOCUMENT, DocumentSignatures
 from ..ranks.comm import Communicator

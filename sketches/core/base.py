@@ -20,6 +20,7 @@ from ...lsh.family import HashFamily, with_known_widths
 from ...lsh.support.backend import to_host
 from ...lsh.support.configured import differing_field
 from ...lsh.support.lazy import lazy
+from ...lsh.support.progress import progress_bar
 from ...lsh.support.wording import counted
 from .device import OnDevice
 from .guard import changing, locked, uninterrupted
@@ -91,6 +92,54 @@ class MergeableSketch(OnDevice, StoredMergeable):
         TypeError, ValueError
             If the class does not take them. Nothing changes then.
         """
+
+    def update_many(self, batches: Iterable[Any], *, progress: bool = True) -> Self:
+        """Add all batches of an iterable, for example of a generator that reads a file in parts.
+
+        Parameters
+        ----------
+        batches : iterable of batches
+            Each batch is the first argument of `update`, or a dict of all arguments of `update` by name. It
+            is added before the next one is asked for.
+        progress : bool
+            True to show a progress bar, on a terminal and after a second.
+
+        Returns
+        -------
+        The sketch itself.
+
+        Raises
+        ------
+        TypeError
+            If `batches` is a single batch.
+        Exception
+            What `update` raises for a batch, with a note that has the number of the batch, or what `batches`
+            raises. The batches before it stay.
+
+        Examples
+        --------
+        >>> import mergesketch
+        >>> lines = iter(["tea cake", "tea", "jam tea"])
+        >>> sketch = mergesketch.HeavyHitters(frequency=0.1)
+        >>> sketch.update_many(line.split() for line in lines).top(1)
+        [('tea', 3)]
+        >>> sketch.update_many([{"keys": ["tea", "jam"], "counts": [10, 20]}]).top(2)
+        [('jam', 21), ('tea', 13)]
+        """
+        is_one = isinstance(batches, (str, bytes, Mapping)) or hasattr(batches, "shape")
+        if is_one or not isinstance(batches, Iterable):
+            kind = type(batches).__name__
+            raise TypeError(f"batches must be an iterable of batches, got {kind}; `update` adds one batch")
+        with progress_bar("Adding", None, progress, " rows") as advance:
+            for number, batch in enumerate(batches):
+                before = self.n_updates
+                try:
+                    self.update(**batch) if isinstance(batch, dict) else self.update(batch)
+                except Exception as error:
+                    error.add_note(f"This was batch {number} of `update_many`; those before it were added.")
+                    raise
+                advance(self.n_updates - before)
+        return self
 
     def _read(self, *args: Any, **kwargs: Any) -> Any:
         """Check the arguments of an update and return them as a batch, for `_amounts` and `_add`.

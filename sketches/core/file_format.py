@@ -12,7 +12,6 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from os import PathLike
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -32,7 +31,7 @@ __all__ = [
     "header_bytes",
     "header_of_buffer",
     "header_of_file",
-    "inspect",
+    "header_of_start",
     "map_arrays",
     "name_file",
     "never_wait",
@@ -58,6 +57,10 @@ class Header(NamedTuple):
 
     metadata: dict[str, str]
     arrays: dict[str, tuple[np.dtype[Any], tuple[int, ...], int]]
+    #: The place where the first array begins.
+    start: int
+    #: The length of the file.
+    size: int
 
 
 def _raw(array: NDArray[Any]) -> memoryview:
@@ -161,19 +164,21 @@ def _parse_size(value: Any) -> int:
     return value
 
 
-def _header_length(first: bytes | memoryview, size: int) -> int:
-    if size < 8 or len(first) < 8:
-        raise SketchFormatError(f"expected a sketch file, got only {counted(size, 'byte')}")
+def _header_length(first: bytes | memoryview, size: int | None) -> int:
+    if len(first) < 8:
+        raise SketchFormatError(f"expected a sketch file, got only {counted(len(first), 'byte')}")
     length = int.from_bytes(first[:8], "little")
-    if length > min(size - 8, _MAX_HEADER):
-        raise SketchFormatError(
-            f"expected a sketch file: its header claims {length} bytes, the file has {size}"
-        )
+    if length > (_MAX_HEADER if size is None else min(size - 8, _MAX_HEADER)):
+        has = "" if size is None else f", the file has {size}"
+        raise SketchFormatError(f"expected a sketch file: its header claims {length} bytes{has}")
     return length
 
 
-def _parse_header(text: bytes, size: int) -> Header:
-    """Return the header of a file of `size` bytes; the arrays must fill the rest of the file exactly."""
+def _parse_header(text: bytes, size: int | None) -> Header:
+    """Return the header of a file of `size` bytes, or of any size.
+
+    The arrays must fill the rest of the file exactly, or lie there without a gap.
+    """
     try:
         header = parse_json(text.decode())
         metadata = header.pop("__metadata__")
@@ -201,6 +206,8 @@ def _parse_header(text: bytes, size: int) -> Header:
                 raise ValueError(name)
             spans.append((begin, end))
             arrays[name] = (dtype, shape, start + begin)
+        if size is None:
+            size = start + max((end for _, end in spans), default=0)
         edges = [0, *(edge for span in sorted(spans) for edge in span), size - start]
         if edges[::2] != edges[1::2]:
             raise ValueError("gaps")
@@ -211,7 +218,21 @@ def _parse_header(text: bytes, size: int) -> Header:
     shapes = {name: (dtype, shape) for name, (dtype, shape, _) in arrays.items()}
     if metadata.get("header_xxh3") != _header_checksum(metadata, shapes):
         raise SketchFormatError("the header's checksum does not match: the file is damaged")
-    return Header(metadata, arrays)
+    return Header(metadata, arrays, start, size)
+
+
+def header_of_start(read: Callable[[int], bytes]) -> Header:
+    """Return the checked header of a file whose length is not known.
+
+    `read` returns the next bytes of the file, as many as it is asked for, or fewer where the file ends.
+    """
+    length = _header_length(read(8), None)
+    text = read(length)
+    if len(text) < length:
+        raise SketchFormatError(
+            f"expected a sketch file: its header claims {length} bytes, the file has {8 + len(text)}"
+        )
+    return _parse_header(text, None)
 
 
 def header_of_buffer(view: memoryview) -> Header:
@@ -249,12 +270,14 @@ def fetch_from_file(file: Any) -> Fetch:
 
 
 @contextmanager
-def name_file(path: str | PathLike[str]) -> Iterator[None]:
-    """Put the file's name in front of what was wrong with it."""
+def name_file(name: object) -> Iterator[None]:
+    """Put the file's name, if it is one, in front of what was wrong with it."""
     try:
         yield
     except SketchFormatError as error:
-        raise SketchFormatError(f"{os.fspath(path)}: {error}") from error
+        if not isinstance(name, str):
+            raise
+        raise SketchFormatError(f"{name}: {error}") from error
 
 
 def never_wait(path: str, flags: int) -> int:
@@ -273,66 +296,12 @@ def header_of_file(file: Any) -> Header:
 
 
 def map_arrays(file: Any) -> Fetch:
-    """Return what maps an array of an open file."""
+    """Return what maps an array of an open file, or of bytes that are mapped already."""
     # Copy-on-write: a mapped sketch can be updated, and the file never changes.
-    mapped = np.memmap(file, dtype=np.uint8, mode="c")
+    mapped = file if isinstance(file, np.memmap) else np.memmap(file, dtype=np.uint8, mode="c")
 
     def fetch(dtype: np.dtype[Any], shape: tuple[int, ...], place: int) -> NDArray[Any]:
         count = int(np.prod(shape, dtype=np.int64))
         return np.ndarray(shape, dtype, mapped, place) if count else np.empty(shape, dtype)
 
     return fetch
-
-
-def inspect(path: str | PathLike[str]) -> dict[str, Any]:
-    """Describe a saved sketch without building it: class, configuration, arrays, size, checksum.
-
-    Parameters
-    ----------
-    path : path
-
-    Returns
-    -------
-    dict
-        "class", "config", "n_updates", "arrays", "bytes", "format_version", "intact".
-
-    Raises
-    ------
-    SketchFormatError
-        If the file has no whole header of a known version.
-    OSError
-        If it cannot be read.
-
-    Examples
-    --------
-    >>> import tempfile, os, mergesketch
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = os.path.join(folder, "a.sketch")
-    ...     mergesketch.CountMinSketch(n_rows=4, n_buckets=256).update([1, 2, 2]).save(path)
-    ...     mergesketch.inspect(path)["n_updates"]
-    3
-    """
-    with name_file(path), open(os.fspath(path), "rb", opener=never_wait) as file:
-        header = header_of_file(file)
-        size = os.fstat(file.fileno()).st_size
-        fetch = map_arrays(file)
-        arrays = {name: fetch(*entry) for name, entry in header.arrays.items()}
-        metadata = header.metadata
-        try:
-            config = parse_json(metadata.get("config", ""))
-        except ValueError as error:
-            raise SketchFormatError(f"its configuration is not JSON: {error}") from error
-        if not isinstance(config, dict):
-            raise SketchFormatError(f"its configuration must be an object, got a {type(config).__name__}")
-    counted = arrays.get("n_updates")
-    if counted is not None and (counted.size != 1 or counted.dtype.kind != "i"):
-        counted = None
-    return {
-        "class": metadata.get("class", ""),
-        "config": config,
-        "n_updates": None if counted is None else int(counted.flat[0]),
-        "arrays": {name: f"{a.dtype.name}{list(a.shape)}" for name, a in arrays.items()},
-        "bytes": size,
-        "format_version": metadata["format_version"],
-        "intact": metadata.get("data_xxh3") == data_checksum(arrays),
-    }

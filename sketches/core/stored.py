@@ -6,7 +6,6 @@ import os
 from abc import ABC
 from collections.abc import Mapping
 from copy import copy
-from os import PathLike
 from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
@@ -16,25 +15,20 @@ from ...errors import SketchFormatError
 from ...lsh.support.backend import Backend, backend_named
 from ...lsh.support.configured import Configured, arguments_of, n_drawn, register
 from ...lsh.support.types import Device
-from .atomic import atomic_write
 from .file_format import (
     Fetch,
     Header,
     data_checksum,
     fetch_from_buffer,
-    fetch_from_file,
     header_of_buffer,
-    header_of_file,
-    map_arrays,
-    name_file,
-    never_wait,
     parse_json,
     pieces_of_file,
 )
+from .file_objects import Source, Target, opened, write_pieces
 from .guard import Guarded, locked
 from .state import Arrays, State
 
-__all__ = ["Stored", "load", "stored_classes"]
+__all__ = ["Stored", "from_bytes", "load", "stored_classes"]
 
 #: Random parameters, drawn from the seed and not stored, that a file may ask for: a gibibyte in float32.
 _MOST_DRAWN, _MOST_DRAWN_SET = 1 << 28, "MERGESKETCH_MAX_DRAWN"
@@ -209,36 +203,40 @@ class Stored(Guarded, Configured, ABC):
         header = header_of_buffer(view)
         return _fill(_without_arrays(header, cls), header, fetch_from_buffer(view), verify=True)
 
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the sketch to a file, atomically: readers see the old file or the whole new one.
+    def save(self, path: Target) -> None:
+        """Write the sketch to a file, or to an open file object.
 
         Parameters
         ----------
-        path : path
+        path : path or binary file object
+            A file that a path names is written atomically: readers see the old file or the whole new one. A
+            file object with `write`, for example `io.BytesIO`, a pipe or a file of fsspec, is written from
+            its position, and neither flushed nor closed. Several sketches may follow each other in one file.
 
         Raises
         ------
         OSError
-            If the file cannot be written. The old file stays.
+            If the file cannot be written. The old file of a path stays; a file object may have a part.
+        TypeError
+            If `path` is neither, or a file in text mode.
         """
         # The pieces are the arrays' own memory.
         with self._lock:
-            pieces = self._pieces()
-            with atomic_write(path) as temporary, temporary.open("wb") as file:
-                for piece in pieces:
-                    file.write(piece)
+            write_pieces(path, self._pieces())
 
     @classmethod
-    def load(cls, path: str | PathLike[str], *, mmap: bool = False) -> Self:
-        """Read a sketch of this class from a file.
+    def load(cls, path: Source, *, mmap: bool = False) -> Self:
+        """Read a sketch of this class from a file, or from an open file object.
 
         Parameters
         ----------
-        path : path
+        path : path or binary file object
+            A file object with `read` is read from its position to the end of the sketch, and no further.
         mmap : bool
             Map the file instead of reading it. It opens at once, whatever its size; pages are read when they
             are used, and processes share them. Updates go to private copies of pages, never to the file. The
-            checksum of the arrays is not verified then, but that of the configuration is.
+            checksum of the arrays is not verified then, but that of the configuration is. The file must be on
+            a disk.
 
         Returns
         -------
@@ -250,6 +248,8 @@ class Stored(Guarded, Configured, ABC):
             If the file is truncated, damaged, or of another version or class.
         OSError
             If it cannot be read.
+        TypeError
+            If `path` is neither, or a file in text mode, or cannot be mapped.
         """
         sketch = load(path, mmap=mmap, expected=cls)
         assert isinstance(sketch, cls)
@@ -340,12 +340,13 @@ def _fill(sketch: S, header: Header, fetch: Fetch, verify: bool) -> S:
     return sketch
 
 
-def load(path: str | PathLike[str], *, mmap: bool = False, expected: type[Stored] | None = None) -> Stored:
+def load(path: Source, *, mmap: bool = False, expected: type[Stored] | None = None) -> Stored:
     """Open a saved sketch of any class.
 
     Parameters
     ----------
-    path : path
+    path : path or binary file object
+        A file object with `read` is read from its position to the end of the sketch, and no further.
     mmap : bool
         Map the file instead of reading it; see `MergeableSketch.load`.
     expected : sketch class, optional
@@ -361,21 +362,57 @@ def load(path: str | PathLike[str], *, mmap: bool = False, expected: type[Stored
         If the file is not a whole, undamaged sketch of a known version and class.
     OSError
         If it cannot be read.
+    TypeError
+        If `path` is neither, or a file in text mode, or cannot be mapped.
 
     Examples
     --------
-    >>> import tempfile, os, mergesketch
+    >>> import io, mergesketch
     >>> sketch = mergesketch.CountMinSketch(n_rows=4, n_buckets=256).update([1, 2, 2])
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     sketch.save(os.path.join(folder, "counts.sketch"))
-    ...     mergesketch.load(os.path.join(folder, "counts.sketch")) == sketch
+    >>> sketch.save("counts.sketch")
+    >>> mergesketch.load("counts.sketch") == sketch
     True
+
+    A file object may have several sketches, one after the other:
+
+    >>> file = io.BytesIO()
+    >>> sketch.save(file)
+    >>> mergesketch.BloomFilter(capacity=100).save(file)
+    >>> _ = file.seek(0)
+    >>> [type(mergesketch.load(file)).__name__ for _ in range(2)]
+    ['CountMinSketch', 'BloomFilter']
     """
-    with name_file(path), open(os.fspath(path), "rb", opener=never_wait) as file:
-        header = header_of_file(file)
+    with opened(path, mmap=mmap) as (header, fetch):
         sketch = _without_arrays(header, expected or Stored)
-        fetch = map_arrays(file) if mmap else fetch_from_file(file)
-        return _fill(sketch, header, fetch, verify=not mmap)
+        return _fill(sketch, header, fetch(), verify=not mmap)
+
+
+def from_bytes(buffer: bytes | bytearray | memoryview) -> Stored:
+    """Return the saved sketch of any class that `to_bytes` wrote.
+
+    Parameters
+    ----------
+    buffer : bytes-like
+
+    Returns
+    -------
+    The sketch or static structure.
+
+    Raises
+    ------
+    SketchFormatError
+        If the bytes are no whole, undamaged sketch of a known version and class. Nothing in them is executed.
+    TypeError
+        If `buffer` is not contiguous and bytes-like.
+
+    Examples
+    --------
+    >>> import mergesketch
+    >>> message = mergesketch.CountMinSketch(n_rows=4, n_buckets=256).update(["tea"]).to_bytes()
+    >>> mergesketch.from_bytes(message).query("tea")
+    1
+    """
+    return Stored.from_bytes(buffer)
 
 
 S = TypeVar("S", bound=Stored)

@@ -287,7 +287,7 @@ def test_paths_are_names_of_files_and_no_descriptors(tmp_path: Path) -> None:
     assert mergesketch.load(name) == sketch
     with open(tmp_path / "a", "rb") as file:
         for call in (mergesketch.load, mergesketch.inspect, sketch.save):
-            with pytest.raises(TypeError, match="not int"):
+            with pytest.raises(TypeError, match="path must be a path or a binary file object, got int"):
                 call(file.fileno())
         assert file.read(8)  # nobody has closed it
 

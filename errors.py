@@ -6,6 +6,7 @@ __all__ = [
     "FullBucketsWarning",
     "IncompatibleSketchError",
     "MergesketchError",
+    "SaturationWarning",
     "SketchFormatError",
 ]
 
@@ -49,4 +50,12 @@ class FullBucketsWarning(UserWarning):
 
     The rows have been added when this warning is given. So if a filter turns it into an exception, do not add
     them again.
+    """
+
+
+class SaturationWarning(RuntimeWarning):
+    """A structure of bits is fuller than it was made for, or so full that an estimate says little or nothing.
+
+    A filter that is past its capacity warns once. Its keys have been added when this warning is given. So if
+    a filter of warnings turns it into an exception, do not add them again.
     """

@@ -54,7 +54,7 @@ class FullBucketsWarning(UserWarning):
 
 
 class SaturationWarning(RuntimeWarning):
-    """A structure of bits is fuller than it was made for, or so full that an estimate says little or nothing.
+    """A filter, signature or design of pools is too full: an answer says less than it should, or nothing.
 
     A filter that is past its capacity warns once. Its keys have been added when this warning is given. So if
     a filter of warnings turns it into an exception, do not add them again.

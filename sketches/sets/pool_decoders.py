@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import scipy
 from numpy.typing import NDArray
-from scipy.special import bdtrc
 
 from ...lsh.inputs.arrays import check_array, refuse_flags
 from ...lsh.support.backend import refuse_gpu
@@ -27,7 +26,6 @@ __all__ = [
     "unexplained_pools",
 ]
 
-Design = scipy.sparse.csr_array
 Flags = NDArray[np.bool_]
 
 #: The outcome of a test that says nothing.
@@ -57,7 +55,7 @@ def read_outcomes(name: str, outcomes: Any, n: int) -> NDArray[np.int8]:
     return np.where(unknown, INCONCLUSIVE, np.where(unknown, 0, array)).astype(np.int8)
 
 
-def read_pools(name: str, pools: Any, n_samples: int) -> Design:
+def read_pools(name: str, pools: Any, n_samples: int) -> scipy.sparse.csr_array:
     """Return the samples of each pool as a sparse matrix with a row for each pool."""
     refuse_gpu("BloomPooling", pools)
     if not isinstance(pools, Iterable) or isinstance(pools, (str, bytes)) or scipy.sparse.issparse(pools):
@@ -65,7 +63,9 @@ def read_pools(name: str, pools: Any, n_samples: int) -> Design:
     read = [_read_pool(f"{name}[{i}]", pool, n_samples) for i, pool in enumerate(pools)]
     indptr = np.concatenate([[0], np.cumsum([pool.size for pool in read])]).astype(np.int64)
     samples = np.concatenate([np.empty(0, np.int64), *read])
-    return Design((np.ones(samples.size, np.bool_), samples, indptr), shape=(len(read), n_samples))
+    return scipy.sparse.csr_array(
+        (np.ones(samples.size, np.bool_), samples, indptr), shape=(len(read), n_samples)
+    )
 
 
 def _read_pool(name: str, pool: Any, n_samples: int) -> NDArray[np.int64]:
@@ -92,20 +92,20 @@ def _read_pool(name: str, pool: Any, n_samples: int) -> NDArray[np.int64]:
 # -- decoders -------------------------------------------------------------------------------------
 
 
-def candidates_of(design: Design, read: Flags) -> Flags:
+def candidates_of(design: scipy.sparse.csr_array, read: Flags) -> Flags:
     """Return which samples are in no negative pool."""
     found: Flags = (design.T.astype(np.int64) @ (~read).astype(np.int64)) == 0
     return found
 
 
-def definite(design: Design, read: Flags, candidates: Flags) -> Flags:
+def definite(design: scipy.sparse.csr_array, read: Flags, candidates: Flags) -> Flags:
     """Return which candidates are the only candidate in some positive pool."""
     alone = read & ((design.astype(np.int64) @ candidates.astype(np.int64)) == 1)
     found: Flags = candidates & (design.T.astype(np.int64) @ alone.astype(np.int64) > 0)
     return found
 
 
-def cover(design: Design, read: Flags, candidates: Flags) -> Flags:
+def cover(design: scipy.sparse.csr_array, read: Flags, candidates: Flags) -> Flags:
     """Return the definite samples, and repeatedly the candidate that explains the most further pools."""
     matrix = design.astype(np.int64)
     found = definite(design, read, candidates)
@@ -119,7 +119,7 @@ def cover(design: Design, read: Flags, candidates: Flags) -> Flags:
 
 
 def believe(
-    design: Design,
+    design: scipy.sparse.csr_array,
     read: Flags,
     prevalence: NDArray[np.float64],
     false_positive_rate: float,
@@ -151,7 +151,7 @@ def believe(
 # -- what is left unexplained ---------------------------------------------------------------------
 
 
-def unexplained_pools(design: Design, read: Flags, found: Flags) -> NDArray[np.int64]:
+def unexplained_pools(design: scipy.sparse.csr_array, read: Flags, found: Flags) -> NDArray[np.int64]:
     """Return the positive pools without a found sample."""
     return np.flatnonzero(read & ((design.astype(np.int64) @ found.astype(np.int64)) == 0))
 
@@ -161,6 +161,8 @@ def errors_explain(n_unexplained: int, n_without: int, false_positive_rate: floa
 
     The number of false positives among `n_without` pools is binomial.
     """
+    from scipy.special import bdtrc
+
     if n_unexplained == 0 or false_positive_rate == 0.0:
         return n_unexplained == 0
     return bool(bdtrc(n_unexplained - 1, n_without, false_positive_rate) >= _RARE)

@@ -272,6 +272,11 @@ def test_filter(run):
         assert ", more than --capacity\n" in run("filter", "b.txt", "--capacity", "10")[1]
 
 
+def test_growing_filters_are_asked(run):
+    mergesketch.ScalableBloomFilter(initial_capacity=2).update(["tea", "cake", "milk"]).save("f")
+    assert run("query", "f", "tea", "jam")[1] == "yes\ttea\nno\tjam\n"
+
+
 def test_saved_sketches_merge_and_are_shown(run):
     Path("a.txt").write_text("tea\n")
     Path("b.csv").write_text("k\ntea\ncake\n")

@@ -6,6 +6,7 @@ __all__ = [
     "FullBucketsWarning",
     "IncompatibleSketchError",
     "MergesketchError",
+    "SaturationWarning",
     "SketchFormatError",
 ]
 
@@ -49,4 +50,12 @@ class FullBucketsWarning(UserWarning):
 
     The rows have been added when this warning is given. So if a filter turns it into an exception, do not add
     them again.
+    """
+
+
+class SaturationWarning(RuntimeWarning):
+    """A filter, signature or design of pools is too full: an answer says less than it should, or nothing.
+
+    A filter that is past its capacity warns once. Its keys have been added when this warning is given. So if
+    a filter of warnings turns it into an exception, do not add them again.
     """

@@ -156,6 +156,14 @@ def bloom_filter() -> Cases:
 
 
 @benchmark
+def scalable_bloom_filter() -> Cases:
+    for n in SIZES:
+        keys, sketch = integers(n), ms.ScalableBloomFilter(error_rate=0.01)
+        yield f"update, {n:,}", partial(sketch.update, keys)
+        yield f"contains, {n:,}", partial(sketch.contains, keys)
+
+
+@benchmark
 def bloom_signatures() -> Cases:
     for n in SIZES:
         edges = np.random.default_rng(6).integers(0, 2000, (n, 2))

@@ -23,6 +23,7 @@ from .sets.bloom_pooling import BloomPooling, Decoded
 from .sets.bloom_signatures import BloomSignatures
 from .sets.document_signatures import DocumentSignatures
 from .sets.minhash_sketch import MinHashSketch
+from .sets.scalable_bloom_filter import ScalableBloomFilter
 from .sets.streaming_deduplicator import StreamingDeduplicator
 from .static.builder import StaticFunctionBuilder
 from .static.function import StaticFunction
@@ -53,6 +54,7 @@ __all__ = [
     "RaceWindow",
     "RepresenterSketch",
     "RibbonFilter",
+    "ScalableBloomFilter",
     "StateArray",
     "StaticFunction",
     "StaticFunctionBuilder",

@@ -10,7 +10,15 @@ from typing import Any, cast
 import numpy as np
 
 from ...lsh.hashing.keys import Keys, read_keys
-from ...sketches import BloomFilter, CountMinSketch, CountSketch, HeavyHitters, MinHashSketch, RibbonFilter
+from ...sketches import (
+    BloomFilter,
+    CountMinSketch,
+    CountSketch,
+    HeavyHitters,
+    MinHashSketch,
+    RibbonFilter,
+    ScalableBloomFilter,
+)
 from ..ranks.comm import Communicator
 from .answers import key_text, print_distinct, print_top, typed_keys
 from .files import load_sketch
@@ -40,7 +48,7 @@ def _query(options: Namespace) -> None:
     ask: Callable[[Any], Any]
     if isinstance(sketch, (CountMinSketch, CountSketch, HeavyHitters)):
         ask = cast(Callable[[Any], Any], sketch.query)
-    elif isinstance(sketch, (BloomFilter, RibbonFilter)):
+    elif isinstance(sketch, (BloomFilter, RibbonFilter, ScalableBloomFilter)):
         contains = sketch.contains
 
         def ask(keys: Any) -> Any:

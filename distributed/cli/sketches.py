@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ...errors import DocumentError, readable
+from ...errors import DocumentError, SaturationWarning, readable
 from ...lsh.support.wording import counted
 from ...sketches import BloomFilter, CountMinSketch, HeavyHitters, MergeableSketch, MinHashSketch
 from ..ranks.comm import Communicator
@@ -38,7 +39,9 @@ def build_sketch(options: Namespace, comm: Communicator) -> int:
         options.paths, asked_column(options), comm, strict=options.strict, longest=longest, progress=True
     )
     check_output(options.output, source.files, comm)
-    with comm.agree():
+    with comm.agree(), warnings.catch_warnings():
+        # The answer says that a filter has more keys than its capacity.
+        warnings.simplefilter("ignore", SaturationWarning)
         for keys in source.batches():
             sketch.update(keys)
     summary = source.finish()

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...lsh.hashing.keys import Keys, read_keys
-from ...lsh.support.backend import to_host
 from ...lsh.support.threads import get_num_threads, run_tasks
 from ..core.base import MergeableSketch
 from ..core.state import StateSpec
@@ -17,12 +16,14 @@ from ..kernels.bloom import BLOCK_BITS, BLOCK_WORDS
 from .bloom_theory import cardinality_of_zeros, warn_of_saturation
 from .key_groups import KEYS_BLOCK, KeyGroups, group_keys, is_worth_grouping, keys_together, over_groups
 
-__all__ = ["BloomBlocks", "unset_bits"]
+__all__ = ["BloomBlocks"]
 
 #: Number of blocks that are worth a thread of their own when their bits are counted.
 _COUNTED_BLOCK = 1 << 14
 #: The most threads that each read all keys of a batch, to add those of their own blocks.
 _MAX_READERS = 8
+#: The unset bits of a block that has 0, 1, ..., 512 set.
+_UNSET = np.arange(BLOCK_BITS, -1, -1)
 
 
 class _Values(NamedTuple):
@@ -117,23 +118,23 @@ class BloomBlocks(MergeableSketch):
 
     def _cardinality(self, other: Self) -> float:
         """Estimate the number of keys of which either filter has the bits."""
-        zeros = unset_bits(self._fills(other))
+        zeros = self._unset_bits(other)
         if zeros == 0:
-            warn_of_saturation("the filter is full", "its number of keys is a lower bound")
+            warn_of_saturation("the filter is full: all bits are set, so its number of keys is a lower bound")
         return cardinality_of_zeros(zeros, self.n_blocks, self.n_hashes)
 
+    def _unset_bits(self, other: Self) -> int:
+        """Return the number of bits that are unset in both filters."""
+        return int((self._fills(other) * self._backend.constant(_UNSET)).sum())
+
     def _fills(self, other: Self) -> NDArray[np.int64]:
-        """Return the numbers of blocks that have 0, 1, ..., 512 bits set in either filter."""
+        """Return the numbers of blocks that have 0, 1, ..., 512 bits set in either filter, on its device."""
         ours, theirs, backend = self._words, self._on_our_device(other)._words, self._backend
 
         def count(start: int, stop: int) -> NDArray[np.int64]:
-            fills = backend.xp.zeros(BLOCK_BITS + 1, dtype=np.int64)
+            fills: NDArray[np.int64] = backend.xp.zeros(BLOCK_BITS + 1, dtype=np.int64)
             backend.kernels(bloom).bloom_fills(ours, theirs, start, stop, fills)
-            return to_host(fills)
+            return fills
 
-        return np.sum(backend.map_blocks(count, self.n_blocks, _COUNTED_BLOCK), axis=0)
-
-
-def unset_bits(fills: NDArray[np.int64]) -> int:
-    """Return the number of unset bits, from the numbers of blocks with 0, 1, ..., 512 set bits."""
-    return int(np.dot(fills, np.arange(BLOCK_BITS, -1, -1)))
+        first, *others = backend.map_blocks(count, self.n_blocks, _COUNTED_BLOCK)
+        return sum(others, start=first)

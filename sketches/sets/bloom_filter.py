@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Self, overload
 
 import numpy as np
@@ -10,29 +11,34 @@ from xxhash import xxh3_64_intdigest
 
 from ...lsh.hashing.keys import HASH_COLLISION, hash_keys, is_key, read_keys
 from ...lsh.support.aliases import alias
+from ...lsh.support.backend import to_host
 from ...lsh.support.checks import NO_INTEGERS, check_int, check_real, renamed
 from ...lsh.support.types import KeyLike, KeysLike
 from ..kernels import bloom
 from ..kernels.bloom import BLOCK_BITS
-from .bloom_blocks import BloomBlocks, unset_bits
+from .bloom_capacity import MOST_KEYS, BloomCapacity
 from .bloom_theory import (
     MAX_BLOCKS,
     MAX_HASHES,
+    MOST_ERROR,
     cardinality_of_zeros,
     error_rate,
     size_for,
+    unset_bits_error,
+    warn_of_saturation,
 )
 
 __all__ = ["BloomFilter"]
 
 
-class BloomFilter(BloomBlocks):
+class BloomFilter(BloomCapacity):
     """Test whether a key was seen (membership filter), in about 10 bits a key and without false negatives.
 
     Parameters
     ----------
     capacity : int
-        Number of distinct keys to be added.
+        Number of distinct keys to be added. A filter that clearly has more warns once, by
+        `mergesketch.errors.SaturationWarning`.
     error_rate : float, default 0.01
         False positive rate: the largest share of absent keys that pass as present after `capacity` keys were
         added; in (0, 1).
@@ -64,6 +70,10 @@ class BloomFilter(BloomBlocks):
     because blocks get unequal numbers of keys: the standard error is 0.026 % of n at 10**6 keys in a filter
     for 10**6.
 
+    **Full filters**. The number of keys is estimated until all bits are set. Overlaps are estimated from the
+    unset bits of the union. If the standard error of their number is more than a third of it, as with fewer
+    than about ten unset bits, the overlaps are NaN: disjoint sets and equal ones would look alike.
+
     **Cost**. Memory is 64 n_blocks bytes. For batches of integer arrays, adding and testing take about 7 ns a
     key on one thread, and 13 to 16 ns if the filter is larger than the caches and the batch is not small. Its
     keys are then ordered by block first, in up to 150 MiB of temporary memory. Threads share a batch; each
@@ -81,7 +91,7 @@ class BloomFilter(BloomBlocks):
     >>> seen = mergesketch.BloomFilter(capacity=1_000_000, error_rate=0.01)
     >>> seen
     <BloomFilter(n_blocks=19372, n_hashes=6, seed=0) for capacity=1_000_000, error_rate=0.01:
-    0 updates, 1,239,816 bytes>
+    0 updates, 1,239,824 bytes>
     >>> seen.update(["tea", "cake"]).contains(["cake", "jam"])
     array([ True, False])
     >>> "tea" in seen, seen.contains("jam")
@@ -165,8 +175,15 @@ class BloomFilter(BloomBlocks):
         ------
         TypeError, ValueError
             If the keys have mixed types, or a type that is not accepted. Nothing changes then.
+
+        Warns
+        -----
+        SaturationWarning
+            Once, if the filter clearly has more distinct keys than its capacity.
         """
-        return self._take_in({"keys": keys})
+        self._take_in({"keys": keys})
+        self._warn_past_capacity()
+        return self
 
     @overload
     def contains(self, keys: KeyLike) -> bool: ...  # type: ignore[overload-overlap]
@@ -249,9 +266,10 @@ class BloomFilter(BloomBlocks):
         -------
         float
         """
-        fills = self._fills(self)
+        fills = to_host(self._fills(self))
         passes = (np.arange(BLOCK_BITS + 1) / BLOCK_BITS) ** self.n_hashes
-        n_keys = cardinality_of_zeros(unset_bits(fills), self.n_blocks, self.n_hashes)
+        zeros = int(np.dot(fills, np.arange(BLOCK_BITS, -1, -1)))
+        n_keys = cardinality_of_zeros(zeros, self.n_blocks, self.n_hashes)
         return min(1.0, float(np.dot(fills, passes) / self.n_blocks) + n_keys * HASH_COLLISION)
 
     def _fullness(self) -> list[str]:
@@ -272,7 +290,7 @@ class BloomFilter(BloomBlocks):
 
         Warns
         -----
-        RuntimeWarning
+        SaturationWarning
             If all bits are set. The estimate is then a lower bound: that of a filter with one unset bit.
         """
         return self._cardinality(self)
@@ -280,7 +298,7 @@ class BloomFilter(BloomBlocks):
     def union_cardinality(self, other: Self) -> float:
         """Estimate the number of distinct keys in either filter: the cardinality of ``self | other``.
 
-        The call takes no memory for a third filter.
+        The call takes no memory for a third filter. It warns as `cardinality` does.
 
         Parameters
         ----------
@@ -316,11 +334,17 @@ class BloomFilter(BloomBlocks):
         Returns
         -------
         float
+            NaN if the filters are too full; the notes of the class say when.
 
         Raises
         ------
         IncompatibleSketchError
             If the configurations differ; the message names the first field.
+
+        Warns
+        -----
+        SaturationWarning
+            If the filters are too full.
         """
         self._check_compatible(other)
         return self._overlap(other)[0]
@@ -338,15 +362,21 @@ class BloomFilter(BloomBlocks):
         Returns
         -------
         float
+            NaN if the filters are too full; the notes of the class say when.
 
         Raises
         ------
         IncompatibleSketchError
             If the configurations differ; the message names the first field.
+
+        Warns
+        -----
+        SaturationWarning
+            If the filters are too full.
         """
         self._check_compatible(other)
         both, either = self._overlap(other)
-        return both / either if either > 0.0 else 0.0
+        return 0.0 if either == 0.0 else both / either
 
     def intersection(self, other: Self) -> Self:
         """Return a filter of the bits that both have set; also ``self & other``.
@@ -374,6 +404,7 @@ class BloomFilter(BloomBlocks):
         ours, theirs = self._arrays, self._on_our_device(other)._arrays
         both = {
             "blocks": ours["blocks"] & theirs["blocks"],
+            "capacity": np.maximum(ours["capacity"], theirs["capacity"]),
             "n_updates": np.minimum(ours["n_updates"], theirs["n_updates"]),
         }
         return self.empty_like()._set_arrays(both, self.device)
@@ -384,12 +415,23 @@ class BloomFilter(BloomBlocks):
         return self.intersection(other)
 
     def _overlap(self, other: Self) -> tuple[float, float]:
-        ours, theirs, either = self.cardinality(), other.cardinality(), self._cardinality(other)
-        return ours + theirs - either, either
+        """Return the numbers of keys in both filters and in either; NaN if too few bits are unset."""
+        zeros = self._unset_bits(other)
+        ours, theirs, either = (
+            cardinality_of_zeros(z, self.n_blocks, self.n_hashes)
+            for z in (self._unset_bits(self), other._unset_bits(other), zeros)
+        )
+        if zeros and unset_bits_error(either, self.n_blocks, self.n_hashes) <= MOST_ERROR:
+            return ours + theirs - either, either
+        warn_of_saturation(
+            f"the filters are too full to estimate what they share, which is NaN: {zeros:,} of "
+            f"{self.n_blocks * BLOCK_BITS:,} bits are unset in their union; give them a larger capacity"
+        )
+        return math.nan, either
 
 
 def _size(capacity: int, wanted: float) -> tuple[int, int]:
-    capacity = check_int("capacity", capacity, 1, 2**40)
+    capacity = check_int("capacity", capacity, 1, MOST_KEYS)
     wanted = check_real("error_rate", wanted, 0.0, 1.0)
     floor = 2 * capacity * HASH_COLLISION
     if wanted < max(floor, 1e-15):

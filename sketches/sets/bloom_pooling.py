@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -15,15 +16,21 @@ from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_choice, check_int, check_real
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import uniform
-from ..kernels.bloom_pooling import propagate_beliefs
+from .bloom_theory import warn_of_saturation
+from .pool_decoders import (
+    INCONCLUSIVE,
+    believe,
+    candidates_of,
+    cover,
+    definite,
+    errors_explain,
+    read_outcomes,
+    read_pools,
+    unexplained_pools,
+)
 
 __all__ = ["BloomPooling", "Decoded"]
 
-#: Largest absolute value of a message: e**50 is near certainty, and sums of messages stay finite.
-_BOUND = 50.0
-_DAMPING = 0.5
-_TOLERANCE = 1e-6
-_MAX_ITERATIONS = 500
 _MAX_SAMPLES = 1 << 31
 #: Default for the largest number of pools of a sample. In designs of fewer than `_SMALL` tests it is lower,
 #: because there two pools share two samples more frequently.
@@ -42,15 +49,20 @@ class Decoded(NamedTuple):
     infected : ndarray of shape (n_samples,), bool
         True for the samples that are reported positive: a posterior of 1/2 or more.
     converged : bool
-        True if belief propagation converged, which does not make it exact. True for the other decoders.
+        True if the iteration of belief propagation converged. That does not make it exact, and does not mean
+        that the reported samples explain the outcomes: see `unexplained`. True for the other decoders.
     n_iterations : int
         Number of rounds of belief propagation; 0 for the other decoders.
+    unexplained : ndarray of int64
+        The positive pools without a sample that is reported positive, in ascending order. Pools of a second
+        round have the numbers from `n_tests` on.
     """
 
     posterior: NDArray[np.float64]
     infected: NDArray[np.bool_]
     converged: bool
     n_iterations: int
+    unexplained: NDArray[np.int64]
 
 
 class BloomPooling:
@@ -208,12 +220,20 @@ class BloomPooling:
 
     # -- decoding -------------------------------------------------------------------------------------
 
-    def decode(self, outcomes: ArrayLike, method: str = "belief_propagation") -> Decoded:
+    def decode(
+        self,
+        outcomes: ArrayLike,
+        method: str = "belief_propagation",
+        *,
+        second_pools: Sequence[ArrayLike] = (),
+        second_outcomes: ArrayLike = (),
+    ) -> Decoded:
         """Find the positive samples from the outcomes of all tests.
 
         Parameters
         ----------
         outcomes : array of shape (n_tests,), bool
+            NaN for inconclusive tests, which are left out.
         method : str
             - "belief_propagation": posterior probabilities, by loopy belief propagation with damping 1/2,
               from priors and error rates. It is exact if the pools form a tree. Loops make it count evidence
@@ -225,6 +245,12 @@ class BloomPooling:
               errors there are no false positives.
             - "scomp": the samples of "dd", and then repeatedly the sample of "comp" that explains the most
               positive pools without a found sample, until all are explained.
+        second_pools : sequence of m arrays of integers, optional
+            The samples of each pool of a second round of tests, such as `suggest_pools` returns. Both rounds
+            are decoded together: every outcome counts as much as every other. For a third round, pass the
+            pools of both later rounds.
+        second_outcomes : array of shape (m,), bool
+            The outcomes of these pools, NaN for inconclusive tests.
 
         Returns
         -------
@@ -232,79 +258,83 @@ class BloomPooling:
 
         Raises
         ------
-        ValueError
-            If both error rates are 0 and all samples of a positive pool are in negative pools.
+        TypeError, ValueError
+            If an argument has the wrong type or shape or a pool has a sample twice, or if both error rates
+            are 0 and all samples of a positive pool are in negative pools.
+
+        Warns
+        -----
+        SaturationWarning
+            If more positive pools have no sample that is reported positive than false positive tests account
+            for, with a probability below 0.001. Then positive samples are missed: there are too many for this
+            number of tests, or more than `prevalence` says. The method "dd" does not warn, because it leaves
+            pools unexplained on purpose.
 
         References
         ----------
         Aldridge, Johnson, Scarlett. Group Testing: An Information Theory Perspective. Foundations and
         Trends in Communications and Information Theory, 2019 (COMP, DD, SCOMP and belief propagation).
+
+        Examples
+        --------
+        >>> import numpy as np, mergesketch
+        >>> pooling = mergesketch.BloomPooling(n_samples=96, n_tests=20, prevalence=0.02)
+        >>> first = pooling.decode(pooling.outcomes(np.isin(np.arange(96), [7, 30, 70])))
+        >>> pools = pooling.suggest_pools(first.posterior, n_tests=8)
+        >>> answers = [bool(np.isin(pool, [7, 30, 70]).any()) for pool in pools]
+        >>> outcomes = pooling.outcomes(np.isin(np.arange(96), [7, 30, 70]))
+        >>> both = pooling.decode(outcomes, second_pools=pools, second_outcomes=answers)
+        >>> np.flatnonzero(both.infected).tolist()
+        [7, 30, 70]
         """
         check_choice("method", method, ("belief_propagation", "comp", "dd", "scomp"))
-        read = _check_flags("outcomes", outcomes, self.n_tests)
-        candidates = self._candidates(read)
+        further = read_pools("second_pools", second_pools, self.n_samples)
+        every = np.concatenate(
+            [
+                read_outcomes("outcomes", outcomes, self.n_tests),
+                read_outcomes("second_outcomes", second_outcomes, further.shape[0]),
+            ]
+        )
+        known = np.flatnonzero(every != INCONCLUSIVE)
+        design = scipy.sparse.vstack([self.design, further], format="csr")[known]
+        read = every[known] == 1
+        candidates = candidates_of(design, read)
         if self.false_positive_rate == 0.0 and self.false_negative_rate == 0.0:
             # No sample explains such a pool.
-            empty = read & ((self.design.astype(np.int64) @ candidates.astype(np.int64)) == 0)
-            if empty.any():
+            empty = unexplained_pools(design, read, candidates)
+            if empty.size:
                 raise ValueError(
                     "outcomes must not contradict each other without test errors: all samples of pool "
-                    f"{int(np.flatnonzero(empty)[0])}, which is positive, are in negative pools"
+                    f"{known[empty[0]]}, which is positive, are in negative pools"
                 )
+        posterior, rounds = None, 0
         if method == "belief_propagation":
-            return self._propagate(read)
-        if method == "comp":
+            rates = self.false_positive_rate, self.false_negative_rate
+            posterior, rounds = believe(design, read, self.prevalence, *rates)
+            found = posterior >= 0.5
+        elif method == "comp":
             found = candidates
         elif method == "dd":
-            found = self._definite(read, candidates)
+            found = definite(design, read, candidates)
         else:
-            found = self._cover(read, candidates)
-        return Decoded(found.astype(np.float64), found, True, 0)
-
-    def _candidates(self, read: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return which samples are in no negative pool."""
-        return (self.design.T.astype(np.int64) @ (~read).astype(np.int64)) == 0
-
-    def _definite(self, read: NDArray[np.bool_], candidates: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return which candidates are the only candidate in some positive pool."""
-        alone = read & ((self.design.astype(np.int64) @ candidates.astype(np.int64)) == 1)
-        return candidates & (self.design.T.astype(np.int64) @ alone.astype(np.int64) > 0)
-
-    def _cover(self, read: NDArray[np.bool_], candidates: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return the definite samples, and repeatedly the candidate that explains the most further pools."""
-        design = self.design.astype(np.int64)
-        found = self._definite(read, candidates)
-        while True:
-            unexplained = read & ((design @ found.astype(np.int64)) == 0)
-            gain = np.where(candidates & ~found, design.T @ unexplained.astype(np.int64), 0)
-            best = int(np.argmax(gain))
-            if gain[best] == 0:
-                return found
-            found[best] = True
-
-    def _propagate(self, read: NDArray[np.bool_]) -> Decoded:
-        design = self.design
-        sensitivity, specificity = 1.0 - self.false_negative_rate, 1.0 - self.false_positive_rate
-        informed = math.log(sensitivity + specificity - 1.0)
-        missed = math.log(1.0 - sensitivity) if sensitivity < 1.0 else -math.inf
-        prior = np.log1p(-self.prevalence) - np.log(self.prevalence)
-        beta, total = np.zeros(design.indices.size), np.zeros(self.n_samples)
-        rounds = propagate_beliefs(
-            design.indptr.astype(np.int64),
-            design.indices.astype(np.int64),
-            read,
-            prior,
-            informed - math.log(sensitivity),
-            informed - missed,
-            _BOUND,
-            _DAMPING,
-            _TOLERANCE,
-            _MAX_ITERATIONS,
-            beta,
-            total,
+            found = cover(design, read, candidates)
+        unexplained = unexplained_pools(design, read, found)
+        n_without = int((~read).sum()) + unexplained.size
+        explained = errors_explain(unexplained.size, n_without, self.false_positive_rate)
+        if method != "dd" and not explained:
+            warn_of_saturation(
+                f"{unexplained.size:,} of {int(read.sum()):,} positive pools have no sample that is reported "
+                "positive, more than false positive tests account for, so positive samples are missed: there "
+                f"may be too many for {every.size:,} tests, or more than the prevalence says; test the pools "
+                "of suggest_pools, too"
+            )
+        return Decoded(
+            found.astype(np.float64) if posterior is None else posterior,
+            found,
+            rounds >= 0,
+            abs(rounds),
+            known[unexplained],
         )
-        posterior = 1.0 / (1.0 + np.exp(np.clip(total + prior, -700.0, 700.0)))
-        return Decoded(posterior, posterior >= 0.5, rounds > 0, abs(int(rounds)))
 
     # -- the second round -----------------------------------------------------------------------------
 

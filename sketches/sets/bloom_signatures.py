@@ -12,7 +12,7 @@ from ...lsh.inputs.arrays import check_array
 from ...lsh.support.checks import check_flag, check_int, check_real
 from ...lsh.support.types import RowsLike
 from ..kernels import bloom_signatures
-from .bloom_theory import counting_error
+from .bloom_theory import counting_error, warn_of_saturation
 from .neighbourhoods import Neighbourhoods, ratio
 
 __all__ = ["BloomSignatures"]
@@ -51,6 +51,10 @@ class BloomSignatures(Neighbourhoods):
     A self loop changes nothing. An isolated node has the empty set. The neighbourhood for n_hops >= 2
     consists of all nodes that are at most n_hops edges away. That includes the direct neighbours and, if
     there are any, the node itself.
+
+    What two nodes share is estimated from the unset bits of the union of their signatures. If the standard
+    error of their number, ``sqrt((e**t - t - 1) / n_bits)`` as a share of it, is more than a third, as with
+    fewer than about ten unset bits, the estimates are NaN. A size is estimated until all bits are set.
 
     References
     ----------
@@ -238,13 +242,18 @@ class BloomSignatures(Neighbourhoods):
 
         Warns
         -----
-        RuntimeWarning
+        SaturationWarning
             If signatures have all bits set. Their estimate is then a lower bound, ``n_bits log(n_bits)``
             nodes: that of a signature with one unset bit.
         """
         nodes = self._backend.xp.arange(self.n_nodes) if u is None else u
         ones = self._counts(nodes, nodes)[:, 0]
-        self._check_room(ones, "nodes")
+        n_full = int((ones == self.n_bits).sum())
+        if n_full:
+            warn_of_saturation(
+                f"{n_full:,} of {ones.size:,} nodes have neighbourhoods too large for {self.n_bits:,} bits: "
+                "all bits are set, so their sizes are lower bounds; use more bits"
+            )
         return self._sizes[ones]
 
     def common_neighbors(self, u: ArrayLike, v: ArrayLike) -> NDArray[np.float64]:
@@ -258,7 +267,8 @@ class BloomSignatures(Neighbourhoods):
         -------
         ndarray of shape (n,), float64
             At most the size of either neighbourhood; it can be negative. The only bias is that of linear
-            counting, for unions that are large compared with n_bits (see `cardinality`).
+            counting, for unions that are large compared with n_bits (see `cardinality`). NaN if the union of
+            a pair is too large: see the notes of the class.
 
         Raises
         ------
@@ -267,8 +277,8 @@ class BloomSignatures(Neighbourhoods):
 
         Warns
         -----
-        RuntimeWarning
-            If the union of the signatures of a pair has all bits set.
+        SaturationWarning
+            If pairs have NaN.
 
         Notes
         -----
@@ -288,7 +298,7 @@ class BloomSignatures(Neighbourhoods):
         Returns
         -------
         ndarray of shape (n,), float64
-            At most 1, and negative where `common_neighbors` is.
+            At most 1; negative or NaN where `common_neighbors` is.
 
         Raises
         ------
@@ -308,7 +318,7 @@ class BloomSignatures(Neighbourhoods):
         Returns
         -------
         ndarray of shape (n,), float64
-            Negative where `common_neighbors` is.
+            Negative or NaN where `common_neighbors` is.
 
         Raises
         ------
@@ -369,12 +379,13 @@ class BloomSignatures(Neighbourhoods):
             numbers of nodes in the near neighbourhood of the smaller of u and v and in the wide neighbourhood
             of the other, the other way round, and in both wide neighbourhoods, and the share of the latter.
             The order of a pair makes no difference. Negative estimates are clipped at 0: these are scores
-            for a classifier, and their sums are biased.
+            for a classifier, and their sums are biased. NaN where a neighbourhood or a union is too large
+            for its bits: see the notes of the class.
 
         Warns
         -----
-        RuntimeWarning
-            As `common_neighbors` does.
+        SaturationWarning
+            If pairs have NaN.
 
         Raises
         ------
@@ -396,12 +407,13 @@ class BloomSignatures(Neighbourhoods):
             wider = self._on_our_device(wider)
         u, v = xp.minimum(u, v), xp.maximum(u, v)
         counts = self._counts(u, v)
-        size_u, size_v, shared = self._overlaps(counts)
-        shared = xp.maximum(shared, 0.0)
-        union = size_u + size_v - shared
+        smaller = self._known_sizes(xp.minimum(counts[:, 0], counts[:, 1]))
+        larger = self._known_sizes(xp.maximum(counts[:, 0], counts[:, 1]))
+        shared = xp.maximum(self._overlaps(counts)[2], 0.0)
+        union = smaller + larger - shared
         columns = [
-            xp.minimum(size_u, size_v), xp.maximum(size_u, size_v), shared, union, ratio(shared, union),
-            ratio(shared, xp.sqrt(size_u * size_v)), ratio(shared, xp.minimum(size_u, size_v)),
+            smaller, larger, shared, union, ratio(shared, union),
+            ratio(shared, xp.sqrt(smaller * larger)), ratio(shared, smaller),
             *xp.maximum(self._weighted(u, v, counts), 0.0).T,
         ]  # fmt: skip
         if wider is not None:

@@ -7,7 +7,6 @@ uniform, and bits of a key may coincide.
 from __future__ import annotations
 
 import math
-import sys
 import warnings
 from bisect import bisect_left
 from functools import lru_cache
@@ -15,18 +14,22 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import SaturationWarning
 from ...lsh.hashing.keys import HASH_COLLISION
+from ...lsh.support.callers import stacklevel_of_caller
 from ..kernels import bloom
 from ..kernels.bloom import BLOCK_BITS
 
 __all__ = [
     "MAX_BLOCKS",
     "MAX_HASHES",
+    "MOST_ERROR",
     "cardinality_error",
     "cardinality_of_zeros",
     "counting_error",
     "error_rate",
     "size_for",
+    "unset_bits_error",
     "warn_of_saturation",
 ]
 
@@ -35,6 +38,9 @@ MAX_BLOCKS = 1 << 32
 MAX_HASHES = 63
 #: Number t of random bits after which a block is full, except with probability 512 exp(-t / 512) = 1e-13.
 _FULL = 18_500
+#: The largest relative standard error of a number of unset bits from which overlaps are estimated. It is that
+#: of about nine bits. With fewer bits, the error of an estimate does not follow from first-order formulas.
+MOST_ERROR = 1.0 / 3.0
 
 
 @lru_cache(maxsize=MAX_HASHES)
@@ -102,8 +108,8 @@ def cardinality_of_zeros(zeros: int, n_blocks: int, n_hashes: int) -> float:
     return math.log(max(1, zeros) / (BLOCK_BITS * n_blocks)) / math.log1p(-hit)
 
 
-def cardinality_error(n_keys: float, n_blocks: int, n_hashes: int) -> float:
-    """Return the standard error of `cardinality_of_zeros` at `n_keys` distinct keys, to first order.
+def unset_bits_error(n_keys: float, n_blocks: int, n_hashes: int) -> float:
+    """Return the standard error of the number of unset bits after `n_keys` distinct keys, as a share of it.
 
     A key leaves two bits unset with probability 1 - b / n_blocks if they share a block, where
     b = 1 - (1 - 2/512)**n_hashes, and with 1 - 2 a / n_blocks if not.
@@ -111,22 +117,27 @@ def cardinality_error(n_keys: float, n_blocks: int, n_hashes: int) -> float:
     a, b = _share_hit(1, n_hashes), _share_hit(2, n_hashes)
     alone = n_keys * math.log1p(-a / n_blocks)
     together = n_keys * math.log1p(-b / n_blocks)
-    # The variance of the share of unset bits, relative to its expectation. Squared expectations are
-    # subtracted within the logarithms, for their difference is tiny.
+    # Squared expectations are subtracted within the logarithms, for their difference is tiny. Those of nearly
+    # full filters exceed all floating-point numbers.
+    if together - 2.0 * alone > 700.0 or -alone > 700.0:
+        return math.inf
     variance = math.expm1(-alone) / (BLOCK_BITS * n_blocks)
     variance += (BLOCK_BITS - 1) / (BLOCK_BITS * n_blocks) * math.expm1(together - 2.0 * alone)
     if n_blocks > 1:
         apart = n_keys * math.log1p(-2.0 * a / n_blocks)
         variance += (1.0 - 1.0 / n_blocks) * math.expm1(apart - 2.0 * alone)
-    return math.sqrt(max(0.0, variance)) / -math.log1p(-a / n_blocks)
+    return math.sqrt(max(0.0, variance))
 
 
-def warn_of_saturation(what: str, so: str) -> None:
-    """Warn, at the call of the public method, of estimates from bits that are all set."""
-    frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and frame.f_globals.get("__package__") == __package__:
-        frame, level = frame.f_back, level + 1
-    warnings.warn(f"{what}: all bits are set, so {so}", RuntimeWarning, stacklevel=level - 1)
+def cardinality_error(n_keys: float, n_blocks: int, n_hashes: int) -> float:
+    """Return the standard error of `cardinality_of_zeros` at `n_keys` distinct keys, to first order."""
+    slope = -math.log1p(-_share_hit(1, n_hashes) / n_blocks)
+    return unset_bits_error(n_keys, n_blocks, n_hashes) / slope
+
+
+def warn_of_saturation(message: str) -> None:
+    """Warn, at the call of the public method, of bits that are too full."""
+    warnings.warn(message, SaturationWarning, stacklevel=stacklevel_of_caller())
 
 
 def counting_error(n: int, n_bits: int) -> float:

@@ -17,7 +17,7 @@ from ...lsh.support.threads import get_num_threads, run_tasks
 from ..core.base import MergeableSketch
 from ..core.state import StateSpec
 from ..kernels import bloom_signatures
-from .bloom_theory import warn_of_saturation
+from .bloom_theory import MOST_ERROR, warn_of_saturation
 
 __all__ = ["Edges", "Neighbourhoods", "ratio"]
 
@@ -139,21 +139,35 @@ class Neighbourhoods(MergeableSketch):
         )
         return counts
 
+    @lazy
+    def _tells_table(self) -> NDArray[np.bool_]:
+        """Return for each number of set bits of a union if so many bits tell what two sets share."""
+        t = self._size_table / self.n_bits
+        return np.sqrt((np.expm1(t) - t) / self.n_bits) <= MOST_ERROR
+
     def _overlaps(self, counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], ...]:
-        """Return the sizes of both sets and of their intersection, which may be below 0."""
+        """Return the sizes of both sets and of their intersection.
+
+        The intersection may be below 0, and is NaN if too few bits of the union are unset.
+        """
         left, right, both = counts.T
         either = left + right - both
-        self._check_room(either, "pairs")
-        size_u, size_v = self._sizes[left], self._sizes[right]
-        return size_u, size_v, size_u + size_v - self._sizes[either]
-
-    def _check_room(self, ones: NDArray[np.int64], what: str) -> None:
-        n_full = int((ones == self.n_bits).sum())
+        tells = self._backend.constant(self._tells_table)[either]
+        n_full = int((~tells).sum())
         if n_full:
             warn_of_saturation(
-                f"{n_full:,} of {ones.size:,} {what} have neighbourhoods too large for {self.n_bits:,} bits",
-                "estimates say no more than that they are large",
+                f"{n_full:,} of {either.size:,} pairs have neighbourhoods too large for {self.n_bits:,} "
+                "bits: so few bits are unset that what they share is NaN; use more bits"
             )
+        size_u, size_v = self._sizes[left], self._sizes[right]
+        shared = size_u + size_v - self._sizes[either]
+        return size_u, size_v, self._backend.xp.where(tells, shared, np.nan)
+
+    def _known_sizes(self, ones: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the sizes of sets by their numbers of set bits; NaN if too few bits are unset."""
+        return self._backend.xp.where(
+            self._backend.constant(self._tells_table)[ones], self._sizes[ones], np.nan
+        )
 
     @property
     def _node_bits(self) -> NDArray[np.int64]:
@@ -204,6 +218,6 @@ class Neighbourhoods(MergeableSketch):
 
 
 def ratio(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
-    """Return a / b, and 0 where b is 0."""
+    """Return a / b, 0 where b is 0, and NaN where either is."""
     xp = backend_of(b).xp
-    return xp.where(b > 0, a / xp.where(b > 0, b, 1.0), 0.0)
+    return xp.where(b == 0, 0.0, a / xp.where(b == 0, 1.0, b))

@@ -57,6 +57,7 @@ def test_aliases_call_the_method_that_they_name(monkeypatch: pytest.MonkeyPatch)
         ("LSHIndex", "add", "update"),
         ("NadarayaWatsonSketch", "query", "predict"),
         ("RibbonFilter", "query", "contains"),
+        ("ScalableBloomFilter", "query", "contains"),
         ("StaticFunction", "query", "lookup"),
         ("StaticTable", "query", "lookup"),
         ("StreamingDeduplicator", "query", "contains"),

@@ -40,3 +40,31 @@ def bloom_error(n_keys: int, n_hashes: int, n_bits: int) -> Fraction:
     return sum(
         (chance * Fraction(n_set, n_bits) ** n_hashes for n_set, chance in chances.items()), Fraction(0)
     )
+
+
+class ScalableFilter:
+    """Slices of places, to which hashes are added one after another."""
+
+    def __init__(self, capacity: int, sizes: list[tuple[int, int]]) -> None:
+        """Take the capacity of the first slice, and the blocks and hashes of slices by level."""
+        self.capacity, self.sizes = capacity, sizes
+        self.slices: list[set[tuple[int, int]]] = []
+        self.n_keys: list[int] = []
+
+    def places(self, level: int, h: int) -> set[tuple[int, int]]:
+        """Return the places of a hash in the slice of a level."""
+        return set(bloom_places(h, *self.sizes[level]))
+
+    def has(self, h: int) -> bool:
+        """Return if a slice has all places of a hash."""
+        return any(self.places(level, h) <= kept for level, kept in enumerate(self.slices))
+
+    def add(self, h: int) -> None:
+        """Add a hash to the newest slice unless a slice has its places; open a slice if that is full."""
+        if self.has(h):
+            return
+        if not self.slices or self.n_keys[-1] == self.capacity * 2 ** (len(self.slices) - 1):
+            self.slices.append(set())
+            self.n_keys.append(0)
+        self.slices[-1] |= self.places(len(self.slices) - 1, h)
+        self.n_keys[-1] += 1

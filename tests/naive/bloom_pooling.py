@@ -24,6 +24,13 @@ def pool_posterior(
     return [p / every for p in positive]
 
 
+def chance_of_errors(n_wrong: int, n_pools: int, rate: float) -> float:
+    """Return the probability that at least `n_wrong` of `n_pools` tests err, each with one rate."""
+    return sum(
+        math.comb(n_pools, k) * rate**k * (1 - rate) ** (n_pools - k) for k in range(n_wrong, n_pools + 1)
+    )
+
+
 def comp(pools: Any, outcomes: Any, n: int) -> set[int]:
     """Return the samples of no negative pool."""
     cleared = {int(i) for pool, outcome in zip(pools, outcomes, strict=True) if not outcome for i in pool}

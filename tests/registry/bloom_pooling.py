@@ -22,5 +22,19 @@ def argument_cases() -> Iterator[Case]:
     yield Case("BloomPooling.outcomes", pools.outcomes, {"infected": sick})
     yield Case("BloomPooling.decode", pools.decode, lambda: {"outcomes": pools.outcomes(sick)})
     yield Case(
+        "BloomPooling.decode",
+        lambda second_outcomes: pools.decode(
+            pools.outcomes(sick), second_pools=[[4, 5], [6]], second_outcomes=second_outcomes
+        ),
+        {"second_outcomes": np.array([True, False])},
+    )
+    yield Case(
+        "BloomPooling.decode",
+        lambda second_pools: pools.decode(
+            pools.outcomes(sick), second_pools=second_pools, second_outcomes=[True, False]
+        ),
+        {"second_pools": np.array([[3, 4], [5, 6]])},
+    )
+    yield Case(
         "BloomPooling.suggest_pools", lambda posterior: pools.suggest_pools(posterior, 2), {"posterior": risk}
     )

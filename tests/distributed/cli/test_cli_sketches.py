@@ -8,6 +8,7 @@ import json
 import lzma
 import subprocess
 import sys
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -266,7 +267,14 @@ def test_filter(run):
     assert code == 0 and out.startswith("         yes  tea\n          no  jam\n\ndifferent keys   about 2\n")
     assert mergesketch.load("f") == BloomFilter(10, 0.01).update(["tea", "cake"])
     Path("b.txt").write_text("".join(f"{i}\n" for i in range(50)))
-    assert ", more than --capacity\n" in run("filter", "b.txt", "--capacity", "10")[1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert ", more than --capacity\n" in run("filter", "b.txt", "--capacity", "10")[1]
+
+
+def test_growing_filters_are_asked(run):
+    mergesketch.ScalableBloomFilter(initial_capacity=2).update(["tea", "cake", "milk"]).save("f")
+    assert run("query", "f", "tea", "jam")[1] == "yes\ttea\nno\tjam\n"
 
 
 def test_saved_sketches_merge_and_are_shown(run):

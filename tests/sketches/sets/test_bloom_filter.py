@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+import pickle
+import warnings
 from typing import Any
 
 import mergesketch
 import numpy as np
 import pytest
+from forged_files import header_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import BloomFilter
-from mergesketch.errors import IncompatibleSketchError
+from mergesketch.errors import IncompatibleSketchError, SaturationWarning, SketchFormatError
 from mergesketch.lsh.hashing.keys import hash_keys
+from mergesketch.sketches.core.file_format import pieces_of_file
 from mergesketch.sketches.kernels import bloom
 from mergesketch.sketches.sets import bloom_blocks, bloom_theory, key_groups
 from naive import bloom_filter as naive
@@ -345,15 +349,160 @@ def test_repeated_keys_count_once() -> None:
 def test_a_full_filter_says_so() -> None:
     full = BloomFilter(n_blocks=2, n_hashes=3).update(np.arange(100_000))
     assert full.error_rate() == 1.0
-    with pytest.warns(RuntimeWarning, match="the filter is full: .* its number of keys is a lower bound"):
+    with pytest.warns(SaturationWarning, match="the filter is full: .* its number of keys is a lower bound"):
         assert math.isfinite(full.cardinality()) and full.cardinality() > 1000
-    for method in ("jaccard", "union_cardinality", "intersection_cardinality"):
-        with pytest.warns(RuntimeWarning, match="the filter is full"):
-            getattr(full, method)(full)
-    with pytest.warns(RuntimeWarning, match="the filter is full"):
-        assert full.jaccard(full) == 1.0
+    with pytest.warns(SaturationWarning, match="the filter is full"):
+        assert math.isfinite(full.union_cardinality(full))
+    for method in ("jaccard", "intersection_cardinality"):
+        with pytest.warns(SaturationWarning, match="too full to estimate .*: 0 of 1,024 bits are unset"):
+            assert math.isnan(getattr(full, method)(full))
     one_bit = BloomFilter(n_blocks=1, n_hashes=1).update([1])
     assert one_bit.cardinality() == pytest.approx(1.0)
+
+
+def test_disjoint_sets_in_full_filters_are_not_said_to_be_equal() -> None:
+    a, b = (BloomFilter(n_blocks=20, n_hashes=5).update(np.arange(100_000) + i) for i in (0, 10**6))
+    with pytest.warns(SaturationWarning, match="which is NaN: 0 of 10,240 bits are unset in their union"):
+        assert math.isnan(a.jaccard(b))
+
+
+@pytest.mark.parametrize(("n_blocks", "n_hashes"), [(1, 4), (20, 5), (300, 7), (8, 1)])
+def test_overlaps_err_as_stated_until_they_are_nan(n_blocks: int, n_hashes: int) -> None:
+    """Unions of disjoint, half equal and equal sets have from a tenth of all bits to more than all set."""
+    unset = [0.9, 0.5, 0.1, 0.01, 1e-3, 1e-4, 1e-6, 1e-9]
+    counted, m = [0, 0], 512 * n_blocks
+    for left in unset:
+        either = round(-math.log(left) * m / n_hashes)
+        for shared in (0, either // 3, either):
+            size = (either + shared) // 2
+            for seed in range(20):
+                empty = BloomFilter(n_blocks=n_blocks, n_hashes=n_hashes, seed=seed)
+                a = empty.copy().update(np.arange(size))
+                b = empty.copy().update(np.arange(size - shared, 2 * size - shared))
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", SaturationWarning)
+                    found, ratio = a.intersection_cardinality(b), a.jaccard(b)
+                assert math.isnan(found) == math.isnan(ratio)
+                counted[math.isnan(found)] += 1
+                if math.isnan(found):
+                    assert left * m < 60
+                    continue
+                assert left * m > 1
+                error = sum(
+                    bloom_theory.cardinality_error(n, n_blocks, n_hashes) for n in (size, size, either)
+                )
+                assert abs(found - shared) < 6 * error + 1
+                assert abs(ratio - shared / either) < 12 * error / either + 0.01
+    assert min(counted) > 60
+
+
+# -- the capacity ---------------------------------------------------------------------------------
+
+
+def quiet(*filters: BloomFilter) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for held in filters:
+            held.update([])
+
+
+def test_a_filter_keeps_its_capacity(tmp_path: Any) -> None:
+    made = BloomFilter(1000, 0.01, seed=3)
+    sized = BloomFilter(n_blocks=made.n_blocks, n_hashes=made.n_hashes, seed=3)
+    assert (made.capacity, sized.capacity) == (1000, None)
+    assert BloomFilter.for_error(1000).capacity == made.empty_like().capacity == 1000
+    for held in (made, made.copy().update([1, 2])):
+        held.save(tmp_path / "held")
+        twins = [BloomFilter.load(tmp_path / "held"), BloomFilter.load(tmp_path / "held", mmap=True)]
+        twins += [pickle.loads(pickle.dumps(held)), held.copy(), BloomFilter.from_bytes(held.to_bytes())]
+        for twin in twins:
+            assert twin.capacity == 1000 and twin == held
+            assert "for capacity=1_000" in repr(twin)
+            assert twin.empty_like().capacity == 1000
+    # The sizes decide whether filters are equal and merge.
+    assert made == sized and made.to_bytes() != sized.to_bytes()
+    assert [(made | sized).capacity, (sized | made).capacity, (made & sized).capacity] == [1000] * 3
+    assert (sized | sized).capacity is None and BloomFilter.from_bytes(sized.to_bytes()).capacity is None
+
+
+def test_files_without_a_capacity_load() -> None:
+    held = BloomFilter(1000).update([1, 2])
+    header = header_of(held.to_bytes())
+    assert "capacity" in header
+    config, arrays = held.config(), {k: v for k, v in held._arrays.items() if k != "capacity"}
+    old = b"".join(bytes(piece) for piece in pieces_of_file("BloomFilter", config, arrays))
+    loaded = BloomFilter.from_bytes(old)
+    assert loaded == held and loaded.capacity is None
+    for wrong in (-1, 2**40 + 1):
+        forged = {**held._arrays, "capacity": np.array([wrong])}
+        data = b"".join(bytes(piece) for piece in pieces_of_file("BloomFilter", config, forged))
+        with pytest.raises(SketchFormatError, match="capacity must be from 0"):
+            BloomFilter.from_bytes(data)
+
+
+def test_a_filter_past_its_capacity_warns_once() -> None:
+    held = BloomFilter(1000, 0.01)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(5):
+            held.update(np.arange(1000))  # repeated keys take no room
+    message = (
+        r"the BloomFilter has about (1,9|2,0)\d\d distinct keys, more than its capacity of 1,000: it now "
+        r"passes an absent key with probability 0\.(09|1)\d*, above the 0\.0095 at its capacity; give it a "
+        "larger capacity"
+    )
+    with pytest.warns(SaturationWarning, match=message) as caught:
+        held.update(np.arange(2000))
+    assert [warning.filename for warning in caught] == [__file__]
+    assert held.n_updates == 7000
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        held.update(np.arange(3000))
+        held.merge(BloomFilter(1000, 0.01).update(np.arange(500)))
+    with pytest.warns(SaturationWarning, match="has about (2,9|3,0)"):
+        BloomFilter.from_bytes(held.to_bytes()).update(["one more"])
+    with warnings.catch_warnings(), pytest.raises(SaturationWarning):
+        warnings.simplefilter("error", SaturationWarning)
+        held.copy().update([1])
+    with pytest.warns(SaturationWarning, match="has at least 1"):
+        BloomFilter(1000).update(np.arange(100_000))
+
+
+def test_keys_one_at_a_time_and_merges_warn_past_the_capacity(monkeypatch: Any) -> None:
+    looks = []
+    fills = BloomFilter._fills
+    monkeypatch.setattr(BloomFilter, "_fills", lambda *args: looks.append(1) or fills(*args))
+    held = BloomFilter(400, 0.01)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for key in range(600):
+            held.update([key])
+            if caught:
+                break
+    assert "more than its capacity of 400" in str(caught[0].message)
+    # The bits are counted a few times only, and the warning is late by a quarter of the capacity at most.
+    assert 400 < key <= 400 + 2 * 100 + 1
+    assert len(looks) <= 4
+    for n_updates in range(1000):
+        BloomFilter(400, 0.01).update([n_updates % 7])
+    assert len(looks) <= 4
+    parts = [BloomFilter(400).update(np.arange(300) + start) for start in (0, 300)]
+    with pytest.warns(SaturationWarning, match=r"has about 6\d\d distinct keys"):
+        parts[0].merge(parts[1])
+    sized = BloomFilter(n_blocks=parts[1].n_blocks, n_hashes=parts[1].n_hashes).update(np.arange(600))
+    quiet(sized)
+    with pytest.warns(SaturationWarning, match="more than its capacity of 400"):
+        sized.merge(parts[1])
+
+
+@pytest.mark.parametrize("capacity", [1, 5, 70, 1000, 20_000])
+def test_filters_of_their_capacity_do_not_warn(capacity: int) -> None:
+    """Over 100 seeds: the estimate must exceed the capacity by 6 standard errors."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for seed in range(100 if capacity < 20_000 else 20):
+            keys = numbers(seed, capacity)
+            BloomFilter(capacity, 0.1, seed=seed).update(keys).update(keys[:2])
 
 
 # -- bad input ------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from itertools import pairwise
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from mergesketch import BloomPooling
+from mergesketch.errors import SaturationWarning
+from mergesketch.sketches.sets.pool_decoders import errors_explain
 from naive import bloom_pooling as naive
 from scipy import sparse
 
@@ -81,7 +84,9 @@ def test_decoders_of_clean_tests_keep_their_guarantees(options, data):
     assert (found["dd"] <= found["scomp"]).all() and (found["scomp"] <= found["comp"]).all()
     # scomp's set explains all outcomes.
     assert pooling.outcomes(found["scomp"]).tolist() == outcomes.tolist()
-    belief = pooling.decode(outcomes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SaturationWarning)
+        belief = pooling.decode(outcomes)
     assert ((belief.posterior >= 0) & (belief.posterior <= 1)).all()
     assert (belief.infected <= found["comp"]).all()
 
@@ -209,6 +214,132 @@ def test_ten_thousand_samples():
     assert area_under_roc(truth, decoded.posterior) > 0.99
 
 
+# -- inconclusive tests, and outcomes that nothing explains ---------------------------------------
+
+
+def test_positive_pools_that_no_sample_explains_are_reported():
+    """30 of 96 samples are positive, and so are all 24 pools; the samples were said to be 2 % positive."""
+    truth = np.isin(np.arange(96), np.random.default_rng(0).choice(96, 30, replace=False))
+    for error in (0.0, 0.01):
+        pooling = BloomPooling(
+            96, 24, prevalence=0.02, max_pool_size=12, false_positive_rate=error, false_negative_rate=error
+        )
+        outcomes = (pooling.design.astype(int) @ truth) > 0
+        assert outcomes.all()
+        with pytest.warns(
+            SaturationWarning, match="24 of 24 positive pools have no sample .* 24 tests"
+        ) as told:
+            decoded = pooling.decode(outcomes)
+        assert told[0].filename == __file__
+        assert decoded.unexplained.tolist() == list(range(24)) and not decoded.infected.any()
+        # These find a set that explains all outcomes, and warn of nothing.
+        for method in ("comp", "scomp"):
+            assert quietly(pooling.decode, outcomes, method).unexplained.size == 0
+
+
+def quietly(call, *args, **kwargs):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SaturationWarning)
+        return call(*args, **kwargs)
+
+
+def test_single_false_positives_are_explained_by_test_errors():
+    pooling = BloomPooling(96, 24, prevalence=0.02, false_positive_rate=0.02, false_negative_rate=0.02)
+    outcomes = np.zeros(24, dtype=bool)
+    outcomes[5] = True
+    decoded = quietly(pooling.decode, outcomes)
+    assert decoded.unexplained.tolist() == [5] and not decoded.infected.any()
+    assert quietly(pooling.decode, np.zeros(24, dtype=bool)).unexplained.size == 0
+    # The method dd leaves pools unexplained on purpose.
+    clean = BloomPooling(4, 2, pools_per_sample=1)
+    assert quietly(clean.decode, [True, False], "dd").unexplained.tolist() == [0]
+
+
+@given(st.integers(0, 30), st.integers(0, 30), st.floats(0.0, 0.9))
+def test_test_errors_explain_what_is_not_too_rare(n_wrong, n_more, rate):
+    chance = naive.chance_of_errors(n_wrong, n_wrong + n_more, rate)
+    assume(not math.isclose(chance, 1e-3, rel_tol=1e-6))
+    assert errors_explain(n_wrong, n_wrong + n_more, rate) == (chance >= 1e-3)
+
+
+@settings(deadline=None, max_examples=60)
+@given(designs(12), st.data(), st.floats(0.01, 0.3), st.sampled_from([0.0, 0.02]))
+def test_inconclusive_tests_and_second_rounds_decode_as_their_pools_do(options, data, prevalence, error):
+    """Every decoder gets the pools of both rounds without the inconclusive ones."""
+    pooling = BloomPooling(
+        **{**options, "prevalence": prevalence}, false_positive_rate=error, false_negative_rate=error
+    )
+    n, n_tests = pooling.n_samples, pooling.n_tests
+    truth = np.array(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)))
+    second = data.draw(st.lists(st.lists(st.integers(0, n - 1), max_size=4, unique=True), max_size=4))
+    pools = [*pooling.pools, *second]
+    outcomes = np.array([float(any(truth[i] for i in pool)) for pool in pools])
+    outcomes[data.draw(st.lists(st.integers(0, len(pools) - 1), max_size=5))] = np.nan
+    known = np.flatnonzero(~np.isnan(outcomes))
+    left, answers = [pools[t] for t in known], outcomes[known] == 1
+    before = outcomes.copy()
+    for method in ("comp", "dd", "scomp", "belief_propagation"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SaturationWarning)
+            decoded = pooling.decode(
+                outcomes[:n_tests], method, second_pools=second, second_outcomes=outcomes[n_tests:]
+            )
+        found = set(np.flatnonzero(decoded.infected).tolist())
+        if method in ("comp", "dd"):
+            assert found == {"comp": naive.comp, "dd": naive.definite}[method](left, answers, n)
+        assert decoded.unexplained.tolist() == [
+            t
+            for t, pool, answer in zip(known, left, answers, strict=True)
+            if answer and not found & set(pool)
+        ]
+    np.testing.assert_array_equal(outcomes, before)
+    twin = BloomPooling(n, max(1, known.size), prevalence=prevalence)
+    twin.false_positive_rate = twin.false_negative_rate = error
+    rows = [[i in pool for i in range(n)] for pool in map(set, left)] or [[False] * n]
+    twin.__dict__["design"] = sparse.csr_array(np.array(rows, dtype=np.bool_))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SaturationWarning)
+        same = twin.decode(answers if known.size else [False])
+    np.testing.assert_allclose(decoded.posterior, same.posterior, atol=1e-6)
+
+
+def test_beliefs_of_two_rounds_are_exact_on_a_chain():
+    """The pool {1, 2} of the second round joins {0, 1} and {2, 3}; a lost test leaves what the others say."""
+    pooling = BloomPooling(
+        4, 2, prevalence=[0.1, 0.2, 0.05, 0.3], pools_per_sample=1,
+        false_positive_rate=0.02, false_negative_rate=0.1,
+    )  # fmt: skip
+    rows = [[1, 1, 0, 0], [0, 0, 1, 1]]
+    pooling.__dict__["design"] = sparse.csr_array(np.array(rows, dtype=np.bool_))
+    for outcomes in ([1, 1, 0], [0, 1, 1], [1, 0, 1], [np.nan, 1, 1], [1, 1, np.nan], [np.nan] * 3):
+        known = [t for t in range(3) if outcomes[t] == outcomes[t]]
+        pools = [[0, 1], [2, 3], [2, 1]]
+        exact = naive.pool_posterior(
+            [pools[t] for t in known], [outcomes[t] for t in known], pooling.prevalence, 0.02, 0.1
+        )
+        found = pooling.decode(outcomes[:2], second_pools=[[2, 1]], second_outcomes=outcomes[2:])
+        np.testing.assert_allclose(found.posterior, exact, atol=1e-5)
+
+
+def test_a_second_round_finds_more():
+    """20 tests of 96 samples at 2 %, and 10 more: fewer wrong samples in a round, by 6 standard errors."""
+    rng, gains = np.random.default_rng(5), []
+    for seed in range(150):
+        pooling = BloomPooling(
+            96, 20, prevalence=0.02, seed=seed, false_positive_rate=0.01, false_negative_rate=0.01
+        )
+        truth = rng.random(96) < 0.02
+        outcomes = pooling.outcomes(truth, seed=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SaturationWarning)
+            first = pooling.decode(outcomes)
+            pools = pooling.suggest_pools(first.posterior, 10)
+            answers = [bool(truth[pool].any()) for pool in pools]
+            both = pooling.decode(outcomes, second_pools=pools, second_outcomes=answers)
+        gains.append((truth != first.infected).sum() - (truth != both.infected).sum())
+    assert np.mean(gains) > 6 * np.std(gains) / math.sqrt(len(gains))
+
+
 # -- second rounds --------------------------------------------------------------------------------
 
 
@@ -257,6 +388,23 @@ def test_bad_outcomes_are_refused_by_name():
         pooling.decode([True])
     with pytest.raises(ValueError, match="outcomes must be 8 booleans"):
         pooling.decode(np.full(8, 0.5))
+    with pytest.raises(TypeError, match="outcomes must be 8 booleans, or NaN"):
+        pooling.decode([None] * 8)
+    second = {"second_pools": [[1, 2], [3]], "second_outcomes": [True, False]}
+    for message, wrong in (
+        (r"second_outcomes must be 2 booleans, .* got shape \(1,\)", {"second_outcomes": [True]}),
+        (r"second_outcomes must be 0 booleans, .* got shape \(2,\)", {"second_pools": []}),
+        (r"second_pools\[1\] must lie in \[0, 20\), got 20", {"second_pools": [[1], [20]]}),
+        (r"second_pools\[0\] must lie in \[0, 20\), got -1", {"second_pools": [[-1], [2]]}),
+        (r"second_pools\[0\] must have every sample once, got 4 again", {"second_pools": [[4, 3, 4], [2]]}),
+        (r"second_pools\[0\] must be integers, got dtype float64", {"second_pools": [[1.0], [2]]}),
+        (r"second_pools\[0\] must be integers, got bool", {"second_pools": [[True], [2]]}),
+        (r"second_pools\[0\] must be a one-dimensional", {"second_pools": [3, 4]}),
+        ("second_pools must be a list of arrays", {"second_pools": 3}),
+        ("second_pools must be a list of arrays", {"second_pools": pooling.design}),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            pooling.decode([False] * 8, **{**second, **wrong})
     with pytest.raises(ValueError, match="method must be one of"):
         pooling.decode([False] * 8, "guess")
     with pytest.raises(ValueError, match="infected must be 20 booleans"):

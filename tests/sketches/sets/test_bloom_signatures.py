@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import BloomSignatures
+from mergesketch.errors import SaturationWarning
 from naive import bloom_signatures as naive
 from paths import SHARED
 from scipy import sparse
@@ -150,22 +151,56 @@ def test_threads_and_sparse_matrices_give_the_same_rows():
         mergesketch.set_num_threads(before)
 
 
-def test_full_signatures_stay_finite_and_say_so():
+def test_full_signatures_say_that_they_tell_nothing():
     star = np.stack([np.zeros(5000, dtype=np.int64), np.arange(1, 5001)], axis=1)
     signatures = BloomSignatures(5001, 64).update(star)
-    with pytest.warns(RuntimeWarning, match="1 of 5,001 nodes .* too large for 64 bits: all bits are set"):
+    with pytest.warns(SaturationWarning, match="1 of 5,001 nodes .* too large for 64 bits: all bits are set"):
         assert np.isfinite(signatures.cardinality()).all()
-    with pytest.warns(RuntimeWarning):
+    with pytest.warns(SaturationWarning):
         assert signatures.cardinality([0])[0] == pytest.approx(64 * math.log(64))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         signatures.cardinality([1, 2])
         signatures.common_neighbors([1], [2])
-    for method in (signatures.common_neighbors, signatures.jaccard, signatures.adamic_adar):
-        with pytest.warns(RuntimeWarning, match="2 of 3 pairs have neighbourhoods too large for 64 bits"):
-            assert np.isfinite(method([0, 1, 3], [1, 2, 0])).all()
-    with pytest.warns(RuntimeWarning, match="1 of 1 pairs"):
-        signatures.link_features([[0, 1]])
+    for method in ("common_neighbors", "jaccard", "adamic_adar", "resource_allocation"):
+        with pytest.warns(SaturationWarning, match="2 of 3 pairs have neighbourhoods too large for 64 bits"):
+            found = getattr(signatures, method)([0, 1, 3], [1, 2, 0])
+        assert np.isnan(found).tolist() == [True, False, True]
+    with pytest.warns(SaturationWarning, match="1 of 2 pairs"):
+        features = dict(
+            zip(signatures.feature_names, signatures.link_features([[0, 1], [1, 2]]).T, strict=True)
+        )
+    for name, column in features.items():
+        # The hub is larger than its neighbour, whatever its size is.
+        assert np.isnan(column).tolist() == [name != "smaller_size", False], name
+    assert features["smaller_size"][0] == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize("n_bits", [64, 512])
+def test_overlaps_err_as_stated_until_they_are_nan(n_bits):
+    """Pairs of disjoint, half equal and equal sets have from a tenth of the bits to 6 times as many nodes."""
+    rng, checked = np.random.default_rng(3), 0
+    for load in (0.1, 0.5, 1.0, 1.5, 2.0, 3.0, 6.0):
+        size = int(load * n_bits)
+        for shared in (0, size // 2, size):
+            nodes = 2 + np.arange(2 * size)
+            ends = np.concatenate([nodes[:size], nodes[size - shared : 2 * size - shared]])
+            edges = np.stack([np.repeat([0, 1], size), ends], axis=1)
+            for seed in rng.integers(0, 2**32, 100):
+                signatures = BloomSignatures(nodes[-1] + 1, n_bits, directed=True, seed=seed).update(edges)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", SaturationWarning)
+                    found = signatures.common_neighbors([0], [1])[0]
+                    assert np.isnan(found) == np.isnan(signatures.jaccard([0], [1])[0])
+                t = np.array([size, size, 2 * size - shared]) / n_bits
+                if np.isnan(found):
+                    assert t[2] > 1.5
+                    continue
+                error = np.sqrt(n_bits * (np.exp(t) - t - 1)).sum()
+                assert abs(found - shared) < 6 * error
+                checked += 1
+                assert t[2] < 4.5 + math.log(n_bits / 64)
+    assert checked > 1000
 
 
 def structured_graph() -> tuple[np.ndarray, int, np.ndarray]:

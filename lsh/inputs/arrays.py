@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from ..kernels import checks
 from ..support.backend import Backend, as_array, backend_of
 from ..support.wording import counted
-from .columns import open_table, refuse_masked
+from .columns import refuse_masked
+from .frames import column_labels, open_rows
 
 __all__ = [
     "check_array",
@@ -31,7 +32,7 @@ _NUMBERS = {"cpu": 1 << 20, "gpu": 1 << 26}
 def check_array(name: str, value: Any) -> NDArray[Any]:
     """Return `value` as an array where it lies. Masked values, and rows of unequal lengths, are refused."""
     refuse_masked(value, name)
-    value = open_table(value, name)
+    value = open_rows(value, name)
     try:
         return as_array(value)
     except ValueError as error:
@@ -106,7 +107,7 @@ def read_matrix(
     if n_features is not None and array.shape[1] != n_features:
         raise ValueError(f"{name} must have {counted(n_features, 'column')}, got {array.shape[1]}")
     backend = backend_of(array)
-    check_finite(name, array, backend)
+    check_finite(name, array, backend, column_labels(X))
     return array, float_dtype(array.dtype), backend
 
 
@@ -117,8 +118,8 @@ def float_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.float32 if dtype.kind == "b" or dtype.itemsize <= 2 else np.float64)
 
 
-def check_finite(name: str, array: NDArray[Any], backend: Backend) -> None:
-    """Refuse NaN and infinity in an array of real numbers.
+def check_finite(name: str, array: NDArray[Any], backend: Backend, labels: list[Any] | None = None) -> None:
+    """Refuse NaN and infinity in an array of real numbers; the message uses the `labels` of columns.
 
     Arrays of other dtypes than float32 and float64, or not in C order, are converted some rows at a time.
     """
@@ -138,7 +139,10 @@ def check_finite(name: str, array: NDArray[Any], backend: Backend) -> None:
         if any(backend.map_blocks(partial(kernel, bits), bits.size, 1 << 20)):
             first = int(xp.flatnonzero(~xp.isfinite(part))[0])
             place = tuple(int(i) for i in np.unravel_index(start * row_size + first, array.shape))
-            raise ValueError(f"{name} must be finite, got {float(part[first])} at index {place}")
+            if labels is not None:
+                name = f"{name}[{labels[place[1]]!r}]"
+            where = f"at index {place}" if labels is None else f"in row {place[0]}"
+            raise ValueError(f"{name} must be finite, got {float(part[first])} {where}")
 
 
 def check_dense(X: Any, n_features: int | None = None, name: str = "X") -> NDArray[Any]:

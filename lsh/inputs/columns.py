@@ -18,7 +18,6 @@ __all__ = [
     "is_null",
     "is_table",
     "open_column",
-    "open_table",
     "refuse_masked",
 ]
 
@@ -31,40 +30,6 @@ def is_arrow(values: Any) -> bool:
 def is_table(values: Any) -> bool:
     """Tell whether `values` are a table of named columns, such as those of pandas, polars and Arrow."""
     return hasattr(values, "columns") and (is_arrow(values) or hasattr(values, "__dataframe__"))
-
-
-def open_table(values: Any, name: str) -> Any:
-    """Return a table of numbers and booleans as one array, and other `values` as they are.
-
-    NumPy makes an array of objects of columns of several types. Messages about it could not name the column
-    that is wrong, so each column is checked here.
-    """
-    if not (is_table(values) and hasattr(values, "__array__")):
-        return values
-    array = np.asarray(values)
-    if array.dtype.kind in "fiub":
-        return array
-    columns = []
-    for label in getattr(values, "column_names", values.columns):
-        column = values[label]
-        if getattr(column, "ndim", 1) != 1:
-            raise ValueError(f"{name} must have columns of different names, got several columns {label!r}")
-        kind = getattr(column, "dtype", getattr(column, "type", None))
-        array, is_null = np.asarray(column), np.zeros(0, np.bool_)
-        # NaN in a column of NumPy's own dtypes is a number; a missing value of other dtypes is a null.
-        if not isinstance(kind, np.dtype):
-            is_null = np.asarray(column.isna() if hasattr(column, "isna") else column.is_null(), np.bool_)
-        if is_null.any():
-            raise ValueError(
-                f"{name} must have no nulls, got {int(is_null.sum())} in column {label!r}, the first in row "
-                f"{int(is_null.argmax())}; drop or fill them first"
-            )
-        if array.dtype.kind not in "fiub":
-            raise TypeError(
-                f"{name} must hold real numbers in every column, got dtype {kind} in column {label!r}"
-            )
-        columns.append(array)
-    return np.column_stack(columns)
 
 
 def is_null(value: Any) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..support.backend import CPU, Backend, as_array, backend_of, device_of
 from .arrays import check_array
+from .columns import is_arrow
 from .rows import Rows
 from .sets import SetRows, read_sets
 from .sparse_structure import csr_parts
@@ -68,7 +69,7 @@ def read_raw_rows(X: Any, name: str = "X") -> RawRows:
         return RawRows(X, len(X), CPU)
     if device_of(X) == "gpu":
         array = as_array(X)
-    elif hasattr(X, "__array__"):
+    elif hasattr(X, "__array__") or hasattr(X, "__dataframe__") or is_arrow(X):
         array = check_array(name, X)
     else:
         raise TypeError(f"{name} must be rows: a matrix, dense or sparse, or sets; got {type(X).__name__}")

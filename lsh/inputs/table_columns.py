@@ -15,31 +15,19 @@ from numpy.typing import NDArray
 
 from .arrays import check_numbers
 from .columns import describe, is_null
+from .libraries import is_arrow_column, is_from, is_pandas_column
+from .number_columns import read_numbers
 
-__all__ = ["as_numbers", "filter_arrow", "is_from", "join_columns", "n_rows_of", "take_rows"]
+__all__ = ["as_numbers", "filter_arrow", "join_columns", "n_rows_of", "take_rows"]
 
 Rows = NDArray[np.int64]
 
 
-def is_from(value: Any, library: str, *names: str) -> bool:
-    """Tell whether a value is an instance of some classes of a library, which is not imported for this."""
-    module = sys.modules.get(library)
-    return any(isinstance(value, getattr(module, name, ())) for name in names)
-
-
-def _is_arrow(column: Any) -> bool:
-    return is_from(column, "pyarrow", "Array", "ChunkedArray")
-
-
-def _is_pandas(column: Any) -> bool:
-    return is_from(column, "pandas", "Series", "Index") or is_from(
-        column, "pandas.api.extensions", "ExtensionArray"
-    )
-
-
 def n_rows_of(column: Any, name: str) -> int:
     """Return the length of a column that the functions of this module accept; TypeError for other values."""
-    is_column = isinstance(column, (list, tuple, np.ndarray)) or _is_arrow(column) or _is_pandas(column)
+    is_column = (
+        isinstance(column, (list, tuple, np.ndarray)) or is_arrow_column(column) or is_pandas_column(column)
+    )
     if not is_column and not is_from(column, "polars", "Series"):
         raise TypeError(
             f"{name} must be a list, a NumPy array, or a column of pandas, polars or Arrow, "
@@ -54,7 +42,7 @@ def take_rows(column: Any, rows: Rows) -> Any:
     """Return some rows of a column as a column of the same kind; they may come in any order."""
     if isinstance(column, (list, tuple)):
         return type(column)([column[row] for row in rows.tolist()])
-    if _is_arrow(column):
+    if is_arrow_column(column):
         return _take_arrow(column, rows)
     if is_from(column, "pandas", "Series"):
         return column.iloc[rows]
@@ -100,7 +88,7 @@ def join_columns(pieces: Sequence[Any]) -> Any:
         return first
     if isinstance(first, (list, tuple)):
         return type(first)(chain.from_iterable(pieces))
-    if _is_arrow(first):
+    if is_arrow_column(first):
         import pyarrow as pa
 
         if isinstance(first, pa.Array):
@@ -127,43 +115,17 @@ def as_numbers(column: Any, name: str) -> NDArray[np.float64]:
         If the column has other values. Strings of digits are no numbers.
     """
     dtype: Any = getattr(column, "dtype", getattr(column, "type", None))
+    found = read_numbers(column)
     numbers: Any
-    if _is_arrow(column):
-        numbers = _arrow_numbers(column)
-    elif is_from(column, "polars", "Series"):
-        pl = sys.modules["polars"]
-        is_number = dtype.is_numeric() or dtype in (pl.Boolean, pl.Null)
-        numbers = column.cast(pl.Float64).to_numpy() if is_number else None
-    elif _is_pandas(column) and str(dtype) != "object":
-        types = sys.modules["pandas"].api.types
-        is_number = types.is_numeric_dtype(dtype) and not types.is_complex_dtype(dtype)
-        numbers = column.to_numpy(dtype=np.float64, na_value=np.nan) if is_number else None
+    if found is not None:
+        numbers = found.values
     elif isinstance(column, np.ndarray) and column.dtype.kind != "O":
         numbers = column
-    else:
+    elif isinstance(column, (list, tuple, np.ndarray)) or str(dtype) == "object":
         numbers = [np.nan if is_null(value) else value for value in column]
-    if numbers is None:
+    else:
         raise TypeError(f"{name} must hold real numbers, got {describe(column)} of {dtype}")
     numbers = check_numbers(name, numbers)
     if numbers.ndim != 1:
         raise ValueError(f"{name} must be 1-D, got shape {numbers.shape}")
     return numbers
-
-
-def _arrow_numbers(column: Any) -> Any:
-    """Return an Arrow column of numbers as a NumPy array, and None if it has other values."""
-    import pyarrow as pa
-
-    kinds = pa.types
-    if kinds.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    kind = column.type
-    is_number = kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_decimal(kind)
-    if not (is_number or kinds.is_boolean(kind) or kinds.is_null(kind)):
-        return None
-    if kinds.is_boolean(kind):
-        column = column.cast(pa.uint8())
-    column = column.cast(pa.float64(), safe=False)
-    if isinstance(column, pa.Array):
-        return column.to_numpy(zero_copy_only=False)
-    return column.to_numpy()

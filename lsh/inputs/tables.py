@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .columns import describe, is_arrow, is_table
+from .libraries import is_from
 from .strings import Buffer, byte_buffers
-from .table_columns import Rows, as_numbers, filter_arrow, is_from, n_rows_of, take_rows
+from .table_columns import Rows, as_numbers, filter_arrow, n_rows_of, take_rows
 
 __all__ = ["Table", "looks_like_table", "open_columns"]
 

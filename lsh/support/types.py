@@ -39,10 +39,14 @@ class _ArrowStream(Protocol):
     def __arrow_c_stream__(self) -> Any: ...
 
 
+class _Frame(Protocol):
+    def __dataframe__(self) -> Any: ...
+
+
 #: A device: main memory, or a GPU.
 Device: TypeAlias = Literal["cpu", "gpu"]
 #: Rows of a caller (an array, lists, a sparse matrix, a data frame, an Arrow table), or rows that were read.
-RowsLike: TypeAlias = ArrayLike | _Sparse | _Read | _Exported | _ArrowArray | _ArrowStream
+RowsLike: TypeAlias = ArrayLike | _Sparse | _Read | _Exported | _ArrowArray | _ArrowStream | _Frame
 #: A key of a caller.
 KeyLike: TypeAlias = int | np.integer[Any] | str | bytes
 #: Keys of a caller: a list, an array, or a column of pandas, polars or Arrow.

@@ -275,16 +275,20 @@ def test_tables_of_rows() -> None:
     ):
         np.testing.assert_array_equal(family.hash(frame), family.hash(plain))
     for second, error, told in (
-        (pd.array([True, None], dtype="boolean"), ValueError, "X must have no nulls, got 1 in column 'b'"),
-        (pd.array([None, 2], dtype="Int64"), ValueError, "got 1 in column 'b', the first in row 0"),
-        (["x", "y"], TypeError, "real numbers in every column, got dtype str in column 'b'"),
-        (pd.to_datetime(["2020-01-01"] * 2), TypeError, "got dtype datetime64.* in column 'b'"),
-        (pd.Series([1, "a"], dtype=object), TypeError, "got dtype object in column 'b'"),
+        (
+            pd.array([True, None], dtype="boolean"),
+            ValueError,
+            r"^X\['b'\] must have no nulls, got 1, the first in row 1",
+        ),
+        (pd.array([None, 2], dtype="Int64"), ValueError, r"^X\['b'\] .* got 1, the first in row 0"),
+        (["x", "y"], TypeError, r"^X\['b'\] must hold numbers, got str"),
+        (pd.to_datetime(["2020-01-01"] * 2), TypeError, r"^X\['b'\] must hold numbers, got datetime64"),
+        (pd.Series([1, "a"], dtype=object), TypeError, r"^X\['b'\] must hold numbers, got object"),
     ):
         with pytest.raises(error, match=told):
             family.hash(pd.DataFrame({"a": [0.5, -2.0], "b": second, "c": [True, False]}))
     for frame in (pl.DataFrame({"a": [0.5], "b": ["x"]}), pa.table({"a": [0.5], "b": ["x"]})):
-        with pytest.raises(TypeError, match=r"X must hold real numbers in every column, got dtype .* 'b'"):
+        with pytest.raises(TypeError, match=r"^X\['b'\] must hold numbers, got (String|string)"):
             family.hash(frame)
     with pytest.raises(TypeError, match="rows must be an array or lists, got a pandas DataFrame: pass"):
         StaticTable([1], pd.DataFrame({"a": [1], "b": [0.5]}))

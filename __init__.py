@@ -39,7 +39,7 @@ from .lsh.support.names import unknown_name
 from .lsh.support.public import publish
 from .lsh.support.threads import get_num_threads, set_num_threads
 from .sketches import (
-    AceDetector,
+    AceSketch,
     BloomFilter,
     BloomPooling,
     BloomSignatures,
@@ -83,6 +83,7 @@ __version__ = "0.2.0"
 #: Names that are imported when they are first asked for, by the module that has them: estimators, which need
 #: scikit-learn, and what runs over many machines.
 _LAZY = {
+    "AceDetector": ".sketches.race.ace_detector",
     "StormClassifier": ".sketches.regression.storm_estimators",
     "StormRegressor": ".sketches.regression.storm_estimators",
     "distributed": ".distributed",
@@ -111,6 +112,7 @@ _LAZY = {
 if TYPE_CHECKING:
     from . import distributed as distributed
     from .distributed import *  # noqa: F403
+    from .sketches.race.ace_detector import AceDetector as AceDetector
     from .sketches.regression.storm_estimators import StormClassifier as StormClassifier
     from .sketches.regression.storm_estimators import StormRegressor as StormRegressor
 else:
@@ -136,7 +138,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "AceDetector",
+    "AceSketch",
     "BBitMinHash",
     "BitSampling",
     "BloomFilter",

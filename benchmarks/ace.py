@@ -1,4 +1,4 @@
-"""Compare AceDetector with pyod's HBOS, isolation forest and LOF: quality and speed of finding anomalies.
+"""Compare AceSketch with pyod's HBOS, isolation forest and LOF: quality and speed of finding anomalies.
 
 Real data: the data sets of scikit-learn, with one class made rare, and standardised. The figure is the AUC of
 the scores of all rows, the mean of ten draws of the rare rows and seeds. Stream: 10 million rows of 20
@@ -16,7 +16,7 @@ from typing import Any
 import mergesketch
 import numpy as np
 from measure import parse, show, write
-from mergesketch import AceDetector
+from mergesketch import AceSketch
 from mergesketch.lsh import PStable, SignedRandomProjection
 from sklearn import datasets
 from sklearn.metrics import roc_auc_score
@@ -64,7 +64,7 @@ def real(seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 def on_real_data() -> list[dict[str, Any]]:
     def ours(make: Callable[[int, int], Any]) -> Callable[[np.ndarray, int], np.ndarray]:
-        return lambda X, seed: -AceDetector(make(X.shape[1], seed)).partial_fit(X).score_samples(X)
+        return lambda X, seed: -AceSketch(make(X.shape[1], seed)).update(X).score_samples(X)
 
     def theirs(make: Callable[[], Any]) -> Callable[[np.ndarray, int], np.ndarray]:
         return lambda X, seed: make().fit(X).decision_scores_
@@ -99,13 +99,13 @@ def on_a_stream() -> list[dict[str, Any]]:
     for name, make in (("ours, PStable", steps), ("ours, signs", signs)):
         for threads in (1, 4):
             mergesketch.set_num_threads(threads)
-            detector = AceDetector(make(FEATURES, 1), contamination=0.001)
-            detector.empty_like().partial_fit(asked[:1000])
+            detector = AceSketch(make(FEATURES, 1), contamination=0.001)
+            detector.empty_like().update(asked[:1000])
             spent = 0.0
             for number in range(STREAM // BATCH):
                 X, _ = batch(number)
                 start = time.perf_counter()
-                detector.partial_fit(X)
+                detector.update(X)
                 spent += time.perf_counter() - start
             start = time.perf_counter()
             scores = detector.score_samples(asked)

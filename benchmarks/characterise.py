@@ -76,14 +76,14 @@ def race() -> Iterator[Point]:
         yield Point(R, errors, bound=float((spread / exact).max() / math.sqrt(R)))
 
 
-@curve("anomalies", "AceDetector", "relative error of the score", "repetitions")
+@curve("anomalies", "AceSketch", "relative error of the score", "repetitions")
 def ace() -> Iterator[Point]:
     family = signs(1, 0)
     exact = np.asarray(family.kernel(ROWS[:50], ROWS)).mean(axis=1)
     for R in (16, 64, 256, 1024):
 
         def errors(seed: int, R: int = R) -> tuple[Any, int]:
-            sketch = ms.AceDetector(signs(R, seed)).update(ROWS)
+            sketch = ms.AceSketch(signs(R, seed)).update(ROWS)
             return sketch.score_samples(ROWS[:50]) / exact - 1, sketch.nbytes
 
         yield Point(R, errors)

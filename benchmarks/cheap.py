@@ -224,7 +224,7 @@ def representer() -> Cases:
 def ace() -> Cases:
     for n in SIZES:
         X = rows(n)
-        sketch = ms.AceDetector(signs()).partial_fit(X)
+        sketch = ms.AceSketch(signs()).update(X)
         yield f"update, {n:,}", partial(sketch.update, X)
         yield f"score_samples, {n:,}", partial(sketch.score_samples, X)
 

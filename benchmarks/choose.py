@@ -35,7 +35,7 @@ def structures(rng):
             "density",
             X,
         ),
-        ("AceDetector", "100 x 1,024 counters", lambda: ms.AceDetector(steps), (X,), "score_samples", X),
+        ("AceSketch", "100 x 1,024 counters", lambda: ms.AceSketch(steps), (X,), "score_samples", X),
         (
             "NadarayaWatsonSketch",
             "100 x 1,024 counters",

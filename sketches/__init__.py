@@ -9,7 +9,7 @@ from .counts.heavy_hitters import HeavyHitters
 from .density.density import DensitySketch
 from .neighbours.index import LSHIndex, Nearest, Neighbours
 from .neighbours.suggestion import Suggestion, suggest
-from .race.ace import AceDetector
+from .race.ace import AceSketch
 from .race.nadaraya_watson import NadarayaWatsonSketch
 from .race.private_classifier import PrivateClassifier, private_classifier
 from .race.private_race import PrivateRace
@@ -31,7 +31,7 @@ from .static.ribbon_filter import RibbonFilter
 from .static.table import StaticTable
 
 __all__ = [
-    "AceDetector",
+    "AceSketch",
     "BloomFilter",
     "BloomPooling",
     "BloomSignatures",

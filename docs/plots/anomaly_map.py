@@ -1,11 +1,11 @@
-"""Draw docs/images/anomaly_map.svg, what an AceDetector calls anomalous.
+"""Draw docs/images/anomaly_map.svg, what an AceSketch calls anomalous.
 
 Run it as ``python docs/plots/anomaly_map.py``.
 """
 
 import matplotlib.pyplot as plt
 import numpy as np
-from mergesketch import AceDetector
+from mergesketch import AceSketch
 from mergesketch.lsh import PStable
 from picture import WIDTH, save
 from sklearn.datasets import make_moons
@@ -15,7 +15,7 @@ def main():
     X, _ = make_moons(20_000, noise=0.07, random_state=0)
     odd = np.random.default_rng(1).uniform((-1.7, -1.2), (2.7, 1.7), (60, 2))
     family = PStable(2, n_hashes=400, power=2, width=0.35, n_buckets=1024, seed=1)
-    detector = AceDetector(family, contamination=0.01).update(np.concatenate([X, odd]))
+    detector = AceSketch(family, contamination=0.01).update(np.concatenate([X, odd]))
     x, y = np.meshgrid(np.linspace(-1.7, 2.7, 220), np.linspace(-1.2, 1.7, 145))
     scores = detector.decision_function(np.column_stack([x.ravel(), y.ravel()])).reshape(x.shape)
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.9), sharex=True, sharey=True)

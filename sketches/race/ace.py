@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.family import HashFamily
+from ...lsh.inputs.weights import check_weights
 from ...lsh.support.aliases import alias
+from ...lsh.support.backend import to_host
 from ...lsh.support.checks import check_int, check_real, renamed
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import random_uint64
@@ -21,16 +24,17 @@ from ..core.records import Records, add_to_sample
 from ..core.state import Arrays, StateSpec
 from ..kernels import code_counters
 from .code_counters import CODES_BLOCK, scatter
+from .collisions import crowding_advice, different_codes_agree, mean_density
 from .kernel_sums import kernel_sums, mean_counts, without_chance
 
-__all__ = ["AceDetector"]
+__all__ = ["AceSketch"]
 
 #: The table of the sampled rows, by rising keys.
 _SAMPLE = Records(("sample_keys", "sample_codes", "sample_weights"), "sample_weights")
-#: The weights of rows that count once each.
-_ONE_EACH = np.empty(0, np.int64)
 #: Relative rounding error of sums of many floats.
 _ROUNDING = 1e-12
+#: Rows of the sample that are compared with each other.
+_COMPARED = 256
 #: The most rows of a sample.
 _LARGEST_SAMPLE = 1 << 24
 
@@ -38,16 +42,19 @@ _LARGEST_SAMPLE = 1 << 24
 class _Batch(NamedTuple):
     """Rows that are hashed, and what they make of the sample."""
 
+    #: The sum of the weights.
     n: int
     #: The codes of all rows, if they are not counted yet.
     codes: NDArray[np.uint32]
+    #: Empty if each row counts once.
+    weights: NDArray[np.int64]
     #: What the rows add to the counters, if they are.
     counts: NDArray[np.int64] | None
     sample: Arrays
 
 
-class AceDetector(MergeableSketch):
-    """Detect outliers (anomalies) of a stream in one pass and fixed memory, with a threshold that adapts.
+class AceSketch(MergeableSketch):
+    """Score rows by their density in one pass and fixed memory, with a threshold for outliers (anomalies).
 
     Parameters
     ----------
@@ -55,13 +62,14 @@ class AceDetector(MergeableSketch):
         Any family that hashes rows and queries in the same way, so all families except `InnerProduct`. Rows
         are normal if their density under its kernel is high. The paper uses signed random projections of
         centred rows, with ``power`` 10 to 15 and 50 hashes.
-    contamination : float, optional
+    contamination : float or "auto", optional
         Share of new rows that is called anomalous, in (0, 0.5]. The threshold is this quantile of the scores
         of the rows seen, if each row does not count itself. The share is at least ``1 / (sample_size + 1)``,
         which is 6e-8 for the largest sample, of 2**24 rows.
     alpha : float, default 3.0
         Without `contamination`, the threshold is the mean of the scores of the rows seen minus `alpha`
-        standard deviations, if each row does not count itself.
+        standard deviations, if each row does not count itself. With "auto" it is that of the logarithms of
+        the scores. Scores often vary by factors, so that no score is 3 standard deviations below their mean.
     sample_size : int, default 1024
         Number of rows whose codes are kept, as a sample that shows the distribution of scores.
     seed : int, default 0
@@ -95,7 +103,8 @@ class AceDetector(MergeableSketch):
     themselves when they are scored, so fewer of them are below the threshold. While the sample contains all
     of them, this share is at most c.
 
-    Methods have the names of scikit-learn's outlier detectors; `update` is `partial_fit`.
+    `AceDetector` is an outlier detector of scikit-learn over this sketch. It scales the columns and chooses
+    the family.
 
     References
     ----------
@@ -111,40 +120,37 @@ class AceDetector(MergeableSketch):
     >>> rng = np.random.default_rng(0)
     >>> normal = rng.standard_normal((5000, 8)) * 0.3 + 1.0
     >>> family = SignedRandomProjection(n_features=8, n_hashes=50, power=10, seed=1)
-    >>> detector = mergesketch.AceDetector(family, contamination=0.01).partial_fit(normal)
-    >>> detector.predict(np.vstack([np.full(8, 1.0), np.full(8, -1.0)]))
+    >>> sketch = mergesketch.AceSketch(family, contamination=0.01).update(normal)
+    >>> sketch.predict(np.vstack([np.full(8, 1.0), np.full(8, -1.0)]))
     array([ 1, -1])
-    >>> bool(abs((detector.predict(normal) == -1).mean() - 0.01) < 0.01)
+    >>> bool(abs((sketch.predict(normal) == -1).mean() - 0.01) < 0.01)
     True
     """
 
     _parameters = ("family", "contamination", "alpha", "sample_size", "seed")
+    _former_names = ("AceDetector",)
     _gpu = True
     _filled = ("counts", "counters used")
+    _has_warned = False
 
     def __init__(
         self,
         family: HashFamily,
         *,
-        contamination: float | None = None,
+        contamination: float | str | None = None,
         alpha: float = 3.0,
         sample_size: int = 1024,
         seed: int = 0,
     ) -> None:
         self.family = check_symmetric_family(family)
-        self.contamination = (
-            None
-            if contamination is None
-            else check_real(
-                "contamination", contamination, 1.0 / (_LARGEST_SAMPLE + 2), math.nextafter(0.5, 1.0)
-            )
-        )
+        self.contamination = _check_contamination(contamination)
         self.alpha = check_real("alpha", alpha, 0.0, math.inf)
         self.sample_size = check_int("sample_size", sample_size, 2, _LARGEST_SAMPLE)
-        if self.contamination is not None and _place(self.contamination, self.sample_size) < 1.0:
+        share = self._share
+        if share is not None and _place(share, self.sample_size) < 1.0:
             raise ValueError(
-                f"sample_size must be at least {_least_sample(self.contamination)} to tell a contamination "
-                f"of {self.contamination:g}, got {self.sample_size}"
+                f"sample_size must be at least {_least_sample(share)} to tell a contamination of {share:g}, "
+                f"got {self.sample_size}"
             )
         self.seed = check_int("seed", seed, 0, 2**64 - 1)
 
@@ -164,27 +170,31 @@ class AceDetector(MergeableSketch):
 
     # -- updates ----------------------------------------------------------------------------------
 
-    def update(self, X: RowsLike) -> Self:
+    def update(self, X: RowsLike, weights: ArrayLike | None = None) -> Self:
         """Add a batch of rows.
 
         Parameters
         ----------
         X : n rows
             As ``family.hash`` takes them.
+        weights : array of n integers, optional
+            How often each row occurs, 1 by default. The sketch is the same as if the rows were repeated.
 
         Returns
         -------
-        The detector itself.
+        The sketch itself.
 
         Raises
         ------
         TypeError, ValueError, OverflowError
-            If the family refuses the rows, or a counter could wrap. Nothing changes then.
+            If the family refuses the rows, a weight is not an integer or below 0, or a counter could wrap.
+            Nothing changes then.
         """
-        return self._take_in({"X": X})
+        return self._take_in({"X": X, "weights": weights})
 
-    def _read(self, X: Any) -> _Batch:
+    def _read(self, X: Any, weights: Any) -> _Batch:
         rows = self.family.read_rows(X)
+        weights, total = check_weights("weights", weights, rows.n, 0)
         xp, shape = self._backend.xp, self._state.specs["counts"].shape
         blocks = list(row_blocks(rows.n, self.family.n_hashes, self.device))
         sample = {name: self._arrays[name] for name in _SAMPLE.names}
@@ -193,10 +203,10 @@ class AceDetector(MergeableSketch):
         codes = xp.empty((0, self.family.n_hashes), np.uint32)
         for start, stop in blocks:
             codes = hash_block(self.family, self.family.hash, rows, start, stop)
-            sample.update(self._sampled(sample, codes))
+            sample.update(self._sampled(sample, codes, weights[start:stop]))
             if counts is not None:
-                scatter(counts, codes, _ONE_EACH)
-        return _Batch(rows.n, codes, counts, sample)
+                scatter(counts, codes, weights[start:stop])
+        return _Batch(total, codes, weights, counts, sample)
 
     def _amounts(self, batch: _Batch) -> dict[str, int]:
         return {"counts": batch.n, "n_updates": batch.n}
@@ -205,36 +215,18 @@ class AceDetector(MergeableSketch):
         if batch.counts is not None:
             self._arrays["counts"] += batch.counts
         else:
-            scatter(self._arrays["counts"], batch.codes, _ONE_EACH)
+            scatter(self._arrays["counts"], batch.codes, batch.weights)
         self._arrays.update(batch.sample)
 
-    def partial_fit(self, X: RowsLike, y: None = None) -> Self:
-        """Add a batch of rows, as `update` does; `y` is ignored.
-
-        Parameters
-        ----------
-        X : n rows
-            As ``family.hash`` takes them.
-        y : None
-
-        Returns
-        -------
-        The detector itself.
-
-        Raises
-        ------
-        TypeError, ValueError
-            As `update` does.
-        """
-        return self.update(X)
-
-    def _sampled(self, sample: Mapping[str, NDArray[Any]], codes: NDArray[np.uint32]) -> Arrays:
-        """Return the arrays of the sample that change as rows of these codes are taken in."""
+    def _sampled(
+        self, sample: Mapping[str, NDArray[Any]], codes: NDArray[np.uint32], weights: NDArray[np.int64]
+    ) -> Arrays:
+        """Return the arrays of the sample that change as rows of these codes and weights are taken in."""
         backend = self._backend
         keys, kernel = backend.xp.empty(len(codes), np.uint64), backend.kernels(code_counters).code_keys
         block = max(1, CODES_BLOCK // codes.shape[1])
         backend.map_blocks(lambda a, b: kernel(codes, self._key, a, b, keys), len(codes), block)
-        return add_to_sample(backend, _SAMPLE, sample, (keys, codes), _ONE_EACH)
+        return add_to_sample(backend, _SAMPLE, sample, (keys, codes), weights)
 
     # -- scores -----------------------------------------------------------------------------------
 
@@ -253,7 +245,7 @@ class AceDetector(MergeableSketch):
         Raises
         ------
         ValueError
-            If the detector has seen no row.
+            If the sketch has seen no row.
         """
         self._check_seen()
         self._claim_device("X", X)
@@ -265,18 +257,13 @@ class AceDetector(MergeableSketch):
 
     def _check_seen(self) -> None:
         if self.n_updates == 0:
-            raise ValueError("AceDetector has seen no row; call partial_fit first")
+            raise ValueError("AceSketch has seen no row; call update first")
 
     @property
     def mean_score(self) -> float:
         """The exact mean of the scores of the rows seen."""
         self._check_seen()
-        counts, n, chance = self._arrays["counts"], self.n_updates, self.family.chance_collision
-        wide = counts.astype(np.float64, copy=False)
-        # Row by row, for long sums of squares lose digits; on a GPU at once, for each row would be a wait.
-        parts = wide if self.device == "cpu" else wide.reshape(1, -1)
-        squares = sum(float(row.dot(row)) for row in parts)
-        return float((squares / counts.shape[0] / n / n - chance) / (1.0 - chance))
+        return mean_density(self.family, self._arrays["counts"], self.n_updates)
 
     @property
     def threshold(self) -> float:
@@ -292,16 +279,15 @@ class AceDetector(MergeableSketch):
         _, codes, weights = _SAMPLE.used(self._arrays)
         counted = mean_counts(self._arrays["counts"], codes)
         scores = without_chance(self.family, counted, self.n_updates) / self.n_updates
-        if self.contamination is None:
-            mean = (scores * weights).sum() / weights.sum()
-            spread = math.sqrt(float(((scores - mean) ** 2 * weights).sum() / weights.sum()))
-            return self._without_itself(self.mean_score - self.alpha * spread)
+        share = self._share
+        if share is None:
+            return self._without_itself(self._below_mean(scores, weights))
         n = int(weights.sum())
-        place = _place(self.contamination, n)
+        place = _place(share, n)
         if place < 1.0:
             raise ValueError(
-                f"AceDetector has seen {n} rows, and a contamination of {self.contamination:g} takes at "
-                f"least {_least_sample(self.contamination)}"
+                f"AceSketch has seen {n} rows, and a contamination of {share:g} takes at least "
+                f"{_least_sample(share)}"
             )
         order = xp.argsort(scores, kind="stable")
         ends = xp.cumsum(weights[order])
@@ -309,6 +295,37 @@ class AceDetector(MergeableSketch):
             float(scores[order[int((ends < at).sum())]]) for at in (math.floor(place), math.ceil(place))
         )
         return self._without_itself(below + (place - math.floor(place)) * (above - below))
+
+    @property
+    def _share(self) -> float | None:
+        """The contamination if it is a number."""
+        return None if isinstance(self.contamination, str) else self.contamination
+
+    def _below_mean(self, scores: NDArray[np.float64], weights: NDArray[np.int64]) -> float:
+        """Return the score `alpha` deviations below the mean, of scores or, if "auto", of logarithms."""
+        by_logarithms = self.contamination == "auto"
+        if by_logarithms:
+            # A row counts itself, and less is the noise of chance collisions.
+            scores = self._backend.xp.log(self._backend.xp.maximum(scores, 1.0 / self.n_updates))
+        sampled = float((scores * weights).sum() / weights.sum())
+        spread = math.sqrt(float(((scores - sampled) ** 2 * weights).sum() / weights.sum()))
+        if by_logarithms:
+            return math.exp(sampled - self.alpha * spread)
+        return self.mean_score - self.alpha * spread
+
+    def _warn(self) -> None:
+        """Warn once if no rows seen collide, or if all do."""
+        if self._has_warned:
+            return
+        text, is_wide = crowding_advice(self.mean_score, self.n_updates)
+        if is_wide:
+            # One row that is far more frequent than others also leads to a high mean.
+            _, codes, _ = _SAMPLE.used(self._arrays)
+            if len(codes) > 1 and not different_codes_agree(to_host(codes[:_COMPARED])):
+                return
+        if text:
+            self._has_warned = True
+            warnings.warn(f"AceSketch: {text}", UserWarning, stacklevel=4)
 
     def _without_itself(self, score: float) -> float:
         """Return the score of a seen row without its own count, and without possible rounding errors.
@@ -335,9 +352,17 @@ class AceDetector(MergeableSketch):
         Raises
         ------
         TypeError, ValueError
-            If the detector has seen no row, or too few for `contamination`, or the family refuses the rows.
+            If the sketch has seen no row, or too few for `contamination`, or the family refuses the rows.
+
+        Warns
+        -----
+        UserWarning
+            Once, if no rows that were seen collide, or if all do, so that scores tell nothing. The warning
+            says what to change. Equal rows all collide, under any family.
         """
-        return self.score_samples(X) - self.threshold
+        scores = self.score_samples(X) - self.threshold
+        self._warn()
+        return scores
 
     def predict(self, X: RowsLike) -> NDArray[np.int64]:
         """Return -1 for anomalous rows and 1 for others.
@@ -354,7 +379,13 @@ class AceDetector(MergeableSketch):
         Raises
         ------
         TypeError, ValueError
-            If the detector has seen no row, or too few for `contamination`, or the family refuses the rows.
+            If the sketch has seen no row, or too few for `contamination`, or the family refuses the rows.
+
+        Warns
+        -----
+        UserWarning
+            Once, if no rows that were seen collide, or if all do, so that scores tell nothing. The warning
+            says what to change. Equal rows all collide, under any family.
         """
         return self._backend.xp.where(self.decision_function(X) < 0, -1, 1)
 
@@ -381,6 +412,15 @@ class AceDetector(MergeableSketch):
             raise ValueError("sample_keys must rise")
         if codes.size and int(codes.max()) >= self.family.n_buckets:
             raise ValueError(f"sample_codes must be below {self.family.n_buckets}, got {codes.max()}")
+
+
+def _check_contamination(contamination: Any) -> float | str | None:
+    if contamination is None or (isinstance(contamination, str) and contamination == "auto"):
+        return contamination
+    if isinstance(contamination, str):
+        raise ValueError(f'contamination must be "auto", None or a number in (0, 0.5], got {contamination!r}')
+    least = 1.0 / (_LARGEST_SAMPLE + 2)
+    return check_real("contamination", contamination, least, math.nextafter(0.5, 1.0))
 
 
 def _place(share: float, n: int) -> float:

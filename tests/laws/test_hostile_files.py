@@ -15,7 +15,7 @@ import pytest
 import safetensors.numpy
 from forged_files import SKETCHES, assert_refused, forged, header_of, with_header
 from mergesketch import (
-    AceDetector,
+    AceSketch,
     CountMinSketch,
     LSHIndex,
     PrivateRace,
@@ -365,17 +365,17 @@ def test_a_static_function_has_one_column(keys: list[int]) -> None:
 
 def test_samples_of_more_rows_than_were_seen() -> None:
     """Two such detectors would together count beyond 63 bits, and could not be loaded again."""
-    detector = AceDetector(ToyFamily(4, 3, seed=1), sample_size=8).update(np.zeros((5, 4), int))
+    detector = AceSketch(ToyFamily(4, 3, seed=1), sample_size=8).update(np.zeros((5, 4), int))
     for weights in ([2**62], [6], [2**63 - 1, 2**63 - 1, 2**63 - 1]):
         twin = detector.copy()
         twin._arrays["sample_weights"][: len(weights)] = weights
         twin._arrays["sample_keys"][: len(weights)] = range(len(weights))
         with pytest.raises(SketchFormatError, match="sample_weights must not count more rows than n_updates"):
-            AceDetector.from_bytes(twin.to_bytes())
+            AceSketch.from_bytes(twin.to_bytes())
     twin = detector.copy()
     twin._arrays["sample_weights"][:] = 0
     with pytest.raises(SketchFormatError, match="sample_weights must hold some of the rows"):
-        AceDetector.from_bytes(twin.to_bytes())
+        AceSketch.from_bytes(twin.to_bytes())
 
 
 def test_messages_quote_a_file_in_escapes() -> None:

@@ -50,7 +50,7 @@ def test_aliases_call_the_method_that_they_name(monkeypatch: pytest.MonkeyPatch)
             context.setattr(cls, named, lambda self, *args, **kwargs: (args, kwargs))
             assert getattr(cls.__new__(cls), name)(1, b=2) == ((1,), {"b": 2})
     assert {(cls.__name__, name, named) for cls, name, named in found} == {
-        ("AceDetector", "query", "score_samples"),
+        ("AceSketch", "query", "score_samples"),
         ("BloomFilter", "query", "contains"),
         ("DensitySketch", "query", "density"),
         ("DistributedIndex", "add", "update"),

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import scipy
 from mergesketch import (
-    AceDetector,
+    AceSketch,
     LSHIndex,
     MergeableSketch,
     NadarayaWatsonSketch,
@@ -52,7 +52,7 @@ SKETCHES: dict[str, tuple[Callable[[HashFamily], Any], Callable[[np.ndarray], tu
     "LSHIndex": (lambda f: LSHIndex(f, capacity=50), lambda X: (X, np.arange(len(X)))),
     "Race": (Race, lambda X: (X,)),
     "RaceWindow": (lambda f: RaceWindow(f, 3), lambda X: (X,)),
-    "AceDetector": (AceDetector, lambda X: (X,)),
+    "AceSketch": (AceSketch, lambda X: (X,)),
     "NadarayaWatsonSketch": (NadarayaWatsonSketch, lambda X: (X, X[:, 0])),
     "RepresenterSketch": (lambda f: RepresenterSketch(f, 1), lambda X: (X, X[:, :1])),
 }

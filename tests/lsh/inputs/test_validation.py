@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse
 from later import Later
 from mergesketch import (
-    AceDetector,
+    AceSketch,
     BloomFilter,
     BloomPooling,
     BloomSignatures,
@@ -87,7 +87,7 @@ GRAPH = Later(lambda: BloomSignatures(5, 64).update(PAIRS))
 POOLS = Later(lambda: BloomPooling(20, 8))
 INDEX = Later(lambda: LSHIndex(ANGLES).add(np.ones((3, 4))))
 DENSITY = Later(lambda: Race(ANGLES).update(np.ones((3, 4))))
-DETECTOR = Later(lambda: AceDetector(ANGLES).update(np.ones((3, 4))))
+DETECTOR = Later(lambda: AceSketch(ANGLES).update(np.ones((3, 4))))
 SETS = MinHashSketch(4, 16)
 LOOKUP = Later(lambda: StaticFunction([1, 2, 3], [5, 6, 7], key_check_bits=8))
 

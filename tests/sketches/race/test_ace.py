@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mergesketch import AceDetector, Race
+from mergesketch import AceSketch, Race
 from mergesketch.lsh import InnerProduct, PStable, SignedRandomProjection
 from toy_family import ToyFamily
 
@@ -29,10 +29,10 @@ def without_itself(scores: np.ndarray) -> np.ndarray:
 def test_the_sample_is_the_distinct_rows_of_least_key(n: int, size: int, seed: int) -> None:
     family = ToyFamily(5, 4, seed=seed)
     X = rows(seed, n)
-    detector = AceDetector(family, sample_size=size, seed=seed)
+    detector = AceSketch(family, sample_size=size, seed=seed)
     for part in np.array_split(X, 3):
         detector.update(part)
-    everything = AceDetector(family, sample_size=1 << 16, seed=seed).update(X)
+    everything = AceSketch(family, sample_size=1 << 16, seed=seed).update(X)
     seen = Counter(map(tuple, family.hash(X).tolist()))
     state = {name: s.array for name, s in everything.state.items()}
     held = np.count_nonzero(state["sample_weights"])
@@ -59,7 +59,7 @@ def test_scores_are_densities_and_their_mean_is_exact() -> None:
     for family in (ToyFamily(5, 60, seed=1), SignedRandomProjection(5, 60, power=9, n_buckets=40, seed=2)):
         X = rows(3, 2000).astype(float) + 0.25
         X = X.astype(int) if isinstance(family, ToyFamily) else X
-        detector = AceDetector(family).update(X)
+        detector = AceSketch(family).update(X)
         scores = detector.score_samples(X)
         np.testing.assert_allclose(scores, Race(family).update(X).density(X), rtol=1e-12)
         assert detector.mean_score == pytest.approx(scores.mean(), rel=1e-12)
@@ -68,14 +68,14 @@ def test_scores_are_densities_and_their_mean_is_exact() -> None:
 def test_thresholds_are_those_of_all_rows_while_the_sample_holds_them() -> None:
     family = ToyFamily(5, 60, seed=1)
     X = rows(4, 3000)
-    scores = AceDetector(family).update(X).score_samples(X)
-    quantile = AceDetector(family, contamination=0.05, sample_size=1 << 14).update(X)
+    scores = AceSketch(family).update(X).score_samples(X)
+    quantile = AceSketch(family, contamination=0.05, sample_size=1 << 14).update(X)
     called = quantile.predict(X) == -1
     assert called.mean() <= 0.05
     among = without_itself(scores)
     assert (among < quantile.threshold).mean() <= 0.05
     assert (among <= among[among >= quantile.threshold].min()).mean() > 0.05
-    spread = AceDetector(family, alpha=2.0, sample_size=1 << 14).update(X)
+    spread = AceSketch(family, alpha=2.0, sample_size=1 << 14).update(X)
     assert spread.threshold == pytest.approx(among.mean() - 2.0 * among.std(), rel=1e-9)
     np.testing.assert_array_equal(spread.predict(X) == -1, scores < spread.threshold)
 
@@ -86,7 +86,7 @@ def test_a_small_sample_knows_the_quantile_to_its_standard_error() -> None:
     misses = []
     for seed in range(8):
         family = SignedRandomProjection(6, 50, power=8, seed=seed)
-        detector = AceDetector(family, contamination=0.1, sample_size=400, seed=seed).update(X)
+        detector = AceSketch(family, contamination=0.1, sample_size=400, seed=seed).update(X)
         misses.append((detector.predict(X) == -1).mean() - 0.1)
     assert np.abs(misses).max() < 6 * np.sqrt(0.1 * 0.9 / 400)
 
@@ -95,7 +95,7 @@ def test_it_finds_planted_anomalies_better_than_chance() -> None:
     rng = np.random.default_rng(6)
     normal, odd = rng.standard_normal((5000, 10)) * 0.4 + 1.0, rng.standard_normal((50, 10)) * 0.4 - 1.0
     family = SignedRandomProjection(10, 50, power=10, seed=1)
-    detector = AceDetector(family, contamination=0.02).partial_fit(np.vstack([normal, odd]))
+    detector = AceSketch(family, contamination=0.02).update(np.vstack([normal, odd]))
     assert (detector.predict(odd) == -1).all()
     assert (detector.decision_function(odd) < 0).all()
 
@@ -109,7 +109,7 @@ def test_rows_of_equal_scores_are_not_below_each_other(how: dict[str, float], n_
         family = PStable(2, 50, width=2.8, power=2, n_buckets=n_buckets, seed=seed)
         for n in (33, 50, 77):
             X = np.repeat([[0.0, 0.0], [100.0, 0.0]], n, axis=0)
-            detector = AceDetector(family, **how).update(X)
+            detector = AceSketch(family, **how).update(X)
             assert len(set(detector.score_samples(X))) == 1
             assert (detector.predict(X) == 1).all()
 
@@ -119,7 +119,7 @@ def test_rows_of_equal_scores_are_not_below_each_other(how: dict[str, float], n_
 def test_no_more_than_the_share_asked_of_the_rows_seen(n: int, share: float, seed: int) -> None:
     """No more rows than the share lie below, and with one more row more would; repeats are expanded."""
     X = rows(seed, n)
-    detector = AceDetector(ToyFamily(5, 9, seed=seed), contamination=share).update(X)
+    detector = AceSketch(ToyFamily(5, 9, seed=seed), contamination=share).update(X)
     scores = np.sort(detector.score_samples(X))
     called = (detector.predict(X) == -1).sum()
     assert called <= share * n * (1 + 1e-12)
@@ -136,11 +136,12 @@ def test_that_share_of_new_rows_is_called_anomalous() -> None:
         rng = np.random.default_rng(seed)
         family = SignedRandomProjection(3, 40, power=3, seed=seed)
         X, new = rng.standard_normal((2, 4000, 3)) + 1.0
-        detector = AceDetector(family, contamination=share, sample_size=600, seed=seed).update(X)
+        detector = AceSketch(family, contamination=share, sample_size=600, seed=seed).update(X)
         called.append((detector.predict(new) == -1).mean())
     assert abs(np.mean(called) - share) < 6 * np.std(called) / np.sqrt(n_seeds)
 
 
+@pytest.mark.filterwarnings("ignore:AceSketch. no rows collide")
 @pytest.mark.parametrize("width", [1.0, 2.0, 8.0])
 @pytest.mark.parametrize("n_buckets", [64, 4096])
 def test_that_share_of_new_rows_where_rows_resemble_few_others(width: float, n_buckets: int) -> None:
@@ -149,10 +150,10 @@ def test_that_share_of_new_rows_where_rows_resemble_few_others(width: float, n_b
     for seed in range(n_seeds):
         X, new = np.random.default_rng(seed).standard_normal((2, 400, 20))
         family = PStable(20, 40, width=width, power=4, n_buckets=n_buckets, seed=seed)
-        detector = AceDetector(family, contamination=share, seed=seed).update(X)
+        detector = AceSketch(family, contamination=share, seed=seed).update(X)
         called.append((detector.predict(new) == -1).mean())
         assert (detector.predict(X) == -1).mean() <= share
-        spread.append((AceDetector(family, seed=seed).update(X).predict(new) == -1).mean())
+        spread.append((AceSketch(family, seed=seed).update(X).predict(new) == -1).mean())
     # No score is below an equal one, so where few rows collide, fewer rows than the share are below.
     assert np.mean(called) < share + 6 * np.sqrt(2 * share * (1 - share) / 400 / n_seeds)
     if n_buckets == 64 or width == 8.0:
@@ -169,7 +170,7 @@ def test_repeated_rows_make_the_sample_smaller_as_its_notes_say() -> None:
         weights = np.ones(len(X), int)
         weights[rng.choice(len(X), 60, replace=False)] = 33
         family = PStable(2, 40, width=3.0, n_buckets=64, seed=seed)
-        detector = AceDetector(family, contamination=share, sample_size=200, seed=seed)
+        detector = AceSketch(family, contamination=share, sample_size=200, seed=seed)
         detector.update(np.repeat(X, weights, axis=0))
         held = detector.state["sample_weights"].array
         off.append(weights[detector.predict(X) == -1].sum() / weights.sum() - share)
@@ -179,7 +180,7 @@ def test_repeated_rows_make_the_sample_smaller_as_its_notes_say() -> None:
 
 
 def test_a_late_refusal_changes_nothing() -> None:
-    detector = AceDetector(ToyFamily(5, 600)).update(rows(7, 100))
+    detector = AceSketch(ToyFamily(5, 600)).update(rows(7, 100))
     before = detector.copy()
     X = rows(8, 6000)
     X[5999, 0] = 99
@@ -193,32 +194,32 @@ def test_bad_arguments() -> None:
     # No sample can measure a share below 6e-8; the sample size would be too large to count.
     for bad in (0.0, 0.6, 5e-324, 1e-300, 1e-17, 1 / (2**24 + 2)):
         with pytest.raises(ValueError, match="contamination must be a number in"):
-            AceDetector(family, contamination=bad)
+            AceSketch(family, contamination=bad)
     with pytest.raises(ValueError, match="alpha must be a number in"):
-        AceDetector(family, alpha=0.0)
+        AceSketch(family, alpha=0.0)
     with pytest.raises(ValueError, match="sample_size must be an integer from 2"):
-        AceDetector(family, sample_size=1)
+        AceSketch(family, sample_size=1)
     for share, size in ((1e-5, 99_999), (0.001, 999), (0.07, 14)):
         with pytest.raises(
             ValueError, match=f"sample_size must be at least {size} to tell a contamination of"
         ):
-            AceDetector(family, contamination=share, sample_size=size - 1)
-        AceDetector(family, contamination=share, sample_size=size)
+            AceSketch(family, contamination=share, sample_size=size - 1)
+        AceSketch(family, contamination=share, sample_size=size)
     with pytest.raises(ValueError, match=f"sample_size must be at least {2**24} to tell"):
-        AceDetector(family, contamination=1 / (2**24 + 1))
-    few = AceDetector(family, contamination=0.1).update(rows(0, 8))
+        AceSketch(family, contamination=1 / (2**24 + 1))
+    few = AceSketch(family, contamination=0.1).update(rows(0, 8))
     with pytest.raises(ValueError, match=r"has seen 8 rows, and a contamination of 0\.1 takes at least 9"):
         few.predict(rows(0, 3))
     assert few.update(rows(1, 1)).predict(rows(0, 3)).shape == (3,)
     with pytest.raises(
         ValueError, match="family must hash rows and queries alike, which InnerProduct does not"
     ):
-        AceDetector(InnerProduct(5, 10, max_norm=6.0))
-    detector = AceDetector(family)
+        AceSketch(InnerProduct(5, 10, max_norm=6.0))
+    detector = AceSketch(family)
     for ask in (detector.score_samples, detector.predict, detector.decision_function):
-        with pytest.raises(ValueError, match="AceDetector has seen no row; call partial_fit first"):
+        with pytest.raises(ValueError, match="AceSketch has seen no row; call update first"):
             ask(rows(0, 3))
-    with pytest.raises(ValueError, match="AceDetector has seen no row"):
+    with pytest.raises(ValueError, match="AceSketch has seen no row"):
         _ = detector.threshold
     with pytest.raises(ValueError, match="X must have 5 columns"):
         detector.update(rows(0, 3)).score_samples(np.zeros((2, 4), int))

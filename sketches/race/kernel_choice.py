@@ -1,0 +1,166 @@
+"""Centres, scales and a hash family that suit rows, for estimators whose user names no family."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy
+import scipy.spatial
+from numpy.typing import NDArray
+
+from ...lsh.families.pstable import PStable
+from ...lsh.support.random import random_uint64
+
+__all__ = ["DistinctRows", "choose_family", "choose_scaling", "distinct_rows", "read_scaling", "scaled"]
+
+#: The most rows, and the most values, that a choice is made from; and the fewest rows, however wide.
+_MOST_ROWS, _MOST_VALUES, _FEWEST_ROWS = 512, 1 << 22, 32
+#: The number of values of a block of rows that are hashed together.
+_BLOCK_VALUES = 1 << 20
+#: The distance between the quartiles of a normal distribution, in standard deviations.
+_QUARTILES = 1.349
+#: Spread below this share of the largest magnitude is the rounding error of a constant column.
+_ROUNDING = 1e-12
+#: Number of buckets of each hash of a chosen family.
+_BUCKETS = 1024
+#: The width of steps, in typical distances of rows, and their number in a hash.
+_WIDTH, _POWER = 0.5, 2
+
+
+class DistinctRows(NamedTuple):
+    """Rows that differ, and how often each occurs, or another weight of it."""
+
+    rows: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    #: The places of the first of each of them in the batch.
+    places: NDArray[np.int64]
+
+
+def distinct_rows(X: Any, weights: NDArray[Any] | None) -> DistinctRows:
+    """Return the distinct rows of a batch whose hashes are smallest, as dense rows, with their total weights.
+
+    They depend on the rows and weights alone, and not on their order: a row of weight 2 is a row that occurs
+    twice. Rows of weight 0 do not occur.
+    """
+    n, d = X.shape
+    keys = _row_keys(X)
+    counts = np.ones(n) if weights is None else np.asarray(weights, np.float64)
+    there = np.flatnonzero(counts > 0)
+    unique, first, which = np.unique(keys[there], return_index=True, return_inverse=True)
+    most = min(_MOST_ROWS, max(_FEWEST_ROWS, _MOST_VALUES // max(d, 1)))
+    totals = np.bincount(which, counts[there], unique.size)[:most]
+    places = there[first[:most]]
+    rows = X[places]
+    dense = rows.toarray() if scipy.sparse.issparse(rows) else rows
+    return DistinctRows(np.asarray(dense, np.float64), totals, places)
+
+
+def _row_keys(X: Any) -> NDArray[np.uint64]:
+    """Return a 64-bit hash of each row: sums over the values that are not 0, so sparse rows have the same."""
+    n, d = X.shape
+    odd = random_uint64(0, "keys of distinct rows", d) | np.uint64(1)
+    keys = np.zeros(n, np.uint64)
+    step = max(1, _BLOCK_VALUES // max(d, 1))
+    for start in range(0, n, step):
+        part = X[start : start + step]
+        if scipy.sparse.issparse(part):
+            part = part.tocoo()
+            part.sum_duplicates()
+            np.add.at(keys, start + part.row, _mixed(part.data, odd[part.col]))
+        else:
+            keys[start : start + step] = _mixed(part, odd).sum(axis=1, dtype=np.uint64)
+    return keys
+
+
+def _mixed(values: Any, odd: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return a hash of each value of a column, by the column's odd number: 0 for the value 0."""
+    bits = (np.ascontiguousarray(values, np.float64) + 0.0).view(np.uint64)  # -0.0 becomes 0.0
+    bits = bits * odd
+    bits ^= bits >> np.uint64(32)
+    return np.asarray(bits * np.uint64(0x9E3779B97F4A7C15))
+
+
+def choose_scaling(found: DistinctRows, *, centred: bool) -> dict[str, NDArray[np.float64]]:
+    """Return the medians and robust spreads of columns; centres of 0 where sparse rows must stay sparse."""
+    rows, weights = found.rows, found.weights
+    order = np.argsort(rows, axis=0, kind="stable")
+    ends = np.cumsum(weights[order], axis=0)
+    low, center, high = (
+        np.take_along_axis(rows, np.take_along_axis(order, _place(ends, share), 0), 0)[0]
+        for share in (0.25, 0.5, 0.75)
+    )
+    mean = weights @ rows / weights.sum()
+    spread = np.sqrt(weights @ (rows - mean) ** 2 / weights.sum())
+    quartiles = (high - low) / _QUARTILES
+    # Quartiles ignore the outliers, and a standard deviation shows that there are any. Detectors over their
+    # geometric mean separate best, and it withstands outliers far away.
+    scale = np.where(quartiles > 0, np.sqrt(quartiles * spread), spread)
+    constant = scale <= _ROUNDING * np.abs(rows).max(axis=0)
+    return {
+        "center": center if centred else np.zeros(center.size),
+        "scale": np.where(constant, 1.0, scale),
+    }
+
+
+def _place(ends: NDArray[np.float64], share: float) -> NDArray[np.int64]:
+    """Return where each column of cumulated weights reaches a share of the last, shape (1, columns)."""
+    return (ends < share * ends[-1]).sum(axis=0)[None]
+
+
+def read_scaling(scaling: Any, n_features: int) -> dict[str, NDArray[np.float64]] | None:
+    """Return a scaling that a user gave, as arrays of one number for each column."""
+    if scaling is None:
+        return None
+    if not isinstance(scaling, dict) or set(scaling) != {"center", "scale"}:
+        raise ValueError(
+            f'scaling must be "auto", None or a dict with the keys center and scale, got {scaling!r}'
+        )
+    read = {}
+    for name, values in scaling.items():
+        array = np.asarray(values, np.float64)
+        if array.shape not in ((), (n_features,)):
+            raise ValueError(
+                f"scaling[{name!r}] must be a number or of shape ({n_features},), got shape {array.shape}"
+            )
+        if not bool(np.isfinite(array).all()) or (name == "scale" and bool((array <= 0).any())):
+            raise ValueError(
+                f"scaling[{name!r}] must be finite{' and above 0' if name == 'scale' else ''}, got {values}"
+            )
+        read[name] = np.broadcast_to(array, (n_features,)).copy()
+    return read
+
+
+def scaled(X: Any, scaling: dict[str, NDArray[np.float64]] | None) -> Any:
+    """Return rows, dense or CSR, less the centres and over the scales; sparse rows need centres of 0."""
+    if scaling is None:
+        return X
+    center, scale = scaling["center"], scaling["scale"]
+    if not scipy.sparse.issparse(X):
+        return (np.asarray(X, np.float64) - center) / scale
+    if center.any():
+        raise ValueError(
+            "X must be dense, because the centres in scaling_ are not 0, got a sparse matrix; fit to a "
+            "sparse matrix first, or pass a scaling with centres of 0"
+        )
+    return X.multiply(1.0 / scale).tocsr()
+
+
+def choose_family(found: DistinctRows, n_hashes: int, seed: int) -> PStable:
+    """Return a family for the densities of scaled rows like these."""
+    width = _WIDTH * typical_distance(found)
+    return PStable(
+        found.rows.shape[1], n_hashes, p=1, width=width, power=_POWER, n_buckets=_BUCKETS, seed=seed
+    )
+
+
+def typical_distance(found: DistinctRows) -> float:
+    """Return the median city block distance of two rows that differ; 1 if none differ."""
+    rows, weights = found.rows, found.weights
+    if len(rows) < 2:
+        return 1.0
+    pairs = np.triu_indices(len(rows), 1)
+    distances = scipy.spatial.distance.pdist(rows, "cityblock")
+    order = np.argsort(distances, kind="stable")
+    ends = np.cumsum((weights[pairs[0]] * weights[pairs[1]])[order])
+    return float(distances[order[np.searchsorted(ends, ends[-1] / 2)]]) or 1.0

@@ -1,0 +1,202 @@
+"""The base of scikit-learn estimators over kernel sums, which scale the columns and choose a hash family."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import scipy
+from numpy.typing import NDArray
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from ...errors import IncompatibleSketchError
+from ...lsh.family import HashFamily
+from ...lsh.support.checks import check_int
+from ..core.base import MergeableSketch
+from ..core.estimator import SketchEstimator, seed_of
+from .collisions import crowding_advice, different_rows_collide, mean_density
+from .kernel_choice import DistinctRows, choose_family, choose_scaling, distinct_rows, read_scaling, scaled
+
+__all__ = ["KernelEstimator"]
+
+_SHARDS = (
+    "estimators that begin apart choose a family and a scaling of their own: fit one to a sample of rows, "
+    "and pass family=fitted.sketch_.family and scaling=fitted.scaling_ to the others"
+)
+
+
+class KernelEstimator(SketchEstimator):
+    """An estimator over a sketch of scaled rows, whose family it is given or chooses by the first rows."""
+
+    _must_agree = ("scaling_",)
+    _sketch_class: ClassVar[type[MergeableSketch]]
+
+    family: Any
+    n_hashes: int
+    scaling: Any
+    random_state: Any
+    #: The centres and scales of the columns; None if rows are hashed as they are.
+    scaling_: dict[str, NDArray[np.float64]] | None
+    _has_warned: bool
+
+    @classmethod
+    def from_sketch(cls, sketch: Any, *, scaling: Any = None) -> Self:
+        """Return a fitted estimator over a copy of a sketch, such as one loaded, or merged over ranks.
+
+        Parameters
+        ----------
+        sketch : sketch of the class of `sketch_`
+            It has seen rows.
+        scaling : dict, optional
+            The centres and scales by which its rows were scaled: the `scaling_` of an estimator. None if they
+            were not.
+
+        Returns
+        -------
+        The estimator.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the sketch is of another class, or has seen no row, or `scaling` does not fit it.
+        """
+        if not isinstance(sketch, cls._sketch_class):
+            raise TypeError(f"sketch must be of {cls._sketch_class.__name__}, got {type(sketch).__name__}")
+        if sketch.n_updates == 0:
+            raise ValueError("sketch must have seen rows, got an empty one")
+        n_features = getattr(sketch.family, "n_features", None)
+        if scaling is not None and n_features is None:
+            raise ValueError(
+                f"scaling must be None, for rows of {type(sketch.family).__name__} have no columns"
+            )
+        new = cls(sketch.family, scaling=scaling, **cls._arguments_of(sketch))
+        new.scaling_ = read_scaling(scaling, n_features or 0)
+        if n_features is not None:
+            new.n_features_in_ = int(n_features)
+        new.sketch_, new._has_warned = sketch.copy(), False
+        new._after_merge()
+        return new
+
+    @staticmethod
+    def _arguments_of(sketch: Any) -> dict[str, Any]:
+        """Return the parameters of an estimator that follow from its sketch."""
+        raise NotImplementedError
+
+    # -- learning ---------------------------------------------------------------------------------
+
+    def _make_sketch(self, family: HashFamily, y: Any) -> MergeableSketch:
+        """Return an empty sketch over a family, for targets like `y`."""
+        raise NotImplementedError
+
+    def _choose_family(self, found: DistinctRows, y: Any, n_hashes: int, seed: int) -> HashFamily:
+        """Return a family that suits the distinct rows of a first batch, which are scaled."""
+        return choose_family(found, n_hashes, seed)
+
+    def _counts(self) -> tuple[NDArray[Any], float]:
+        """Return the counters of rows, of shape (R, W), and the total weight of the rows."""
+        raise NotImplementedError
+
+    def _weights(self, sample_weight: Any, X: Any) -> Any:
+        """Return the weights that the sketch takes; None if there are none."""
+        if sample_weight is None:
+            return None
+        return _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+
+    def _check_rows(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any]:
+        """Return the rows and targets after scikit-learn's checks."""
+        return validate_data(self, X, reset=reset, accept_sparse="csr"), None
+
+    def _learn(self, X: Any, y: Any, sample_weight: Any, *, afresh: bool) -> None:
+        """Learn from a batch; if it is refused, nothing has changed."""
+        with self._unchanged_on_failure():
+            if afresh:
+                self._forget()
+            first = not hasattr(self, "sketch_")
+            X, y = self._check_rows(X, y, reset=first)
+            weights = self._weights(sample_weight, X)
+            if first:
+                self._begin(X, y, weights)
+            Z = scaled(X, self.scaling_)
+            self._add(Z, y, weights)
+            if afresh:
+                self._after_fit(Z, weights)
+            else:
+                self._after_merge()
+        self._warn(Z)
+
+    def _add(self, Z: Any, y: Any, weights: Any) -> None:
+        """Add scaled rows to the sketch."""
+        self.sketch_.update(Z, weights)
+
+    def _after_fit(self, Z: Any, weights: Any) -> None:
+        """Compute the attributes that depend on the sketch and on the rows, which are scaled."""
+
+    @contextmanager
+    def _unchanged_on_failure(self) -> Iterator[None]:
+        before = dict(vars(self))
+        try:
+            yield
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    def _begin(self, X: Any, y: Any, weights: Any) -> None:
+        """Choose the scaling and the family, and make the sketch."""
+        seed = seed_of(self.random_state)
+        own = isinstance(self.family, HashFamily)
+        if not own and not (isinstance(self.family, str) and self.family == "auto"):
+            raise ValueError(
+                f'family must be "auto" or a hash family of mergesketch.lsh, got {self.family!r}'
+            )
+        learnt = isinstance(self.scaling, str) and self.scaling == "auto"
+        found = None if own and (learnt or self.scaling is None) else distinct_rows(X, weights)
+        if learnt:
+            self.scaling_ = None
+            if found is not None:
+                self.scaling_ = choose_scaling(found, centred=not scipy.sparse.issparse(X))
+        else:
+            self.scaling_ = read_scaling(self.scaling, X.shape[1])
+        if own:
+            family = self.family
+        else:
+            n_hashes = check_int("n_hashes", self.n_hashes, 2, 1 << 16)
+            rows = found._replace(rows=scaled(found.rows, self.scaling_))
+            family = self._choose_family(rows, None if y is None else y[found.places], n_hashes, seed)
+        self.sketch_ = self._make_sketch(family, y)
+        self._has_warned = False
+
+    def _warn(self, Z: Any) -> None:
+        """Warn once if no rows that were seen collide, or if different ones nearly always do."""
+        if self._has_warned:
+            return
+        counts, total = self._counts()
+        family = self.sketch_.family
+        text, is_wide = crowding_advice(mean_density(family, counts, total), total)
+        if text and not (is_wide and not different_rows_collide(family, Z)):
+            self._has_warned = True
+            warnings.warn(f"{type(self).__name__}: {text}", UserWarning, stacklevel=4)
+
+    # -- rows that are asked ----------------------------------------------------------------------
+
+    def _asked(self, X: Any) -> Any:
+        """Return rows that are asked, scaled."""
+        check_is_fitted(self, "sketch_")
+        X = validate_data(self, X, reset=False, accept_sparse="csr")
+        return scaled(X, self.scaling_)
+
+    # -- merging ----------------------------------------------------------------------------------
+
+    def merge(self, *others: Self | Iterable[Self]) -> Self:
+        try:
+            return super().merge(*others)
+        except IncompatibleSketchError as error:
+            raise IncompatibleSketchError(f"{error}; {_SHARDS}") from None
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags

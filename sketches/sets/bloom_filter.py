@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
-from ...lsh.hashing.keys import HASH_COLLISION, hash_keys, is_key, read_keys
+from ...lsh.hashing.keys import HASH_COLLISION, Nulls, is_key
 from ...lsh.support.aliases import alias
 from ...lsh.support.checks import NO_INTEGERS, check_int, check_real, renamed
 from ...lsh.support.types import KeyLike, KeysLike
+from ..core.key_kinds import ANY, BYTES, INTEGERS, KIND_ARRAYS, STRINGS
 from ..kernels import bloom
 from ..kernels.bloom import BLOCK_BITS
 from .bloom_blocks import BloomBlocks, unset_bits
@@ -24,6 +25,9 @@ from .bloom_theory import (
 )
 
 __all__ = ["BloomFilter"]
+
+#: The kinds of keys that a filter may hold which is asked for an integer, or for a string or bytes.
+_INTEGER_KINDS, _TEXT_KINDS = (0, INTEGERS, ANY), (0, STRINGS | BYTES, ANY)
 
 
 class BloomFilter(BloomBlocks):
@@ -81,7 +85,7 @@ class BloomFilter(BloomBlocks):
     >>> seen = mergesketch.BloomFilter(capacity=1_000_000, error_rate=0.01)
     >>> seen
     <BloomFilter(n_blocks=19372, n_hashes=6, seed=0) for capacity=1_000_000, error_rate=0.01:
-    0 updates, 1,239,816 bytes>
+    0 updates, 1,239,825 bytes>
     >>> seen.update(["tea", "cake"]).contains(["cake", "jam"])
     array([ True, False])
     >>> "tea" in seen, seen.contains("jam")
@@ -148,7 +152,7 @@ class BloomFilter(BloomBlocks):
 
     # -- adding and testing -----------------------------------------------------------------------
 
-    def update(self, keys: KeysLike) -> Self:
+    def update(self, keys: KeysLike, *, nulls: Nulls = "raise") -> Self:
         """Add a batch of keys.
 
         Parameters
@@ -156,6 +160,8 @@ class BloomFilter(BloomBlocks):
         keys : array or list of n keys, or one key
             Keys may repeat and have any type that `mergesketch.lsh.hash_keys` accepts. Integer arrays are the
             fastest.
+        nulls : {"raise", "skip"}, default "raise"
+            What to do with keys that are null: to refuse the batch, or to leave these keys out.
 
         Returns
         -------
@@ -164,9 +170,10 @@ class BloomFilter(BloomBlocks):
         Raises
         ------
         TypeError, ValueError
-            If the keys have mixed types, or a type that is not accepted. Nothing changes then.
+            If the keys have mixed types, a type that is not accepted, or another kind than the keys before
+            (17 and "17" are two keys). Nothing changes then.
         """
-        return self._take_in({"keys": keys})
+        return self._take_in({"keys": keys}, nulls)
 
     @overload
     def contains(self, keys: KeyLike) -> bool: ...  # type: ignore[overload-overlap]
@@ -188,12 +195,13 @@ class BloomFilter(BloomBlocks):
         Raises
         ------
         TypeError, ValueError
-            If the keys have mixed types, or a type that is not accepted.
+            If the keys have mixed types, a type that is not accepted, or another kind than the keys that were
+            added; or if one is null.
         """
         if is_key(keys):
             return keys in self
         self._claim_device("keys", keys)
-        read = read_keys(keys)
+        read = self._read_keys(keys)
         return read.answer(self._test(self._values(read)))
 
     query = alias(contains)
@@ -205,12 +213,13 @@ class BloomFilter(BloomBlocks):
         elif type(key) is str and key.isascii():
             key = key.encode()
         # The library gives the hash of `hash_keys`, and a call for one key is faster.
-        if type(key) is int and -(2**63) <= key < 2**64:
+        kinds = self._arrays["key_forms"].item()
+        if type(key) is int and -(2**63) <= key < 2**64 and kinds in _INTEGER_KINDS:
             hashed = xxh3_64_intdigest((key % 2**64).to_bytes(8, "little"), self.seed)
-        elif type(key) is bytes:
+        elif type(key) is bytes and kinds in _TEXT_KINDS:
             hashed = xxh3_64_intdigest(key, self.seed)
         else:
-            hashed = int(hash_keys([key], self.seed)[0])
+            hashed = int(self._read_keys([key]).hashes(self.seed)[0])
         backend = self._backend
         values, out = backend.xp.asarray(np.array([hashed], np.uint64)), backend.xp.empty(1, np.bool_)
         backend.kernels(bloom).bloom_contains(
@@ -374,6 +383,7 @@ class BloomFilter(BloomBlocks):
         ours, theirs = self._arrays, self._on_our_device(other)._arrays
         both = {
             "blocks": ours["blocks"] & theirs["blocks"],
+            **{name: ours[name] | theirs[name] for name in KIND_ARRAYS},
             "n_updates": np.minimum(ours["n_updates"], theirs["n_updates"]),
         }
         return self.empty_like()._set_arrays(both, self.device)

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Self, TypeGuard, overload
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal, TypeGuard, overload
+from uuid import UUID
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from ..inputs.columns import arrow_chunks, describe, is_arrow, open_column, refuse_masked
+from ..inputs.columns import (
+    arrow_chunks,
+    describe,
+    import_arrow,
+    is_arrow,
+    open_column,
+    refuse_masked,
+    refuse_nulls,
+)
+from ..inputs.dates import arrow_times, is_time_dtype, list_times, numpy_times, polars_instants
+from ..inputs.key_parts import key_parts, null_mask, rows_kept
 from ..inputs.strings import (
-    Buffer,
     arrow_strings,
     as_byte_buffer,
     byte_buffers,
@@ -20,17 +31,26 @@ from ..inputs.strings import (
     is_fixed_binary,
     kind_of,
 )
-from ..kernels import xxh3
 from ..kernels.strings import first_binary
-from ..support.backend import as_array, backend_named, backend_of, device_of, to_host
-from ..support.checks import NO_INTEGERS, check_int
+from ..support.backend import as_array, backend_named, backend_of, device_of
+from ..support.checks import NO_INTEGERS, check_choice, check_int
 from ..support.threads import map_blocks
 from ..support.types import Device, KeyLike, KeysLike
+from .key_batch import (
+    BYTES_BLOCK,
+    HASH_COLLISION,
+    KEY_KINDS,
+    KEYS_BLOCK,
+    Keys,
+    field_bytes,
+    hash_buffer,
+)
 
 __all__ = [
     "HASH_COLLISION",
     "KEY_KINDS",
     "Keys",
+    "Nulls",
     "as_byte_buffer",
     "hash_buffer",
     "hash_keys",
@@ -39,20 +59,19 @@ __all__ = [
     "read_keys",
 ]
 
-#: Number of keys that are worth a thread of their own: hashing takes 0.2 ms, handing a block over 0.1 ms.
-_BLOCK = 1 << 16
-_BLOCK_BYTES = 1 << 21
+#: What is done about keys that are null.
+Nulls = Literal["raise", "skip"]
 
 _MASK = (1 << 64) - 1
-#: Kinds of keys that a structure tells apart, in messages.
-KEY_KINDS = {"int": "integers", "bytes": "strings or bytes"}
+#: What to do with keys that are refused.
+_ADVICE = "convert booleans, floats and decimals to integers or strings first, and drop or fill nulls"
 
 
 @overload
-def hash_keys(keys: KeyLike, seed: int = 0) -> int: ...  # type: ignore[overload-overlap]
+def hash_keys(keys: KeyLike, seed: int = ..., *, nulls: Nulls = ...) -> int: ...  # type: ignore[overload-overlap]
 @overload
-def hash_keys(keys: KeysLike, seed: int = 0) -> NDArray[np.uint64]: ...
-def hash_keys(keys: KeysLike, seed: int = 0) -> NDArray[np.uint64] | int:
+def hash_keys(keys: KeysLike, seed: int = ..., *, nulls: Nulls = ...) -> NDArray[np.uint64]: ...
+def hash_keys(keys: KeysLike, seed: int = 0, *, nulls: Nulls = "raise") -> NDArray[np.uint64] | int:
     """Return the XXH3-64 of each key.
 
     Parameters
@@ -67,20 +86,31 @@ def hash_keys(keys: KeysLike, seed: int = 0) -> NDArray[np.uint64] | int:
           ``T``: hashed as their UTF-8 bytes;
         - bytes, as a list of bytes, a column of bytes, or a NumPy array of dtype ``V``, whose items all have
           the same length: hashed as they are;
+        - dates, in a list of `datetime.date`, a NumPy array of dtype ``datetime64[D]`` or a column: hashed as
+          the letter D and the number of days since 1970;
+        - timestamps, in a list of `datetime.datetime` or pandas Timestamps, a NumPy array of dtype
+          ``datetime64`` or a column of any unit: hashed as a letter, the seconds since 1970, and the
+          nanoseconds. Those with a time zone (T) are instants; those without one (L) are other keys;
+        - UUIDs: hashed as their 16 bytes;
+        - tuples of two or more of these, as a list of tuples, a data frame or table, a pandas MultiIndex, or
+          a NumPy array with fields: hashed as the hashes of their parts;
         - text in a NumPy array of dtype ``S``: hashed without the NUL bytes at the end, which NumPy does not
           store there. Binary keys are refused if one is shorter than the array's width, because NumPy does
           not show whether it ended with NUL bytes;
         - a pair ``(data, offsets)``, the layout of an Arrow string array: key i is the bytes
           ``data[offsets[i]:offsets[i + 1]]``;
         - on a GPU, a 1-D array of integers, or such a pair of CuPy arrays;
-        - one key: an int, a str or bytes, or an array of no dimensions. A str is one key, and never its
-          characters.
+        - one key: an int, a str, bytes, a date and so on, or an array of no dimensions. A str is one key, and
+          never its characters. A tuple is a sequence of keys, so one key that is a tuple is passed in a list.
 
         A column is a pandas Series or Index, a polars Series, an Arrow array or another object that exports
         one. Dictionaries, views and chunks are read as their values. Columns of pandas and polars do not
         need pyarrow. Arrow arrays of strings and ``S`` arrays are not copied.
     seed : int
         In [0, 2**64).
+    nulls : {"raise", "skip"}, default "raise"
+        What to do with keys that are null (None, NaN, NaT, pandas' NA, nulls of columns, masked values, and
+        tuples with such a part): to raise, or to leave them out. The result is shorter then.
 
     Returns
     -------
@@ -90,10 +120,11 @@ def hash_keys(keys: KeysLike, seed: int = 0) -> NDArray[np.uint64] | int:
     Raises
     ------
     TypeError
-        If keys are of mixed types, or neither integers nor strings. Booleans and floats are refused.
+        If keys are of mixed types, or of another type. Booleans, floats, decimals, times of the day and
+        time spans are refused.
     ValueError
-        If an integer is out of range, a string has a lone surrogate, a column has nulls, or an ``S`` array
-        holds binary keys that may have lost NUL bytes.
+        If an integer or a timestamp is out of range, a string has a lone surrogate, a column has nulls, or an
+        ``S`` array holds binary keys that may have lost NUL bytes.
 
     Notes
     -----
@@ -112,134 +143,36 @@ def hash_keys(keys: KeysLike, seed: int = 0) -> NDArray[np.uint64] | int:
     '0xe6c632b61e964e1f'
     >>> bool(hash_keys([7])[0] == hash_keys(np.array([7], dtype=np.uint8))[0])
     True
+    >>> from datetime import date
+    >>> bool(hash_keys(date(2026, 11, 30)) == hash_keys(np.array(["2026-11-30"], "datetime64[D]"))[0])
+    True
+    >>> hash_keys([("tea", 3), None, ("cake", 1)], nulls="skip").shape
+    (2,)
     """
     seed = check_int("seed", seed, 0, _MASK)
-    read = read_keys(keys)
+    read = read_keys(keys, nulls=nulls)
     return read.answer(read.hashes(seed))
 
 
-@dataclass(frozen=True)
-class Keys:
-    """Keys that have been read from any container, and checked.
-
-    Attributes
-    ----------
-    form : str
-        "int", "str" or "bytes"; "" for an empty list, whose type is not known.
-    words : ndarray of uint64, or None
-        Integers modulo 2**64, on the device that they lie on.
-    is_signed : bool
-        True if the integers were given in a form that can hold negative ones.
-    fields : ndarray of dtype S, or None
-        Keys of a NumPy array of dtype S, which are hashed without a copy.
-    is_single : bool
-        True if one key was given, and not a batch.
-    """
-
-    form: str
-    words: NDArray[np.uint64] | None = None
-    is_signed: bool = False
-    fields: NDArray[Any] | None = None
-    _buffers: tuple[Buffer, ...] = ()
-    is_single: bool = False
-
-    @classmethod
-    def of_text(cls, data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> Self:
-        """Return strings that lie in a buffer; a plain pair ``(data, offsets)`` holds bytes.
-
-        They need not be UTF-8; see `is_utf8`.
-        """
-        return cls("str", _buffers=(check_buffer(data, offsets, "keys"),))
-
-    def __len__(self) -> int:
-        if self.words is not None:
-            return int(self.words.size)
-        if self.fields is not None:
-            return int(self.fields.size)
-        return sum(offsets.size - 1 for _, offsets in self._buffers)
-
-    @property
-    def kind(self) -> str:
-        """The kind of keys that share hashes: "int", "bytes" (strings too), or "" where it is not known."""
-        return "bytes" if self.form == "str" else self.form
-
-    @property
-    def has_negative(self) -> bool:
-        """True if an integer is below 0."""
-        if self.words is None or not self.is_signed or self.words.size == 0:
-            return False
-        return bool(self.words.view(np.int64).min() < 0)
-
-    def buffers(self) -> tuple[Buffer, ...]:
-        """Return the bytes of strings, in consecutive parts."""
-        return self._buffers if self.fields is None else tuple(byte_buffers(self.fields))
-
-    def hashes(self, seed: int) -> NDArray[np.uint64]:
-        """Return the XXH3-64 of each key. `seed` is not checked."""
-        if self.words is not None:
-            return _hash_integers(self.words, seed)
-        return _hash_buffers(self._buffers, seed) if self.fields is None else _hash_fields(self.fields, seed)
-
-    def raw(self, place: int) -> int | bytes:
-        """Return one key as an integer modulo 2**64, or as bytes."""
-        if self.words is not None:
-            return int(self.words[place])
-        if self.fields is not None:
-            return bytes(self.fields[place])
-        for data, offsets in self._buffers:
-            if place < offsets.size - 1:
-                return to_host(data[int(offsets[place]) : int(offsets[place + 1])]).tobytes()
-            place -= offsets.size - 1
-        raise IndexError("no such key")
-
-    def is_utf8(self) -> bool:
-        """Return True if strings are UTF-8, which those of files and of Arrow arrays need not be."""
-        return all(_is_utf8(data, offsets) for data, offsets in self._buffers)
-
-    def answer(self, answers: Any) -> Any:
-        """Return an array of the keys' answers; for a single key its answer, as a Python object."""
-        return answers.item() if self.is_single else answers
-
-    def item(self, place: int) -> int | str | bytes:
-        """Return one key in the form in which it was given; as bytes if it is a string but not UTF-8."""
-        raw = self.raw(place)
-        if isinstance(raw, bytes):
-            try:
-                return raw.decode() if self.form == "str" else raw
-            except UnicodeDecodeError:
-                return raw
-        return raw - (1 << 64) * (self.is_signed and raw >= 1 << 63)
-
-
-def _is_utf8(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> bool:
-    first, last = int(offsets[0]), int(offsets[-1])
-    used = data[first:last]
-    if last == first or int(used.max()) < 0x80:
-        return True
-    # Strings that are UTF-8 only together are cut within a character, before a byte that continues it.
-    starts = offsets[:-1][offsets[:-1] < last]
-    if bool(((data[starts] & 0xC0) == 0x80).any()):
-        return False
-    try:
-        to_host(used).tobytes().decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 def is_key(key: Any) -> TypeGuard[KeyLike]:
-    """Tell whether an object is one key that lies on no device: an integer, a str or bytes."""
-    return isinstance(key, (int, np.integer, str, bytes)) and not isinstance(key, NO_INTEGERS)
+    """Tell whether an object is one key that lies on no device, such as an integer, a str or a date."""
+    return isinstance(key, _KEY_TYPES) and not isinstance(key, NO_INTEGERS)
 
 
-def read_keys(keys: Any, name: str = "keys", device: Device = "cpu") -> Keys:
+_KEY_TYPES = (int, np.integer, str, bytes, dt.date, np.datetime64, UUID)
+
+
+def read_keys(keys: Any, name: str = "keys", device: Device = "cpu", nulls: Nulls = "raise") -> Keys:
     """Read one key, or keys of any container that `hash_keys` takes; messages call them `name`.
 
     An array stays where it is. An int, a str or bytes lies nowhere and is read to `device`. Keys that have
-    been read already are returned as they are.
+    been read already are returned as they are. With ``nulls="skip"``, nulls are left out, and `Keys.kept`
+    tells which keys are not.
     """
     if isinstance(keys, Keys):
         return keys
+    if check_choice("nulls", nulls, ("raise", "skip")) == "skip" and not _is_one(keys):
+        return _read_batch(keys, name, skip_nulls=True)
     if is_key(keys):
         read, xp = _read_batch([keys], name), backend_named(device).xp
         if device == "cpu":
@@ -247,9 +180,13 @@ def read_keys(keys: Any, name: str = "keys", device: Device = "cpu") -> Keys:
         words = None if read.words is None else xp.asarray(read.words)
         buffers = tuple((xp.asarray(data), xp.asarray(offsets)) for data, offsets in read.buffers())
         return replace(read, words=words, _buffers=buffers, is_single=True)
-    if getattr(keys, "ndim", None) == 0 and hasattr(keys, "reshape"):
+    if _is_one(keys):
         return replace(_read_batch(keys.reshape(1), name), is_single=True)
     return _read_batch(keys, name)
+
+
+def _is_one(keys: Any) -> bool:
+    return is_key(keys) or (getattr(keys, "ndim", None) == 0 and hasattr(keys, "reshape"))
 
 
 def read_key_list(keys: Any, name: str = "keys") -> Keys:
@@ -260,19 +197,51 @@ def read_key_list(keys: Any, name: str = "keys") -> Keys:
     return read
 
 
-def _read_batch(keys: Any, name: str) -> Keys:
+def _read_batch(keys: Any, name: str, *, skip_nulls: bool = False) -> Keys:
     """Read keys of any container."""
     if is_buffer(keys):
         return Keys("bytes", _buffers=(check_buffer(keys[0], keys[1], name),))
     if device_of(keys) == "gpu":
         return _read_gpu(as_array(keys), name)
-    given, keys = keys, open_column(keys, name)
+    keys = import_arrow(keys, name)
+    parts = key_parts(keys, name)
+    if not skip_nulls:
+        return _read_column(keys, name) if parts is None else _read_parts(parts, name)
+    masks = [null_mask(part, label) for label, part in (parts or {name: keys}).items()]
+    _check_lengths([mask.size for _, mask in masks], name)
+    kept = ~np.logical_or.reduce([mask for _, mask in masks])
+    columns = [column if kept.all() else rows_kept(column, kept) for column, _ in masks]
+    if parts is None:
+        return replace(_read_column(columns[0], name), kept=kept)
+    return replace(_read_parts(dict(zip(parts, columns, strict=True)), name), kept=kept)
+
+
+def _read_parts(columns: Mapping[str, Any], name: str) -> Keys:
+    """Read keys of several parts from the columns of their parts."""
+    parts = tuple(_read_column(column, label) for label, column in columns.items())
+    _check_lengths([len(part) for part in parts], name)
+    return Keys("tuple", parts=parts) if len(parts[0]) else Keys("", words=np.empty(0, dtype=np.uint64))
+
+
+def _check_lengths(lengths: Sequence[int], name: str) -> None:
+    if len(set(lengths)) > 1:
+        raise ValueError(f"{name} must have parts of one length, got lengths {', '.join(map(str, lengths))}")
+
+
+def _read_column(keys: Any, name: str) -> Keys:
+    """Read keys of one part."""
+    instants = polars_instants(keys)
+    given, keys = keys, open_column(keys if instants is None else instants, name)
+    if instants is not None:
+        return _time_keys(instants, name, "timestamp")
     if is_arrow(keys):
         return _read_arrow(keys, name)
     keys = _as_keys(keys, name, given)
     if isinstance(keys, np.ndarray):
         if keys.dtype.kind in "iu":
             return _integer_keys(keys)
+        if is_time_dtype(keys):
+            return _time_keys(keys, name)
         if keys.dtype.kind == "S":
             _refuse_cut_fields(keys, name)
             return Keys("bytes", fields=keys)
@@ -283,11 +252,31 @@ def _read_batch(keys: Any, name: str) -> Keys:
         keys = keys.tolist()
     if len(keys) == 0:
         return Keys("", words=np.empty(0, dtype=np.uint64))
-    form = kind_of(keys, name).__name__
+    return _read_items(keys, name)
+
+
+def _read_items(items: Sequence[Any], name: str) -> Keys:
+    """Read a list of Python objects, which is not empty."""
+    if isinstance(items[0], (dt.date, np.datetime64)):
+        times = list_times(items, name)
+        if times is not None:
+            return Keys.of_rows(*times)
+    if isinstance(items[0], UUID) and all(isinstance(item, UUID) for item in items):
+        items = [item.bytes for item in items]
+    try:
+        form = kind_of(items, name).__name__
+    except TypeError as error:
+        raise TypeError(f"{error}; {_ADVICE}") from None
     if form == "int":
-        array = _integers(keys, name)
-        return _integer_keys(array, is_signed=array.dtype.kind == "i" or min(keys) < 0)
-    return Keys(form, _buffers=tuple(byte_buffers(list(keys), name)))
+        array = _integers(items, name)
+        return _integer_keys(array, is_signed=array.dtype.kind == "i" or min(items) < 0)
+    return Keys(form, _buffers=tuple(byte_buffers(list(items), name)))
+
+
+def _time_keys(array: NDArray[Any], name: str, kind: str = "") -> Keys:
+    """Read a NumPy array of dates or timestamps."""
+    refuse_nulls(np.isnat(array), name)
+    return Keys.of_rows(*numpy_times(array, name, kind))
 
 
 def _read_gpu(keys: Any, name: str) -> Keys:
@@ -314,9 +303,14 @@ def _read_arrow(keys: Any, name: str) -> Keys:
     if pa.types.is_integer(kind):
         parts = [chunk.to_numpy(zero_copy_only=False) for chunk in chunks]
         return _integer_keys(np.concatenate(parts) if len(parts) > 1 else parts[0])
+    times = [arrow_times(chunk, name) for chunk in chunks]
+    if times[0] is not None:
+        return Keys.of_rows(times[0][0], np.concatenate([part[1] for part in times if part is not None]))
     is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
     if not (is_text or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
-        raise TypeError(f"{name} must be {describe(keys)} of integers, strings or bytes, got one of {kind}")
+        raise TypeError(
+            f"{name} must be {describe(keys)} of integers, strings or bytes, got one of {kind}; {_ADVICE}"
+        )
     buffers = tuple(arrow_strings(chunk, name, keys) for chunk in chunks)
     return Keys("str" if is_text else "bytes", _buffers=buffers)
 
@@ -327,19 +321,20 @@ def _as_keys(keys: Any, name: str, given: Any) -> Any:
         if isinstance(keys, bytearray) or not hasattr(keys, "__array__"):
             raise TypeError(
                 f"{name} must be an array or a list of int, str or bytes, or one of them, got "
-                f"{type(keys).__name__}"
+                f"{type(keys).__name__}; {_ADVICE}"
             )
         keys = np.asarray(keys)
     if isinstance(keys, np.ndarray):
         refuse_masked(keys, name)
         if keys.ndim != 1:
             raise ValueError(f"{name} must be 1-D, got shape {keys.shape}")
-        if keys.dtype.kind not in "iuSUTO" and not is_fixed_binary(keys):
+        if keys.dtype.kind not in "iuSUTOM" and not is_fixed_binary(keys):
             if not isinstance(given, np.ndarray):
                 raise TypeError(
-                    f"{name} must be {describe(given)} of integers, strings or bytes, got one of {keys.dtype}"
+                    f"{name} must be {describe(given)} of integers, strings or bytes, got one of "
+                    f"{keys.dtype}; {_ADVICE}"
                 )
-            raise TypeError(f"{name} must be integers or strings, got dtype {keys.dtype}")
+            raise TypeError(f"{name} must be integers or strings, got dtype {keys.dtype}; {_ADVICE}")
     return keys
 
 
@@ -348,7 +343,7 @@ def _refuse_cut_fields(keys: NDArray[Any], name: str) -> None:
     width = keys.dtype.itemsize
     if keys.size == 0 or width == 0:
         return
-    data, block = _field_bytes(keys), max(1, min(_BLOCK, _BLOCK_BYTES // width))
+    data, block = field_bytes(keys), max(1, min(KEYS_BLOCK, BYTES_BLOCK // width))
     binary = max(map_blocks(lambda a, b: first_binary(data, width, a, b), keys.size, block))
     if binary < 0:
         return
@@ -359,85 +354,6 @@ def _refuse_cut_fields(keys: NDArray[Any], name: str) -> None:
             f"key {binary} is binary and key {int(lengths.argmin())} shorter than {width} bytes; pass "
             f'{name}.view("V{width}") if each has {width} bytes, and {name}.tolist() if none ends with NUL'
         )
-
-
-def _field_bytes(keys: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return the bytes of a NumPy ``S`` array, read-only like the data of other kernels."""
-    data: NDArray[np.uint8] = np.ascontiguousarray(keys).view(np.uint8)
-    data.flags.writeable = False
-    return data
-
-
-def hash_buffer(data: ArrayLike, offsets: ArrayLike, seed: int = 0) -> NDArray[np.uint64]:
-    """Return the XXH3-64 of each slice ``data[offsets[i]:offsets[i + 1]]``.
-
-    Parameters
-    ----------
-    data : ndarray of uint8, or bytes
-    offsets : ndarray of shape (n + 1,), integers
-        They do not fall and lie within [0, len(data)], as in an Arrow string array. Both may be CuPy arrays.
-    seed : int
-        In [0, 2**64).
-
-    Returns
-    -------
-    ndarray of shape (n,), uint64
-
-    Raises
-    ------
-    TypeError, ValueError
-        If data or offsets have another dtype or shape, or an offset lies outside the data.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from mergesketch.lsh.hashing.keys import hash_buffer, hash_keys
-    >>> bool((hash_buffer(b"abc", np.array([0, 1, 3])) == hash_keys(["a", "bc"])).all())
-    True
-    """
-    seed = check_int("seed", seed, 0, _MASK)
-    return _hash_buffers([check_buffer(data, offsets, "buffer")], seed)
-
-
-def _hash_buffers(buffers: Sequence[Buffer], seed: int) -> NDArray[np.uint64]:
-    xp = backend_of(buffers[0][0]).xp if buffers else np
-    out = xp.empty(sum(offsets.size - 1 for _, offsets in buffers), dtype=np.uint64)
-    done = 0
-    for data, offsets in buffers:
-        n = offsets.size - 1
-        _hash_slices(data, offsets, seed, out[done : done + n])
-        done += n
-    return out
-
-
-def _hash_slices(
-    data: NDArray[np.uint8], offsets: NDArray[np.int64], seed: int, out: NDArray[np.uint64]
-) -> None:
-    backend = backend_of(data)
-    kernel = backend.kernels(xxh3).hash_slices
-    block = _BLOCK
-    if device_of(data) == "cpu":
-        # The time depends on bytes as well as on keys, so blocks of long strings are smaller.
-        block = max(1, min(block, out.size * _BLOCK_BYTES // max(1, int(offsets[-1] - offsets[0]))))
-    backend.map_blocks(lambda a, b: kernel(data, offsets, np.uint64(seed), a, b, out), out.size, block)
-
-
-def _hash_integers(words: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
-    backend = backend_of(words)
-    out, kernel = backend.xp.empty(words.size, dtype=np.uint64), backend.kernels(xxh3).hash_u64
-    backend.map_blocks(lambda a, b: kernel(words, np.uint64(seed), a, b, out), words.size, _BLOCK)
-    return out
-
-
-def _hash_fields(keys: NDArray[Any], seed: int) -> NDArray[np.uint64]:
-    """Return the hashes of a NumPy ``S`` array, which is not copied."""
-    out = np.empty(keys.size, dtype=np.uint64)
-    width = keys.dtype.itemsize
-    data = _field_bytes(keys) if keys.size and width else np.empty(0, dtype=np.uint8)
-    kernel = backend_of(data).kernels(xxh3).hash_fixed
-    block = max(1, min(_BLOCK, _BLOCK_BYTES // max(1, width)))
-    map_blocks(lambda a, b: kernel(data, width, np.uint64(seed), a, b, out), keys.size, block)
-    return out
 
 
 def _integers(keys: Any, name: str) -> NDArray[Any]:
@@ -452,7 +368,3 @@ def _integers(keys: Any, name: str) -> NDArray[Any]:
         bad = low if low < -(1 << 63) else high
         raise ValueError(f"{name} must be integers from -2**63 to 2**64 - 1, got {bad}")
     return np.array([int(key) & _MASK for key in keys], dtype=np.uint64)
-
-
-#: Probability that two keys have the same hash.
-HASH_COLLISION = 2.0**-64

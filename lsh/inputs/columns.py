@@ -14,11 +14,13 @@ __all__ = [
     "arrow_chunks",
     "decoded",
     "describe",
+    "import_arrow",
     "is_arrow",
     "is_null",
     "is_table",
     "open_column",
     "refuse_masked",
+    "refuse_nulls",
 ]
 
 
@@ -62,7 +64,7 @@ def open_column(values: Any, name: str, *, nulls_as_empty: bool = False) -> Any:
         return values
     missing = getattr(values, "isna", getattr(values, "is_null", None))
     if missing is not None and not nulls_as_empty:
-        _refuse_nulls(np.asarray(missing(), dtype=np.bool_), name)
+        refuse_nulls(np.asarray(missing(), dtype=np.bool_), name)
     return np.asarray(values)
 
 
@@ -76,12 +78,17 @@ def describe(values: Any) -> str:
     return f"{'an' if kind[:1] in 'AEIOUaeiou' else 'a'} {kind}"
 
 
-def arrow_chunks(column: Any, name: str, *, nulls_as_empty: bool = False) -> list[Any]:
-    """Return the pyarrow arrays that `column` is made of; nulls are refused, or become empty texts.
+def import_arrow(values: Any, name: str) -> Any:
+    """Return what another library exports as Arrow arrays; tables and other `values` as they are.
 
-    The arrays have plain types: dictionaries and runs are decoded, extension types of texts are replaced by
-    their storage, and views and binary values of one size become large strings and large binary.
+    A stream can be read only once.
     """
+    known = type(values).__module__.partition(".")[0] in ("pandas", "polars", "pyarrow", "numpy")
+    return values if known or not is_arrow(values) or is_table(values) else _arrow_of(values, name)
+
+
+def _arrow_of(column: Any, name: str) -> Any:
+    """Return a column as a pyarrow array or chunked array."""
     try:
         import pyarrow as pa
     except ImportError:
@@ -89,14 +96,27 @@ def arrow_chunks(column: Any, name: str, *, nulls_as_empty: bool = False) -> lis
             f"{name} is {describe(column)}, which needs pyarrow to read: "
             f"{how_to_install('arrow')}; or pass a list or a NumPy array"
         ) from None
-    array = column
-    if not isinstance(array, (pa.Array, pa.ChunkedArray)):
-        try:
-            array = pa.array(array) if hasattr(array, "__arrow_c_array__") else pa.chunked_array(array)
-        except (TypeError, ValueError, OverflowError, pa.ArrowException) as error:
-            raise TypeError(
-                f"{name} must be {describe(column)} that Arrow can read, got one that it cannot: {error}"
-            ) from None
+    if isinstance(column, (pa.Array, pa.ChunkedArray)):
+        return column
+    try:
+        return pa.array(column) if hasattr(column, "__arrow_c_array__") else pa.chunked_array(column)
+    except (TypeError, ValueError, OverflowError, pa.ArrowException) as error:
+        raise TypeError(
+            f"{name} must be {describe(column)} that Arrow can read, got one that it cannot: {error}"
+        ) from None
+
+
+def arrow_chunks(
+    column: Any, name: str, *, nulls_as_empty: bool = False, keep_nulls: bool = False
+) -> list[Any]:
+    """Return the pyarrow arrays that `column` is made of; nulls are refused, or kept, or become empty texts.
+
+    The arrays have plain types: dictionaries and runs are decoded, extension types of texts are replaced by
+    their storage, and views and binary values of one size become large strings and large binary.
+    """
+    array = _arrow_of(column, name)
+    import pyarrow as pa
+
     if pa.types.is_struct(array.type):
         raise TypeError(f"{name} must be {describe(column)} of one column, got one of {array.type}")
     chunks = array.chunks if isinstance(array, pa.ChunkedArray) else [array]
@@ -108,8 +128,10 @@ def arrow_chunks(column: Any, name: str, *, nulls_as_empty: bool = False) -> lis
         ) from None
     if nulls_as_empty:
         return [_without_nulls(chunk) for chunk in chunks]
+    if keep_nulls:
+        return chunks
     if any(chunk.null_count for chunk in chunks):
-        _refuse_nulls(np.concatenate([c.is_null().to_numpy(zero_copy_only=False) for c in chunks]), name)
+        refuse_nulls(np.concatenate([c.is_null().to_numpy(zero_copy_only=False) for c in chunks]), name)
     # A column of Arrow's type null that has no rows has neither nulls nor values.
     return [chunk for chunk in chunks if not pa.types.is_null(chunk.type)]
 
@@ -132,7 +154,8 @@ def _without_nulls(chunk: Any) -> Any:
     return chunk.fill_null("" if is_text else b"")
 
 
-def _refuse_nulls(is_null: Any, name: str) -> None:
+def refuse_nulls(is_null: Any, name: str) -> None:
+    """Raise ValueError if any value is null."""
     if is_null.any():
         raise ValueError(
             f"{name} must have no nulls, got {int(is_null.sum())}, the first at {int(is_null.argmax())}; "

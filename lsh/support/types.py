@@ -6,8 +6,10 @@ arguments that are read as an array. `Rows` and `Keys` are the classes that they
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar, overload
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -48,9 +50,17 @@ Device: TypeAlias = Literal["cpu", "gpu"]
 #: Rows of a caller (an array, lists, a sparse matrix, a data frame, an Arrow table), or rows that were read.
 RowsLike: TypeAlias = ArrayLike | _Sparse | _Read | _Exported | _ArrowArray | _ArrowStream | _Frame
 #: A key of a caller.
-KeyLike: TypeAlias = int | np.integer[Any] | str | bytes
-#: Keys of a caller: a list, an array, or a column of pandas, polars or Arrow.
-KeysLike: TypeAlias = ArrayLike | Sequence[KeyLike] | _Exported | _ArrowArray | _ArrowStream
+KeyLike: TypeAlias = int | np.integer[Any] | str | bytes | dt.date | np.datetime64 | UUID
+#: Keys of a caller: a list of keys or tuples, an array, or columns of pandas, polars or Arrow.
+KeysLike: TypeAlias = (
+    KeyLike
+    | ArrayLike
+    | Sequence[KeyLike]
+    | Sequence[tuple[KeyLike, ...]]
+    | _Exported
+    | _ArrowArray
+    | _ArrowStream
+)
 
 
 class ArrayModule(Protocol):

@@ -14,11 +14,19 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
+from ...lsh.hashing.keys import Nulls
 from ...lsh.support.checks import check_flag, check_real
 from ...lsh.support.types import KeyLike, KeysLike
 from ..core.guard import locked
 from ..kernels import counting
-from .key_table import MAX_BUCKETS, CountMinTable, CountSketchTable, KeyBatch, buckets_for, count_min_size
+from .key_table import (
+    MAX_BUCKETS,
+    CountMinTable,
+    CountSketchTable,
+    KeyCounts,
+    buckets_for,
+    count_min_size,
+)
 
 __all__ = ["CountMinSketch", "CountSketch"]
 
@@ -54,8 +62,9 @@ class CountMinSketch(CountMinTable):
     Time is O(n_rows) for each key of an update or query. Memory is 4 n_rows n_buckets bytes, and twice that
     after a counter could pass 2**31.
 
-    Keys are of any type that `mergesketch.lsh.hash_keys` takes: integer arrays, Arrow or NumPy string arrays,
-    lists of integers, str or bytes. Two keys with the same 64-bit hash count as one.
+    Keys are of any type that `mergesketch.lsh.hash_keys` takes: integers, strings, dates, tuples and others,
+    in lists, arrays and columns. A sketch remembers the kind of its keys and refuses another: 17 and "17" are
+    two keys. Two keys with the same 64-bit hash count as one.
 
     References
     ----------
@@ -110,14 +119,14 @@ class CountMinSketch(CountMinTable):
         >>> import mergesketch
         >>> mergesketch.CountMinSketch.for_error(0.001, confidence=0.99)
         <CountMinSketch(n_rows=5, n_buckets=2719, conservative=False, seed=0) for relative_error=0.001,
-        confidence=0.99: 0 updates, 54,396 bytes>
+        confidence=0.99: 0 updates, 54,405 bytes>
         """
         relative_error = check_real("relative_error", relative_error, 0.0, 1.0)
         n_rows, n_buckets = count_min_size(relative_error, confidence)
         new = cls(n_rows, n_buckets, conservative=conservative, seed=seed)
         return new._asked_for(relative_error=relative_error, confidence=confidence)
 
-    def update(self, keys: KeysLike, counts: ArrayLike | None = None) -> Self:
+    def update(self, keys: KeysLike, counts: ArrayLike | None = None, *, nulls: Nulls = "raise") -> Self:
         """Count a batch of keys.
 
         Parameters
@@ -126,6 +135,9 @@ class CountMinSketch(CountMinTable):
             May repeat.
         counts : array of n integers, optional
             The number of occurrences of each key, 0 or more, an integer for one key; 1 by default.
+        nulls : {"raise", "skip"}, default "raise"
+            What to do with keys that are null: to refuse the batch, or to leave out these keys and their
+            counts.
 
         Returns
         -------
@@ -134,19 +146,19 @@ class CountMinSketch(CountMinTable):
         Raises
         ------
         TypeError, ValueError
-            If the keys are of no known or of mixed type, or the counts negative or of another length.
+            If the keys are of no known or of mixed type, or of another kind than those of earlier batches, or
+            null; or if the counts are negative or of another length.
         OverflowError
             If a 64-bit counter could wrap. Nothing changes if an exception is raised.
         """
-        return self._take_in({"keys": keys, "counts": counts})
+        return super().update(keys, counts, nulls=nulls)
 
-    def _add(self, batch: KeyBatch) -> None:
+    def _add_to_table(self, hashes: NDArray[np.uint64], weights: NDArray[np.int64]) -> None:
         if not self.conservative:
-            super()._add(batch)
+            super()._add_to_table(hashes, weights)
             return
         kernel = self._backend.kernels(counting).count_min_add_conservative
-        kernel(batch.hashes, batch.weights, self._words, self._arrays["counts"])
-        self._add_to_total(batch.hashes.size, batch.weights)
+        kernel(hashes, weights, self._words, self._arrays["counts"])
 
     def inner_product(self, other: Self) -> float:
         """Estimate the sum over keys of ``count here * count there``; the result is never below the truth.
@@ -203,7 +215,7 @@ class CountMinSketch(CountMinTable):
             return super().subtract(other)
 
 
-class CountSketch(CountSketchTable):
+class CountSketch(KeyCounts, CountSketchTable):
     """Estimate counts of keys (frequencies) without bias; errors cancel on average.
 
     Parameters
@@ -278,7 +290,7 @@ class CountSketch(CountSketchTable):
         >>> import mergesketch
         >>> mergesketch.CountSketch.for_error(0.01, confidence=0.99)
         <CountSketch(n_rows=5, n_buckets=94662, seed=0) for relative_error=0.01, confidence=0.99:
-        0 updates, 1,893,256 bytes>
+        0 updates, 1,893,265 bytes>
         """
         relative_error = check_real("relative_error", relative_error, 0.0, 1.0)
         confidence = check_real("confidence", confidence, 0.0, 1.0)
@@ -310,7 +322,7 @@ class CountSketch(CountSketchTable):
         Raises
         ------
         TypeError, ValueError
-            If the keys are of no known or of mixed type.
+            If the keys are of no known or mixed type, of another kind than those that were counted, or null.
         """
         return self._answer(keys, self._estimate)
 

@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...lsh.hashing.keys import Keys, hash_keys
+from ...lsh.hashing.keys import Keys, Nulls
 from ...lsh.support.backend import add_at, to_host
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.threads import get_num_threads
 from ...lsh.support.types import KeysLike
+from ..core.key_kinds import ANY, KIND_ARRAYS, MAX_PARTS, forms_of, refuse_mixed
 from ..core.records import Records
 from ..core.state import StateSpec
 from ..kernels import counting
-from .key_records import (
-    BYTES,
-    INTEGERS,
-    KINDS,
-    STRINGS,
-    check_kinds,
-    check_records,
-    form_of,
-    kind_of,
-    kind_of_forms,
-    longest_key,
-    merge_records,
-    pack_keys,
-    unpack_key,
-)
+from .key_records import check_records, merge_records, pack_keys, unpack_key
 from .key_table import KEYS_BLOCK, CountMinTable, KeyBatch, count_min_size
 
 __all__ = ["HeavyHitters"]
@@ -47,14 +34,17 @@ class HeavyHitters(CountMinTable):
 
     Parameters
     ----------
-    frequency : float
-        In (0, 1): the share of all counts above which a key is reported, 0.001 for one in a thousand.
+    frequency : float, default 0.001
+        In (0, 1): the share of all counts above which a key is reported for certain, 0.001 for one in a
+        thousand. The default takes 273 kB.
     n_rows : int
         Number of rows of the Count-Min table that counts the keys.
     n_buckets : int, optional
         Number of counters in a row, ``ceil(2 e / frequency)`` by default.
     max_key_bytes : int
-        Length of the longest key, from 8 to 65,535 bytes (an integer takes 8). Longer keys are refused.
+        Number of bytes that are kept of a key, from 8 to 65,535. An integer takes 8, a date 9, a timestamp
+        13, and a tuple the bytes of its parts and 2 more for each. A longer key is counted like the others,
+        by its hash. Its name is its first bytes, an ellipsis and the hash.
     seed : int
         In [0, 2**64). Only sketches of one seed merge.
 
@@ -67,12 +57,15 @@ class HeavyHitters(CountMinTable):
 
     Notes
     -----
-    A Count-Min table counts every key. In addition, the sketch keeps the names of keys whose estimate exceeds
-    *half* of ``frequency * N``, in a summary of Misra and Gries [1]_ with `n_candidates` counters. Each name
-    has a count of its occurrences since the name was kept. If there are more names than places, the largest
-    count without a place is subtracted from all counts. Then names whose count is not above 0 are dropped.
-    Names whose estimate falls to half of ``frequency * N`` are dropped too. The sketch reports the names
-    whose estimate exceeds ``frequency * N``.
+    A Count-Min table counts every key. In addition, the sketch keeps the names of `n_candidates` keys: first
+    of those whose estimate exceeds *half* of ``frequency * N``, in a summary of Misra and Gries [1]_. Each
+    name has a count of its occurrences since the name was kept. If there are more such names than places, the
+    largest count without a place is subtracted from all counts. Then names whose count is not above 0 are
+    dropped, as are names whose estimate falls to half of ``frequency * N``. If there are fewer, the other
+    places go to the keys of the largest estimates below.
+
+    `top` without `k` reports the names whose estimate exceeds ``frequency * N``. ``top(k)`` returns the k
+    names of the largest estimates, also below that, where there is no guarantee.
 
     - Every key with a true share above `frequency` is reported with certainty, for any order of the stream
       and any batches and merges. The Count-Min estimate is never too low, so that at most ``frequency / 2 *
@@ -84,17 +77,19 @@ class HeavyHitters(CountMinTable):
     - Counts are upper bounds, and the same for any order, split and number of threads or ranks.
 
     So keys with a true share above `frequency` are reported for any order, split and merge. Other keys, whose
-    estimate is too high by chance, may be reported for one order of the stream and not for another. Two
+    estimate is too high by chance or which take places that are free, may be returned for one order of the
+    stream and not for another. Two
     sketches compare equal (``==``) if their tables are equal and they report the same keys.
 
     SpaceSaving or Misra-Gries summaries alone, or cells with a majority candidate (Topkapi [4]_), are
     smaller, but the counts that they report depend on the order of updates and merges.
 
     Keys are equal as for `mergesketch.lsh.hash_keys`: a str and its UTF-8 bytes are one key, and so are -1
-    and 2**64 - 1. A sketch takes either integers, or strings and bytes. Integers are returned as int. If any
-    key was negative, integers of 2**63 or more are returned as negative ones. Other keys are returned as
-    bytes if all keys were bytes. Otherwise keys that are valid UTF-8 are returned as str. The form depends on
-    all keys, not on their order.
+    and 2**64 - 1. A sketch takes keys of one kind: integers, or strings and bytes, or dates, and so on.
+    Integers are returned as int. If any key was negative, integers of 2**63 or more are returned as negative
+    ones. Strings are returned as bytes if all keys were bytes. Otherwise those that are valid UTF-8 are
+    returned as str. Dates and timestamps are returned as those of `datetime`, or as `numpy.datetime64` if
+    these cannot hold them. The form depends on all keys, not on their order.
 
     Time is O(n_rows) for each key. Memory is ``4 n_rows n_buckets + n_candidates (max_key_bytes + 18)``
     bytes; the first term doubles after a counter could pass 2**31.
@@ -115,13 +110,16 @@ class HeavyHitters(CountMinTable):
     >>> tuesday = monday.empty_like().update(["jam", "jam"], counts=[3, 4])
     >>> (monday | tuesday).top(2)
     [('tea', 8), ('jam', 7)]
+    >>> visits = mergesketch.HeavyHitters().update([("/help", 200), ("/", 200), ("/", 404), ("/", 200)])
+    >>> visits.top(1)
+    [(('/', 200), 2)]
     """
 
     _parameters = ("frequency", "n_rows", "n_buckets", "max_key_bytes", "seed")
 
     def __init__(
         self,
-        frequency: float,
+        frequency: float = 0.001,
         *,
         n_rows: int = 5,
         n_buckets: int | None = None,
@@ -192,7 +190,6 @@ class HeavyHitters(CountMinTable):
         n = self.n_candidates
         return {
             **super()._layout(),
-            "key_forms": StateSpec((1,), "uint8", "or"),
             "candidate_hashes": StateSpec((n,), "uint64", "candidates"),
             "candidate_counts": StateSpec((n,), "int64", "candidates"),
             "candidate_lengths": StateSpec((n,), "uint16", "candidates"),
@@ -201,16 +198,19 @@ class HeavyHitters(CountMinTable):
 
     # -- updates ----------------------------------------------------------------------------------
 
-    def update(self, keys: KeysLike, counts: ArrayLike | None = None) -> Self:
+    def update(self, keys: KeysLike, counts: ArrayLike | None = None, *, nulls: Nulls = "raise") -> Self:
         """Count a batch of keys.
 
         Parameters
         ----------
         keys : array or list of n keys, or one key
-            Keys of any type that `mergesketch.lsh.hash_keys` takes. They may repeat. All batches have
-            integers, or all have strings and bytes.
+            Keys of any type that `mergesketch.lsh.hash_keys` takes. They may repeat. Tuples have at most 8
+            parts. All batches have keys of one kind: integers, or strings and bytes, or dates, ...
         counts : array of n integers, optional
             The number of occurrences of each key, 0 or more, an integer for one key; 1 by default.
+        nulls : {"raise", "skip"}, default "raise"
+            What to do with keys that are null: to refuse the batch, or to leave out these keys and their
+            counts.
 
         Returns
         -------
@@ -220,49 +220,54 @@ class HeavyHitters(CountMinTable):
         ------
         TypeError, ValueError
             If the keys are of no known or of mixed type, of another kind than those of earlier batches, or
-            too long; or if counts are negative or of another length.
+            null; or if counts are negative or of another length.
         OverflowError
             If a 64-bit counter could wrap. Nothing changes if an exception is raised.
         """
-        return self._take_in({"keys": keys, "counts": counts})
+        return super().update(keys, counts, nulls=nulls)
 
-    def _read(self, keys: Any, counts: Any) -> KeyBatch:
-        batch: KeyBatch = super()._read(keys, counts)
-        self._check_kind(batch.keys)
-        longest = longest_key(batch.keys)
-        if longest > self.max_key_bytes:
+    def _read_keys(self, keys: Any, nulls: Nulls = "raise") -> Keys:
+        read = super()._read_keys(keys, nulls)
+        if len(read.parts) > MAX_PARTS:
             raise ValueError(
-                f"keys must have at most max_key_bytes={self.max_key_bytes} bytes, got one of {longest}"
+                f"keys must be tuples of at most {MAX_PARTS} parts, which are returned, got {len(read.parts)}"
             )
-        return batch
-
-    def _add(self, batch: KeyBatch) -> None:
-        keys, hashes, weights, _ = batch
-        with self._counted(hashes, weights, "key_forms", "total"):
-            self._add_to_total(hashes.size, weights)
-            self._arrays["key_forms"] |= np.uint8(form_of(keys))
-            self._note(keys, hashes, weights)
-
-    def _check_kind(self, keys: Keys) -> None:
-        """Raise TypeError for keys of another kind than those before."""
-        before, here = self._kind, kind_of(keys)
-        if before and here and before != here:
-            raise TypeError(f"keys must be {KINDS[before]} as before, got {KINDS[here]}")
-
-    def _read_query(self, keys: Any) -> Keys:
-        read = super()._read_query(keys)
-        self._check_kind(read)
         return read
 
-    @property
-    def _kind(self) -> int:
-        """The kind of all keys: `INTEGERS`, ``STRINGS | BYTES``, or 0 as long as there is no key."""
-        return kind_of_forms(int(self._arrays["key_forms"][0])) if self._state.is_allocated else 0
+    def _forms(self, keys: Keys) -> NDArray[np.uint8]:
+        return forms_of(keys)
+
+    def _add(self, batch: KeyBatch) -> None:
+        with self._counted(batch.hashes, batch.weights, "total", *KIND_ARRAYS):
+            self._add_to_total(batch.hashes.size, batch.weights)
+            self._note_forms(batch.forms)
+            self._note(batch.keys, batch.hashes, batch.weights)
 
     def _note(self, keys: Keys, hashes: NDArray[np.uint64], weights: NDArray[np.int64]) -> None:
-        """Keep the names of a batch's frequent keys, and count their occurrences."""
+        """Keep the names of a batch's most frequent keys, and count their occurrences."""
+        start, n, size = 0, hashes.size, KEYS_BLOCK
+        while start < n:
+            # While places are free, every key is looked at, so a part of the batch must fill them.
+            known = _CANDIDATES.used(self._arrays)[0]
+            is_full = known.size == self.n_candidates
+            # A key whose estimate is below that of all names gets no place among them.
+            least = min(self._threshold(0.5), int(self._estimate(known).min()) - 1) if is_full else 0
+            stop = n if is_full else min(n, start + size)
+            self._note_range(keys, hashes, weights, start, stop, least)
+            start, size = stop, 2 * size
+
+    def _note_range(
+        self,
+        keys: Keys,
+        hashes: NDArray[np.uint64],
+        weights: NDArray[np.int64],
+        start: int,
+        stop: int,
+        least: int,
+    ) -> None:
+        """Keep the names of keys from `start` to `stop` that are estimated above `least`."""
         xp = self._backend.xp
-        places, sums = self._find_frequent(hashes, weights)
+        places, sums = self._find_frequent(hashes, weights, start, stop, least)
         found, first, inverse = xp.unique(hashes[places], return_index=True, return_inverse=True)
         came = xp.zeros(found.size, np.int64)
         add_at(came, inverse, sums)
@@ -278,22 +283,22 @@ class HeavyHitters(CountMinTable):
         self._keep([known, counts, *names], [found[is_new], came[is_new], *records])
 
     def _find_frequent(
-        self, hashes: NDArray[np.uint64], weights: NDArray[np.int64]
+        self, hashes: NDArray[np.uint64], weights: NDArray[np.int64], begin: int, end: int, least: int
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the places and counts of a batch's frequent keys; a key may be found twice."""
+        """Return the places and counts of keys that are estimated above `least`; a key may be found twice."""
         kernel, xp = self._backend.kernels(counting).find_frequent, self._backend.xp
-        found, sums = xp.empty(hashes.size, np.int64), xp.empty(hashes.size, np.int64)
-        table, words, least = self._arrays["counts"], self._words, self._threshold(0.5)
+        n = end - begin
+        found, sums = xp.empty(n, np.int64), xp.empty(n, np.int64)
+        table, words = self._arrays["counts"], self._words
+        hashes, weights = hashes[begin:end], weights[begin:end]
 
         def search(start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
             n = kernel(table, hashes, weights, words, least, start, stop, found, sums)
             return found[start : start + n], sums[start : start + n]
 
-        block = max(KEYS_BLOCK, -(-hashes.size // get_num_threads()))
-        pieces = self._backend.map_blocks(search, hashes.size, block)
-        if not pieces:
-            return found, sums
-        return xp.concatenate([piece[0] for piece in pieces]), xp.concatenate([piece[1] for piece in pieces])
+        pieces = self._backend.map_blocks(search, n, max(KEYS_BLOCK, -(-n // get_num_threads())))
+        places = xp.concatenate([piece[0] for piece in pieces])
+        return places + begin, xp.concatenate([piece[1] for piece in pieces])
 
     def _threshold(self, share: float) -> int:
         """Return the count above which a key is kept (share 0.5) or reported (share 1)."""
@@ -302,19 +307,9 @@ class HeavyHitters(CountMinTable):
         return numerator * self.total // denominator
 
     def _keep(self, one: list[NDArray[Any]], other: list[NDArray[Any]]) -> None:
-        """Take the records of two parts as candidates, if they are frequent and there are places."""
-        least = self._threshold(0.5)
-        kept = merge_records(one, other, self.n_candidates, lambda hashes: self._estimate(hashes) > least)
+        """Take the records of two parts as candidates, as far as there are places."""
+        kept = merge_records(one, other, self.n_candidates, self._estimate, self._threshold(0.5))
         _CANDIDATES.put(self._arrays, kept)
-
-    def part_numbers(self) -> tuple[int, ...]:
-        return (self._kind,)
-
-    @classmethod
-    def check_parts(cls, parts: Sequence[tuple[int, ...]]) -> None:
-        kinds = [kind for (kind,) in parts if kind]
-        for kind in kinds[1:]:
-            check_kinds(kinds[0], kind)
 
     def _fullness(self) -> list[str]:
         return [
@@ -326,39 +321,47 @@ class HeavyHitters(CountMinTable):
         self, reduction: str, ours: dict[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]
     ) -> None:
         # The table has been merged already, so that the merged counts decide which names are kept.
-        forms = int(self._arrays["key_forms"][0])
-        check_kinds(forms & INTEGERS, kind_of_forms(forms & (STRINGS | BYTES)))
+        refuse_mixed(type(self).__name__, int(self._arrays["key_forms"][0]))
         self._keep(_CANDIDATES.used(self._arrays), _CANDIDATES.used(theirs))
 
     # -- answers ----------------------------------------------------------------------------------
 
-    def top(self, k: int | None = None) -> list[tuple[int | str | bytes, int]]:
+    def top(self, k: int | None = None) -> list[tuple[Any, int]]:
         """Return the frequent keys and their estimated counts, the most frequent first.
 
         Parameters
         ----------
         k : int, optional
-            The most keys to return; all by default. Only keys whose estimate exceeds ``frequency * total``
-            are reported, so there may be fewer.
+            The number of keys: the k that are estimated most frequent, also if their estimates are below
+            ``frequency * total``. By default, all keys whose estimate exceeds ``frequency * total``.
 
         Returns
         -------
         list of (key, count)
-            Counts are never below the truth. Keys with equal counts are in the order of their hashes.
+            Counts are never below the truth. Keys with equal counts are in the order of their hashes. There
+            are at most `n_candidates`, and at most as many as there are different keys.
 
         Raises
         ------
         TypeError, ValueError
             If `k` is no positive integer.
+
+        Notes
+        -----
+        The guarantee is for keys with a share above `frequency`: none of them is missing, whatever `k`. Keys
+        below it are those that the sketch has kept in the places that were free. They are the next ones
+        for the streams of practice. But such a key may be missing, and which ones are kept may depend
+        on the order of the stream.
         """
-        k = self.n_candidates if k is None else check_int("k", k, 0)
-        used = _CANDIDATES.used(self._arrays)
-        estimates = to_host(self._estimate(used[0]))
-        lengths, contents = map(to_host, used[2:])
-        forms = int(self._arrays["key_forms"][0])
+        estimates = to_host(self._estimate(_CANDIDATES.used(self._arrays)[0]))
+        hashes, _, lengths, contents = map(to_host, _CANDIDATES.used(self._arrays))
+        forms = np.concatenate([self._arrays[name] for name in KIND_ARRAYS])
         order = np.argsort(-estimates, kind="stable")
-        order = order[estimates[order] > self._threshold(1.0)][:k]
-        return [(unpack_key(forms, int(lengths[i]), contents[i]), int(estimates[i])) for i in order.tolist()]
+        n = np.count_nonzero(estimates > self._threshold(1.0)) if k is None else check_int("k", k, 0)
+        return [
+            (unpack_key(forms, int(lengths[i]), contents[i], int(hashes[i])), int(estimates[i]))
+            for i in order[:n].tolist()
+        ]
 
     def _has_state_of(self, other: Self) -> bool:
         sums = ("counts", "total", "n_updates")
@@ -370,12 +373,13 @@ class HeavyHitters(CountMinTable):
         hashes, counts, lengths, contents = (to_host(arrays[name]) for name in _CANDIDATES.names)
         if counts.size and not counts.astype(np.float64).sum() <= 1.000001 * float(arrays["total"][0]):
             raise ValueError("candidate_counts must be at most total in all")
-        raw = check_records(int(arrays["key_forms"][0]), counts, lengths, contents)
-        expected = hash_keys(raw, self.seed) if raw else np.empty(0, dtype=np.uint64)
-        if not np.array_equal(hashes[: len(raw)], expected):
-            raise ValueError("candidate_hashes must be the hashes of candidate_keys")
-        if bool((expected[1:] <= expected[:-1]).any()):
-            raise ValueError("candidate_hashes must rise")
+        forms = np.concatenate([to_host(arrays[name]) for name in KIND_ARRAYS])
+        if forms[0] == ANY:
+            raise ValueError("key_forms must be those of integers, or of strings and bytes, got 255")
+        check_records(forms, hashes, counts, lengths, contents, self.seed)
+
+    def _absent_array(self, name: str) -> NDArray[Any] | None:
+        return None if name == "key_forms" else super()._absent_array(name)
 
 
 def _check_frequency(frequency: float) -> float:

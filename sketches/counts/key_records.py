@@ -1,123 +1,108 @@
-"""Keys in records of fixed size, so that a sketch can return the keys that it was given."""
+"""Keys in records of fixed size, so that a sketch can return the keys that it was given.
+
+The bytes of a key are those that are hashed. A tuple has those of its parts one after another, each after
+their number in two bytes. Of a key that is longer than a record, the first bytes are kept.
+"""
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import IncompatibleSketchError
-from ...lsh.hashing.keys import Keys
+from ...lsh.hashing.keys import Keys, read_keys
+from ...lsh.inputs.dates import moment_of
 from ...lsh.inputs.strings import byte_buffers
 from ...lsh.support.backend import backend_of
+from ..core.key_kinds import DATES, INSTANTS, INTEGERS, NEGATIVE, STRINGS, TIMES, TUPLES
 
-__all__ = [
-    "BYTES",
-    "INTEGERS",
-    "KINDS",
-    "NEGATIVE",
-    "STRINGS",
-    "check_kinds",
-    "check_records",
-    "form_of",
-    "kind_of",
-    "kind_of_forms",
-    "longest_key",
-    "merge_records",
-    "pack_keys",
-    "unpack_key",
-]
+__all__ = ["check_records", "merge_records", "pack_keys", "unpack_key"]
 
-#: Bits for the forms of a sketch's keys. All of them together decide how a record is read, so that the order
-#: of keys does not matter.
-INTEGERS, NEGATIVE, STRINGS, BYTES = 1, 2, 4, 8
-INTEGER_BYTES = 8
-#: What forms of one kind have, in messages. A sketch takes keys of one kind.
-KINDS = {INTEGERS: "integers", STRINGS | BYTES: "strings or bytes"}
-
-
-def form_of(keys: Keys) -> int:
-    """Return the bits for the form of a batch; strings that are not UTF-8, of a file, count as bytes too."""
-    if len(keys) == 0:
-        return 0
-    if keys.form == "int":
-        return INTEGERS | NEGATIVE * keys.has_negative
-    if keys.form == "str":
-        return STRINGS if keys.is_utf8() else STRINGS | BYTES
-    return BYTES
-
-
-def kind_of(keys: Keys) -> int:
-    """Return the bits for the kind of a batch; 0 for no keys."""
-    if len(keys) == 0:
-        return 0
-    return INTEGERS if keys.form == "int" else STRINGS | BYTES
-
-
-def kind_of_forms(forms: int) -> int:
-    """Return the bits for the kind of keys of some forms; 0 for no keys."""
-    return INTEGERS if forms & INTEGERS else STRINGS | BYTES if forms else 0
-
-
-def check_kinds(one: int, other: int) -> None:
-    """Raise IncompatibleSketchError if two sketches hold keys of different kinds."""
-    if one and other and one != other:
-        raise IncompatibleSketchError(
-            f"HeavyHitters sketches hold {KINDS[one]} in one and {KINDS[other]} in another"
-        )
-
-
-def longest_key(keys: Keys) -> int:
-    """Return the number of bytes of the longest key in a record."""
-    if len(keys) == 0:
-        return 0
-    if keys.words is not None:
-        return INTEGER_BYTES
-    if keys.fields is not None:
-        return int(np.strings.str_len(keys.fields).max())
-    return max(int((ends[1:] - ends[:-1]).max()) for _, ends in keys.buffers() if ends.size > 1)
+_INTEGER_BYTES = 8
+#: The length that a record has whose key is longer than the record.
+_SHORTENED = 65535
+#: The number of bytes before each part of a tuple.
+_HEAD = 2
+_MOMENTS = DATES | TIMES | INSTANTS
 
 
 def pack_keys(
     keys: Keys, places: NDArray[np.int64], width: int
 ) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
     """Return records ``(lengths, contents)`` of the keys at `places`; contents have `width` bytes."""
+    sizes, contents = _first_bytes(keys, places, width)
+    sizes[sizes > min(width, _SHORTENED - 1)] = _SHORTENED
+    return sizes.astype(np.uint16), contents
+
+
+def _first_bytes(
+    keys: Keys, places: NDArray[np.int64], width: int
+) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Return the number of bytes of the keys at `places`, and the first `width` of them."""
     xp = backend_of(places).xp
-    lengths, contents = xp.zeros(places.size, np.uint16), xp.zeros((places.size, width), np.uint8)
+    sizes, contents = xp.zeros(places.size, np.int64), xp.zeros((places.size, width), np.uint8)
     if keys.words is not None:
         words = keys.words[places].astype("<u8")
-        contents[:, :INTEGER_BYTES] = words.view(np.uint8).reshape(places.size, INTEGER_BYTES)
-        lengths[:] = INTEGER_BYTES
-        return lengths, contents
+        contents[:, :_INTEGER_BYTES] = words.view(np.uint8).reshape(places.size, _INTEGER_BYTES)
+        sizes[:] = _INTEGER_BYTES
+        return sizes, contents
+    if keys.parts:
+        return _first_bytes_of_tuples(keys, places, width)
     buffers = keys.buffers() if keys.fields is None else byte_buffers(keys.fields[places])
     if keys.fields is not None:
         places = xp.arange(places.size)
-    byte = xp.arange(width)
     for data, offsets in buffers:
         rows = xp.flatnonzero((places >= 0) & (places < offsets.size - 1))
         first = offsets[places[rows]]
-        sizes = offsets[places[rows] + 1] - first
-        inside = byte < sizes[:, None]
-        some = xp.zeros((rows.size, width), np.uint8)
-        some[inside] = data[(first[:, None] + byte)[inside]]
-        lengths[rows], contents[rows] = sizes.astype(np.uint16), some
+        sizes[rows] = offsets[places[rows] + 1] - first
+        contents[rows] = _cut(data, first, sizes[rows], width)
         places = places - (offsets.size - 1)
-    return lengths, contents
+    return sizes, contents
+
+
+def _cut(
+    data: NDArray[np.uint8], first: NDArray[np.int64], sizes: NDArray[np.int64], width: int
+) -> NDArray[np.uint8]:
+    """Return the first `width` bytes of slices of a buffer, and zeros after them."""
+    xp = backend_of(data).xp
+    byte = xp.arange(width)
+    inside = byte < sizes[:, None]
+    out = xp.zeros((first.size, width), np.uint8)
+    out[inside] = data[(first[:, None] + byte)[inside]]
+    return out
+
+
+def _first_bytes_of_tuples(
+    keys: Keys, places: NDArray[np.int64], width: int
+) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    columns, used, total = [], [], np.zeros(places.size, np.int64)
+    for part in keys.parts:
+        sizes, some = _first_bytes(part, places, width)
+        head = np.minimum(sizes, _SHORTENED).astype("<u2").view(np.uint8).reshape(-1, _HEAD)
+        columns += [head, some]
+        used += [np.ones(head.shape, np.bool_), np.arange(width) < sizes[:, None]]
+        total += _HEAD + sizes
+    is_used = np.hstack(used)
+    lengths = is_used.sum(axis=1)
+    return total, _cut(np.hstack(columns)[is_used], np.cumsum(lengths) - lengths, lengths, width)
 
 
 def merge_records(
     one: list[NDArray[Any]],
     other: list[NDArray[Any]],
     n_places: int,
-    is_frequent: Callable[[NDArray[np.uint64]], NDArray[np.bool_]],
+    estimate: Callable[[NDArray[np.uint64]], NDArray[np.int64]],
+    least: int,
 ) -> list[NDArray[Any]]:
     """Merge two parts of a Misra-Gries summary, ``[hashes, counts, lengths, contents]`` by rising hashes.
 
-    Counts of equal keys are added, and keys that are not frequent are dropped. If more than `n_places` are
-    left, the largest count without a place is subtracted from all, and keys whose count is not above 0 are
-    dropped.
+    Counts of equal keys are added. Keys are frequent if they are estimated above `least`. If more than
+    `n_places` are, only these are kept, the largest count without a place is subtracted from all, and keys
+    whose count is not above 0 are dropped. Otherwise the other keys of the largest estimates get the places
+    that are left.
     """
     xp = backend_of(one[0]).xp
     hashes, counts, *records = (xp.concatenate(pair) for pair in zip(one, other, strict=True))
@@ -128,41 +113,125 @@ def merge_records(
     sums = xp.cumsum(counts[order])[is_last]
     sums[1:] = sums[1:] - sums[:-1].copy()
     order, hashes = order[is_last], hashes[is_last]
-    kept = xp.flatnonzero(is_frequent(hashes))
+    estimates = estimate(hashes)
+    kept = xp.flatnonzero(estimates > least)
     if kept.size > n_places:
         sums = sums - xp.sort(sums[kept])[-n_places - 1]
         kept = kept[sums[kept] > 0]
+    elif hashes.size > n_places:
+        kept = xp.sort(xp.argsort(-estimates, kind="stable")[:n_places])
+    else:
+        kept = xp.arange(hashes.size)
     return [hashes[kept], sums[kept], *(array[order[kept]] for array in records)]
 
 
-def unpack_key(forms: int, length: int, content: NDArray[np.uint8]) -> int | str | bytes:
-    """Return the key of one record: a str if any key was a str and the bytes are valid UTF-8."""
-    raw = content[:length].tobytes()
-    if forms & INTEGERS:
-        return int.from_bytes(raw, "little", signed=bool(forms & NEGATIVE))
-    if forms & STRINGS:
+def unpack_key(forms: NDArray[np.uint8], length: int, content: NDArray[np.uint8], hashed: int) -> Any:
+    """Return the key of one record, or a shortened name that ends with the hash of the key.
+
+    Parameters
+    ----------
+    forms : ndarray of uint8
+        The bits of the forms of all keys, and of the places of tuples.
+    length : int
+    content : ndarray of uint8
+        The record.
+    hashed : int
+        The hash of the key.
+
+    Raises
+    ------
+    ValueError
+        If `pack_keys` does not make such a record.
+    """
+    mark = f"\N{HORIZONTAL ELLIPSIS}{hashed:016x}" if length == _SHORTENED else ""
+    raw = content.tobytes() if mark else content[:length].tobytes()
+    form, *of_parts = forms.tolist()
+    if not form & TUPLES:
+        return _shortened(form, raw, mark) if mark else _unpack(form, raw)
+    parts: list[Any] = []
+    n_parts = np.count_nonzero(of_parts)
+    for part in of_parts[:n_parts]:
+        size, start = int.from_bytes(raw[:_HEAD], "little"), _HEAD
+        if len(raw) < start + size:
+            if not mark:
+                raise ValueError("a record of a tuple must have all bytes of its parts")
+            # The number of parts stays the same: those that are missing have the mark only.
+            cut = _shortened(part, raw[start:], mark)
+            return (*parts, cut, *[mark] * (n_parts - len(parts) - 1))
+        parts.append(_unpack(part, raw[start : start + size]))
+        raw = raw[start + size :]
+    if raw or mark:
+        raise ValueError("a record of a tuple must have no bytes after its parts")
+    return tuple(parts)
+
+
+def _unpack(form: int, raw: bytes) -> Any:
+    """Return the key of some bytes: a str if any key was a str and the bytes are valid UTF-8."""
+    if form & INTEGERS:
+        if len(raw) != _INTEGER_BYTES:
+            raise ValueError(f"an integer key must have {_INTEGER_BYTES} bytes")
+        return int.from_bytes(raw, "little", signed=bool(form & NEGATIVE))
+    if form & _MOMENTS:
+        return moment_of(raw)
+    if form & STRINGS:
         try:
             return raw.decode()
         except UnicodeDecodeError:
-            pass
+            if form == STRINGS:
+                raise  # a ValueError
     return raw
+
+
+def _shortened(form: int, raw: bytes, mark: str) -> str | bytes:
+    """Return the first bytes of a key that is cut, and a mark."""
+    if form & (INTEGERS | _MOMENTS):
+        return mark
+    if form & STRINGS:
+        try:
+            return codecs.getincrementaldecoder("utf-8")().decode(raw) + mark
+        except UnicodeDecodeError:
+            if form == STRINGS:
+                raise
+    return raw + mark.encode()
 
 
 def check_records(
-    forms: int, counts: NDArray[np.int64], lengths: NDArray[np.uint16], contents: NDArray[np.uint8]
-) -> list[bytes]:
-    """Return the raw bytes of each used record; ValueError for a record that `pack_keys` does not make."""
-    used = int(np.count_nonzero(counts))
-    if forms > (INTEGERS | NEGATIVE | STRINGS | BYTES) or (forms & INTEGERS and forms & (STRINGS | BYTES)):
-        raise ValueError(f"key_forms must be those of integers, or of strings and bytes, got {forms}")
+    forms: NDArray[np.uint8],
+    hashes: NDArray[np.uint64],
+    counts: NDArray[np.int64],
+    lengths: NDArray[np.uint16],
+    contents: NDArray[np.uint8],
+    seed: int,
+) -> None:
+    """Raise ValueError for records that `pack_keys` does not make, or that have hashes of other keys."""
+    used, width = int(np.count_nonzero(counts)), contents.shape[1]
     if (counts[:used] <= 0).any() or counts[used:].any():
         raise ValueError("used records must come first, and their counts be above 0")
-    if lengths.size and int(lengths.max()) > contents.shape[1]:
-        raise ValueError(f"lengths must be at most {contents.shape[1]}, got {lengths.max()}")
-    raw = [contents[i, : lengths[i]].tobytes() for i in range(used)]
-    if forms & INTEGERS and not all(len(content) == INTEGER_BYTES for content in raw):
-        raise ValueError(f"an integer key must have {INTEGER_BYTES} bytes")
-    if forms == STRINGS:
-        for content in raw:
-            content.decode()  # a UnicodeDecodeError is a ValueError
-    return raw
+    is_whole = lengths != _SHORTENED
+    if (lengths[is_whole] > width).any() or lengths[used:].any():
+        raise ValueError(f"lengths must be at most {width}, and 0 in free records, got {lengths.max()}")
+    if used and not forms[0]:
+        raise ValueError("key_forms must be those of keys, got 0")
+    for i in range(used):
+        unpack_key(forms, int(lengths[i]), contents[i], int(hashes[i]))
+    whole = np.flatnonzero(is_whole[:used])
+    raw = [contents[i, : lengths[i]].tobytes() for i in whole]
+    if raw and not np.array_equal(hashes[whole], _keys_of(raw, forms).hashes(seed)):
+        raise ValueError("candidate_hashes must be the hashes of candidate_keys")
+    if bool((hashes[1:used] <= hashes[: max(used - 1, 0)]).any()):
+        raise ValueError("candidate_hashes must rise")
+
+
+def _keys_of(raw: list[bytes], forms: NDArray[np.uint8]) -> Keys:
+    """Return keys of the bytes of records, for their hashes."""
+    if not forms[0] & TUPLES:
+        return read_keys(raw)
+    rows = []
+    for key in raw:
+        row = []
+        while key:
+            end = _HEAD + int.from_bytes(key[:_HEAD], "little")
+            row.append(key[_HEAD:end])
+            key = key[end:]
+        rows.append(row)
+    return Keys("tuple", parts=tuple(read_keys(list(column)) for column in zip(*rows, strict=True)))

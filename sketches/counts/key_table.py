@@ -11,13 +11,14 @@ from typing import Any, ClassVar, NamedTuple, Self, TypeVar, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...lsh.hashing.keys import Keys, read_keys
+from ...lsh.hashing.keys import Keys, Nulls
 from ...lsh.inputs.weights import check_weights
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import random_uint64
 from ...lsh.support.types import KeyLike, KeysLike
 from ..core.base import MergeableSketch
+from ..core.key_kinds import KeysOfOneKind, kind_specs
 from ..core.state import StateSpec
 from ..kernels import counting
 
@@ -27,6 +28,7 @@ __all__ = [
     "CountMinTable",
     "CountSketchTable",
     "KeyBatch",
+    "KeyCounts",
     "KeyTable",
     "buckets_for",
     "check_total",
@@ -70,6 +72,8 @@ class KeyBatch(NamedTuple):
     weights: NDArray[np.int64]
     #: The sum of the weights' magnitudes.
     magnitude: int
+    #: The bits of the forms of the keys.
+    forms: NDArray[np.uint8]
 
 
 class KeyTable(MergeableSketch):
@@ -101,37 +105,6 @@ class KeyTable(MergeableSketch):
         return random_uint64(self.seed, "KeyTable rows", 3 * self.n_rows).reshape(self.n_rows, 3)
 
     # -- updates ----------------------------------------------------------------------------------
-
-    def update(self, keys: Any, counts: ArrayLike | None = None) -> Self:
-        """Count a batch of keys.
-
-        Parameters
-        ----------
-        keys : array or list of n keys, or one key
-            Keys of any type that `mergesketch.lsh.hash_keys` takes. They may repeat.
-        counts : array of n integers, optional
-            The number of occurrences of each key, an integer for one key; 1 by default. Negative counts take
-            keys out again.
-
-        Returns
-        -------
-        The sketch itself.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the keys are of no known or of mixed type, or the counts of another length.
-        OverflowError
-            If a 64-bit counter could wrap. Nothing changes if an exception is raised.
-        """
-        return self._take_in({"keys": keys, "counts": counts})
-
-    def _read(self, keys: Any, counts: Any) -> Any:
-        read = read_keys(keys, device=self.device)
-        if read.is_single and np.ndim(counts) == 0 and counts is not None:
-            counts = self._as_our_array("counts", counts).reshape(1)
-        weights, magnitude = check_weights("counts", counts, len(read), minimum=self._least_count)
-        return KeyBatch(read, read.hashes(self.seed), weights, magnitude)
 
     def _amounts(self, batch: Any) -> dict[str, int]:
         return {"counts": batch.magnitude, "total": batch.magnitude, "n_updates": batch.hashes.size}
@@ -172,16 +145,6 @@ class KeyTable(MergeableSketch):
 
     # -- queries ----------------------------------------------------------------------------------
 
-    def _read_query(self, keys: Any) -> Keys:
-        """Read the keys that a query asks for."""
-        self._claim_device("keys", keys)
-        return read_keys(keys, device=self.device)
-
-    def _answer(self, keys: Any, estimate: Callable[[NDArray[np.uint64]], NDArray[Any]]) -> Any:
-        """Return what `estimate` makes of the hashes of keys: an array, or a number for one key."""
-        read = self._read_query(keys)
-        return read.answer(estimate(read.hashes(self.seed)))
-
     def _ask(self, hashes: NDArray[np.uint64], kernel: Any, dtype: type[N]) -> NDArray[N]:
         """Return what a kernel estimates for each key."""
         out = self._backend.xp.empty(hashes.size, dtype)
@@ -198,7 +161,64 @@ class KeyTable(MergeableSketch):
         return np.array([float(a.astype(np.float64).dot(b.astype(np.float64))) for a, b in pairs])
 
 
-class CountMinTable(KeyTable):
+class KeyCounts(KeysOfOneKind, KeyTable):
+    """A table of counters of keys that callers pass, which are all of one kind."""
+
+    _internal = True
+
+    def _layout(self) -> dict[str, StateSpec]:
+        return {**super()._layout(), **kind_specs()}
+
+    def update(self, keys: KeysLike, counts: ArrayLike | None = None, *, nulls: Nulls = "raise") -> Self:
+        """Count a batch of keys.
+
+        Parameters
+        ----------
+        keys : array or list of n keys, or one key
+            Keys of any type that `mergesketch.lsh.hash_keys` takes. They may repeat.
+        counts : array of n integers, optional
+            The number of occurrences of each key, an integer for one key; 1 by default. Negative counts take
+            keys out again.
+        nulls : {"raise", "skip"}, default "raise"
+            What to do with keys that are null: to refuse the batch, or to leave out these keys and their
+            counts.
+
+        Returns
+        -------
+        The sketch itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the keys are of no known or of mixed type, or of another kind than those of earlier batches,
+            or null; or if the counts are of another length.
+        OverflowError
+            If a 64-bit counter could wrap. Nothing changes if an exception is raised.
+        """
+        return self._take_in({"keys": keys, "counts": counts}, nulls)
+
+    def _read(self, keys: Any, counts: Any, nulls: Nulls) -> Any:
+        read = self._read_keys(keys, nulls)
+        if read.is_single and np.ndim(counts) == 0 and counts is not None:
+            counts = self._as_our_array("counts", counts).reshape(1)
+        n = len(read) if read.kept is None else read.kept.size
+        weights, magnitude = check_weights("counts", counts, n, minimum=self._least_count)
+        if read.kept is not None and weights.size:
+            weights = weights[read.kept]
+        return KeyBatch(read, read.hashes(self.seed), weights, magnitude, self._forms(read))
+
+    def _add(self, batch: Any) -> None:
+        super()._add(batch)
+        self._note_forms(batch.forms)
+
+    def _answer(self, keys: Any, estimate: Callable[[NDArray[np.uint64]], NDArray[Any]]) -> Any:
+        """Return what `estimate` makes of the hashes of keys: an array, or a number for one key."""
+        self._claim_device("keys", keys)
+        read = self._read_keys(keys)
+        return read.answer(estimate(read.hashes(self.seed)))
+
+
+class CountMinTable(KeyCounts):
     """A table whose estimates are the least of a key's counters, which are never too low."""
 
     _internal = True
@@ -231,7 +251,7 @@ class CountMinTable(KeyTable):
         Raises
         ------
         TypeError, ValueError
-            If the keys are of no known or of mixed type.
+            If the keys are of no known or mixed type, of another kind than those that were counted, or null.
         """
         return self._answer(keys, self._estimate)
 
@@ -292,6 +312,7 @@ class CountMinTable(KeyTable):
         return self._answer(keys, lambda hashes: xp.maximum(self._estimate(hashes) - error, 0))
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        super()._check_state(arrays)
         check_total(arrays)
 
 

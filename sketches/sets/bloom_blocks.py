@@ -7,9 +7,9 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ...lsh.hashing.keys import Keys, read_keys
+from ...lsh.hashing.keys import Keys, Nulls
 from ...lsh.support.threads import get_num_threads, run_tasks
-from ..core.base import MergeableSketch
+from ..core.key_kinds import KeysOfOneKind, kind_specs
 from ..core.state import StateSpec
 from ..kernels import bloom
 from ..kernels.bloom import BLOCK_BITS, BLOCK_WORDS
@@ -31,9 +31,11 @@ class _Values(NamedTuple):
 
     values: NDArray[np.uint64]
     hashed: bool
+    #: The bits of the kind of the keys.
+    forms: NDArray[np.uint8]
 
 
-class BloomBlocks(MergeableSketch):
+class BloomBlocks(KeysOfOneKind):
     """`n_blocks` blocks of 512 bits; a key sets `n_hashes` bits of one block."""
 
     _gpu = True
@@ -42,15 +44,15 @@ class BloomBlocks(MergeableSketch):
     seed: int
 
     def _layout(self) -> dict[str, StateSpec]:
-        return {"blocks": StateSpec((self.n_blocks, BLOCK_WORDS), "uint64", "or")}
+        return {"blocks": StateSpec((self.n_blocks, BLOCK_WORDS), "uint64", "or"), **kind_specs()}
 
-    def _read(self, keys: Any) -> _Values:
-        return self._values(read_keys(keys, device=self.device))
+    def _read(self, keys: Any, nulls: Nulls) -> _Values:
+        return self._values(self._read_keys(keys, nulls))
 
     def _values(self, keys: Keys) -> _Values:
         if keys.words is None:
-            return _Values(keys.hashes(self.seed), True)
-        return _Values(keys.words, False)
+            return _Values(keys.hashes(self.seed), True, self._forms(keys))
+        return _Values(keys.words, False, self._forms(keys))
 
     @property
     def _words(self) -> NDArray[np.uint64]:
@@ -64,7 +66,7 @@ class BloomBlocks(MergeableSketch):
         return {"n_updates": keys.values.size}
 
     def _add(self, keys: _Values) -> None:
-        values, hashed = keys
+        values, hashed, forms = keys
         words, backend, seed = self._words, self._backend, np.uint64(self.seed)
         n_threads = get_num_threads() if values.size >= 2 * KEYS_BLOCK else 1
         if self.device == "gpu":
@@ -85,10 +87,11 @@ class BloomBlocks(MergeableSketch):
                 backend.kernels(bloom).bloom_add(values, seed, hashed, self.n_hashes, low, width, words)
 
             run_tasks(add, n_tasks)
+        self._note_forms(forms)
 
     def _test(self, keys: _Values) -> NDArray[np.bool_]:
         """Return for each key if all of its bits are set."""
-        values, hashed = keys
+        values, hashed, _ = keys
         words, backend, seed = self._words, self._backend, np.uint64(self.seed)
         out = backend.xp.empty(values.size, dtype=np.bool_)
         if self.device == "gpu" or not is_worth_grouping(self.n_blocks, values.size):

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
-from ...lsh.hashing.keys import HASH_COLLISION, hash_keys, is_key, read_keys
+from ...lsh.hashing.keys import HASH_COLLISION, Nulls, is_key
 from ...lsh.support.aliases import alias
 from ...lsh.support.backend import to_host
 from ...lsh.support.checks import NO_INTEGERS, check_int, check_real, renamed
 from ...lsh.support.types import KeyLike, KeysLike
+from ..core.key_kinds import ANY, BYTES, INTEGERS, KIND_ARRAYS, STRINGS
 from ..kernels import bloom
 from ..kernels.bloom import BLOCK_BITS
 from .bloom_capacity import MOST_KEYS, BloomCapacity
@@ -29,6 +30,9 @@ from .bloom_theory import (
 )
 
 __all__ = ["BloomFilter"]
+
+#: The kinds of keys that a filter may hold which is asked for an integer, or for a string or bytes.
+_INTEGER_KINDS, _TEXT_KINDS = (0, INTEGERS, ANY), (0, STRINGS | BYTES, ANY)
 
 
 class BloomFilter(BloomCapacity):
@@ -91,7 +95,7 @@ class BloomFilter(BloomCapacity):
     >>> seen = mergesketch.BloomFilter(capacity=1_000_000, error_rate=0.01)
     >>> seen
     <BloomFilter(n_blocks=19372, n_hashes=6, seed=0) for capacity=1_000_000, error_rate=0.01:
-    0 updates, 1,239,824 bytes>
+    0 updates, 1,239,833 bytes>
     >>> seen.update(["tea", "cake"]).contains(["cake", "jam"])
     array([ True, False])
     >>> "tea" in seen, seen.contains("jam")
@@ -158,7 +162,7 @@ class BloomFilter(BloomCapacity):
 
     # -- adding and testing -----------------------------------------------------------------------
 
-    def update(self, keys: KeysLike) -> Self:
+    def update(self, keys: KeysLike, *, nulls: Nulls = "raise") -> Self:
         """Add a batch of keys.
 
         Parameters
@@ -166,6 +170,8 @@ class BloomFilter(BloomCapacity):
         keys : array or list of n keys, or one key
             Keys may repeat and have any type that `mergesketch.lsh.hash_keys` accepts. Integer arrays are the
             fastest.
+        nulls : {"raise", "skip"}, default "raise"
+            What to do with keys that are null: to refuse the batch, or to leave these keys out.
 
         Returns
         -------
@@ -174,14 +180,15 @@ class BloomFilter(BloomCapacity):
         Raises
         ------
         TypeError, ValueError
-            If the keys have mixed types, or a type that is not accepted. Nothing changes then.
+            If the keys have mixed types, a type that is not accepted, or another kind than the keys before
+            (17 and "17" are two keys). Nothing changes then.
 
         Warns
         -----
         SaturationWarning
             Once, if the filter clearly has more distinct keys than its capacity.
         """
-        self._take_in({"keys": keys})
+        self._take_in({"keys": keys}, nulls)
         self._warn_past_capacity()
         return self
 
@@ -205,12 +212,13 @@ class BloomFilter(BloomCapacity):
         Raises
         ------
         TypeError, ValueError
-            If the keys have mixed types, or a type that is not accepted.
+            If the keys have mixed types, a type that is not accepted, or another kind than the keys that were
+            added; or if one is null.
         """
         if is_key(keys):
             return keys in self
         self._claim_device("keys", keys)
-        read = read_keys(keys)
+        read = self._read_keys(keys)
         return read.answer(self._test(self._values(read)))
 
     query = alias(contains)
@@ -222,12 +230,13 @@ class BloomFilter(BloomCapacity):
         elif type(key) is str and key.isascii():
             key = key.encode()
         # The library gives the hash of `hash_keys`, and a call for one key is faster.
-        if type(key) is int and -(2**63) <= key < 2**64:
+        kinds = self._arrays["key_forms"].item()
+        if type(key) is int and -(2**63) <= key < 2**64 and kinds in _INTEGER_KINDS:
             hashed = xxh3_64_intdigest((key % 2**64).to_bytes(8, "little"), self.seed)
-        elif type(key) is bytes:
+        elif type(key) is bytes and kinds in _TEXT_KINDS:
             hashed = xxh3_64_intdigest(key, self.seed)
         else:
-            hashed = int(hash_keys([key], self.seed)[0])
+            hashed = int(self._read_keys([key]).hashes(self.seed)[0])
         backend = self._backend
         values, out = backend.xp.asarray(np.array([hashed], np.uint64)), backend.xp.empty(1, np.bool_)
         backend.kernels(bloom).bloom_contains(
@@ -405,6 +414,7 @@ class BloomFilter(BloomCapacity):
         both = {
             "blocks": ours["blocks"] & theirs["blocks"],
             "capacity": np.maximum(ours["capacity"], theirs["capacity"]),
+            **{name: ours[name] | theirs[name] for name in KIND_ARRAYS},
             "n_updates": np.minimum(ours["n_updates"], theirs["n_updates"]),
         }
         return self.empty_like()._set_arrays(both, self.device)

@@ -67,8 +67,8 @@ class StaticStructure(Stored):
                 raise ValueError(f"{name} must be an int in [0, {end}), got {value!r}")
         if type(n_shards) is not int or not 1 <= n_shards <= _MAX_SHARDS or n_shards & (n_shards - 1):
             raise ValueError(f"n_shards must be a power of two of at most {_MAX_SHARDS}, got {n_shards!r}")
-        if kind not in ("int", "bytes", ""):
-            raise ValueError(f"key_kind must be 'int', 'bytes' or '', got {kind!r}")
+        if not isinstance(kind, str) or kind not in ("", *KEY_KINDS):
+            raise ValueError(f"key_kind must be '' or one of {', '.join(map(repr, KEY_KINDS))}, got {kind!r}")
         self.seed, self.n_keys, self.n_shards, self.key_kind = seed, n_keys, n_shards, kind
 
     def _set(self, config: Mapping[str, Any], arrays: Arrays) -> None:

@@ -18,3 +18,36 @@ def misra_gries(counts: Sequence[dict[int, int]], n_places: int) -> dict[int, in
     largest = sorted(total.values(), reverse=True)
     cut = largest[n_places] if len(largest) > n_places else 0
     return {key: count - cut for key, count in total.items() if count > cut}
+
+
+def merge_names(
+    parts: Sequence[dict[int, int]],
+    estimates: dict[int, int],
+    least: int,
+    n_places: int,
+    hashes: dict[int, int],
+) -> dict[int, int]:
+    """Sum several summaries; keys that are estimated above `least` come first, then the largest estimates."""
+    frequent = [{key: n for key, n in part.items() if estimates[key] > least} for part in parts]
+    if len({key for part in frequent for key in part}) > n_places:
+        return misra_gries(frequent, n_places)
+    total: dict[int, int] = {}
+    for part in parts:
+        for key, count in part.items():
+            total[key] = total.get(key, 0) + count
+    best = sorted(total, key=lambda key: (-estimates[key], hashes[key]))[:n_places]
+    return {key: total[key] for key in best}
+
+
+def note_batch(
+    kept: dict[int, int],
+    batch: dict[int, int],
+    estimates: dict[int, int],
+    least: int,
+    n_places: int,
+    hashes: dict[int, int],
+) -> dict[int, int]:
+    """Add a batch: where all places are taken, keys need the estimate of one that has a place."""
+    enough = min(least, min(estimates[key] for key in kept) - 1) if len(kept) == n_places else 0
+    came = {key: count for key, count in batch.items() if count and estimates[key] > enough}
+    return merge_names([kept, came], estimates, least, n_places, hashes)

@@ -25,7 +25,7 @@ ENTRIES: dict[str, Entry] = {
         key_batches(0),
         join_lists,
         large_keys,
-        [*BAD_KEYS, (["a"], [-1]), (["x" * 17], None), (["é" * 9], None)],
+        [*BAD_KEYS, (["a"], [-1]), ([("a",) * 9], None), ([("a", 1), ("b", "c")], None)],
         linear=False,
         counters=("counts", "total", "n_updates"),
     ),

@@ -239,7 +239,7 @@ def test_arrow_refusals() -> None:
         (["é", "", "\ud800x"], ValueError, r"string 2 has the lone surrogate U\+D800"),
         (np.array([1.5]), TypeError, "keys must be integers or strings, got dtype float64"),
         (np.array([True]), TypeError, "got dtype bool"),
-        (np.array(["2020-01-01"], dtype="M8[D]"), TypeError, "got dtype datetime64"),
+        (np.array(["2020"], dtype="M8[M]"), TypeError, r"keys must have days .* got dtype datetime64\[M\]"),
         (np.zeros((2, 2), dtype=int), ValueError, r"keys must be 1-D, got shape \(2, 2\)"),
         (
             None,

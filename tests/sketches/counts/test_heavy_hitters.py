@@ -14,11 +14,13 @@ from typing import Any
 import mergesketch
 import numpy as np
 import pytest
+import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import CountMinSketch, HeavyHitters
 from mergesketch.errors import IncompatibleSketchError
-from naive.heavy_hitters import misra_gries
+from mergesketch.lsh import hash_keys
+from naive.heavy_hitters import merge_names, note_batch
 
 
 def zipf_stream(seed: int, n: int = 60_000) -> np.ndarray:
@@ -90,24 +92,48 @@ def test_keys_come_back_in_their_type() -> None:
         assert type(key) in (int, str, bytes)
 
 
-def test_long_keys() -> None:
+def test_long_keys_are_counted_by_their_hash_and_have_a_shortened_name() -> None:
     import pyarrow as pa
 
-    sketch = HeavyHitters(0.01, max_key_bytes=10).update(["x" * 10, "é" * 5])
-    assert {key for key, _ in sketch.top()} == {"x" * 10, "é" * 5}
-    before = sketch.copy()
-    for long in (
-        ["x" * 11],
-        ["é" * 6],
-        [b"x" * 11],
-        ["short", "x" * 11],
-        np.array([b"x" * 11]),
-        pa.array(["x" * 11]),
+    def shortened(key: str | bytes, prefix: str) -> str:
+        raw = key.encode() if isinstance(key, str) else key
+        return f"{prefix}…{xxhash.xxh3_64_intdigest(raw):016x}"
+
+    whole = ["x" * 10, "é" * 5]
+    assert {key for key, _ in HeavyHitters(0.01, max_key_bytes=10).update(whole).top()} == set(whole)
+    for keys, prefix in (
+        (["x" * 11], "x" * 10),
+        (["é" * 6], "é" * 5),
+        (["éx" * 4], "éxéxéx"),  # the next character is cut
+        (["short", "x" * 11, "x" * 11, "short", "x" * 11], "x" * 10),
+        (np.array(["x" * 11]), "x" * 10),
+        (pa.array(["日本語" * 30]), "日本語"),
     ):
-        with pytest.raises(ValueError, match=r"keys must have at most max_key_bytes=10 bytes, got one of 1"):
-            sketch.update(long)
-        assert sketch == before
-    assert sketch.query(["x" * 100]).shape == (1,)
+        sketch = HeavyHitters(0.01, max_key_bytes=10).update(keys)
+        top = dict(sketch.top())
+        for key, count in Counter(np.asarray(keys, object).tolist()).items():
+            name = key if len(key.encode()) <= 10 else shortened(key, prefix)
+            assert top[name] == count == sketch.query(key)
+        assert HeavyHitters.from_bytes(sketch.to_bytes()) == sketch
+        assert (sketch | sketch.empty_like().update(keys)).total == 2 * sketch.total
+    for raw in ([b"x" * 11], np.array([b"x" * 11]), pa.array([b"x" * 11])):
+        sketch = HeavyHitters(0.01, max_key_bytes=10).update(raw)
+        assert sketch.top() == [(shortened(b"x" * 11, "x" * 10).encode(), 1)]
+    # Keys that begin alike are different keys.
+    urls = [f"https://example.org/{'a' * 80}/{i}" for i in range(5) for _ in range(i + 1)]
+    sketch = HeavyHitters(0.01).update(urls)
+    assert sketch.top() == [(shortened(url, url[:64]), n) for url, n in Counter(urls).most_common()]
+    merged = HeavyHitters(0.01).update(urls[:7]) | HeavyHitters(0.01).update(urls[7:])
+    assert merged.top() == sketch.top() and merged.query(urls[-1]) == 5
+
+
+def test_the_longest_keys_of_a_record_of_the_most_bytes() -> None:
+    """A length of 65,535 marks a key that was shortened, so whole keys are shorter."""
+    sketch = HeavyHitters(0.4, max_key_bytes=65535).update(["x" * 65534])
+    assert sketch.top() == [("x" * 65534, 1)]
+    sketch = HeavyHitters(0.4, max_key_bytes=65535).update(["x" * 65535])
+    assert sketch.top()[0][0].startswith("x" * 65535 + "…")
+    assert HeavyHitters.from_bytes(sketch.to_bytes()) == sketch
 
 
 def test_a_string_and_its_bytes_are_one_key() -> None:
@@ -262,38 +288,36 @@ def test_every_frequent_key_is_found(
 @given(
     batches=STREAMS,
     frequency=st.sampled_from([0.1, 0.3, 0.6]),
-    n_buckets=st.integers(1, 40),
+    n_buckets=st.integers(1, 40) | st.just(4000),
     seed=st.integers(0, 2**64 - 1),
     cut=st.integers(0, 6),
 )
 def test_names_are_a_summary_of_misra_and_gries(
     batches: list[list[tuple[int, int]]], frequency: float, n_buckets: int, seed: int, cut: int
 ) -> None:
-    def naive(batches: list[list[tuple[int, int]]]) -> tuple[dict[int, int], HeavyHitters]:
+    keys = sorted({key for batch in batches for key, _ in batch})
+    hashes = dict(zip(keys, hash_keys(keys, seed).tolist(), strict=True)) if keys else {}
+
+    def facts(table: CountMinSketch) -> tuple[dict[int, int], int, int, dict[int, int]]:
+        estimates = dict(zip(keys, table.query(keys).tolist(), strict=True)) if keys else {}
+        return estimates, math.floor(0.5 * frequency * table.total), empty.n_candidates, hashes
+
+    def one_by_one(batches: list[list[tuple[int, int]]]) -> tuple[dict[int, int], HeavyHitters]:
         kept: dict[int, int] = {}
-        sketch, table = (
-            cls(2, n_buckets, seed=seed) if cls is CountMinSketch else empty.empty_like()
-            for cls in (HeavyHitters, CountMinSketch)
-        )
+        sketch, table = empty.empty_like(), CountMinSketch(2, n_buckets, seed=seed)
         for batch in batches:
             update(sketch, batch)
             update(table, batch)
-            kept = frequent(table, [kept, frequent(table, [truth_of([batch])], 10**9)], sketch.n_candidates)
+            kept = note_batch(kept, truth_of([batch]), *facts(table))
         return kept, sketch
 
-    def frequent(table: CountMinSketch, parts: list[dict[int, int]], n_places: int) -> dict[int, int]:
-        least = np.floor(0.5 * frequency * table.total)
-        keys = sorted({key for part in parts for key in part})
-        kept = {key for key, count in zip(keys, table.query(keys), strict=True) if count > least}
-        return misra_gries([{k: c for k, c in part.items() if k in kept and c} for part in parts], n_places)
-
     empty = HeavyHitters(frequency, n_rows=2, n_buckets=n_buckets, max_key_bytes=8, seed=seed)
-    (one, here), (other, there) = naive(batches[:cut]), naive(batches[cut:])
+    (one, here), (other, there) = one_by_one(batches[:cut]), one_by_one(batches[cut:])
     assert names(here) == one and names(there) == other
     table = CountMinSketch(2, n_buckets, seed=seed)
     for batch in batches:
         update(table, batch)
-    assert names(here | there) == names(there | here) == frequent(table, [one, other], empty.n_candidates)
+    assert names(here | there) == names(there | here) == merge_names([one, other], *facts(table))
 
 
 def names(sketch: HeavyHitters) -> dict[int, int]:

@@ -81,6 +81,7 @@ __version__ = "0.2.0"
 #: Names that are imported when they are first asked for, by the module that has them: estimators, which need
 #: scikit-learn, and what runs over many machines.
 _LAZY = {
+    "LSHNeighbors": ".sketches.neighbours.lsh_neighbors",
     "StormClassifier": ".sketches.regression.storm_estimators",
     "StormRegressor": ".sketches.regression.storm_estimators",
     "distributed": ".distributed",
@@ -109,6 +110,7 @@ _LAZY = {
 if TYPE_CHECKING:
     from . import distributed as distributed
     from .distributed import *  # noqa: F403
+    from .sketches.neighbours.lsh_neighbors import LSHNeighbors as LSHNeighbors
     from .sketches.regression.storm_estimators import StormClassifier as StormClassifier
     from .sketches.regression.storm_estimators import StormRegressor as StormRegressor
 else:

@@ -55,11 +55,11 @@ from .sketches import (
     NadarayaWatsonSketch,
     Nearest,
     Neighbours,
-    PrivateClassifier,
     PrivateRace,
-    PrivateRegressor,
     Race,
     RaceWindow,
+    ReleasedClassifier,
+    ReleasedRegressor,
     RepresenterSketch,
     RibbonFilter,
     ScalableBloomFilter,
@@ -84,6 +84,7 @@ __version__ = "0.2.0"
 #: scikit-learn, and what runs over many machines.
 _LAZY = {
     "AceDetector": ".sketches.race.ace_detector",
+    "LSHNeighbors": ".sketches.neighbours.lsh_neighbors",
     "StormClassifier": ".sketches.regression.storm_estimators",
     "StormRegressor": ".sketches.regression.storm_estimators",
     "distributed": ".distributed",
@@ -112,6 +113,7 @@ _LAZY = {
 if TYPE_CHECKING:
     from . import distributed as distributed
     from .distributed import *  # noqa: F403
+    from .sketches.neighbours.lsh_neighbors import LSHNeighbors as LSHNeighbors
     from .sketches.race.ace_detector import AceDetector as AceDetector
     from .sketches.regression.storm_estimators import StormClassifier as StormClassifier
     from .sketches.regression.storm_estimators import StormRegressor as StormRegressor
@@ -161,11 +163,11 @@ __all__ = [
     "Nearest",
     "Neighbours",
     "PStable",
-    "PrivateClassifier",
     "PrivateRace",
-    "PrivateRegressor",
     "Race",
     "RaceWindow",
+    "ReleasedClassifier",
+    "ReleasedRegressor",
     "RepresenterSketch",
     "RibbonFilter",
     "ScalableBloomFilter",

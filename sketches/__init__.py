@@ -11,9 +11,9 @@ from .neighbours.index import LSHIndex, Nearest, Neighbours
 from .neighbours.suggestion import Suggestion, suggest
 from .race.ace import AceSketch
 from .race.nadaraya_watson import NadarayaWatsonSketch
-from .race.private_classifier import PrivateClassifier, private_classifier
+from .race.private_classifier import ReleasedClassifier, private_classifier
 from .race.private_race import PrivateRace
-from .race.private_regressor import PrivateRegressor, private_regressor
+from .race.private_regressor import ReleasedRegressor, private_regressor
 from .race.race import Race
 from .race.race_window import RaceWindow
 from .race.representer import RepresenterSketch
@@ -47,11 +47,11 @@ __all__ = [
     "NadarayaWatsonSketch",
     "Nearest",
     "Neighbours",
-    "PrivateClassifier",
     "PrivateRace",
-    "PrivateRegressor",
     "Race",
     "RaceWindow",
+    "ReleasedClassifier",
+    "ReleasedRegressor",
     "RepresenterSketch",
     "RibbonFilter",
     "ScalableBloomFilter",

@@ -72,9 +72,13 @@ class SketchEstimator(BaseEstimator):  # type: ignore[misc]
                     raise IncompatibleSketchError(
                         f"{type(self).__name__} estimators differ in {name}: {ours} here, {theirs} there"
                     )
+        self._merge_parts(parts)
+        return self
+
+    def _merge_parts(self, parts: tuple[Self, ...]) -> None:
+        """Merge fitted estimators that agree with this one."""
         self.sketch_.merge(part.sketch_ for part in parts)
         self._after_merge()
-        return self
 
     def _after_merge(self) -> None:
         """Compute the attributes that depend on the sketch."""

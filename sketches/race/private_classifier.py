@@ -19,10 +19,10 @@ from ..core.hashed_rows import check_symmetric_family, hash_block, row_blocks
 from .bounds import count_beyond
 from .private_tasks import PrivateTask, default_hashes
 
-__all__ = ["PrivateClassifier", "private_classifier"]
+__all__ = ["ReleasedClassifier", "private_classifier"]
 
 
-class PrivateClassifier(PrivateTask):
+class ReleasedClassifier(PrivateTask):
     """Classify rows by noisy counters (differential privacy), as `private_classifier` makes them.
 
     Parameters
@@ -65,6 +65,7 @@ class PrivateClassifier(PrivateTask):
     ['high', 'low']
     """
 
+    _former_names = ("PrivateClassifier",)
     _parameters = ("family", "low", "high", "classes")
 
     def __init__(
@@ -156,7 +157,7 @@ def private_classifier(
     clip: bool = True,
     rows_per_record: int = 1,
     seed: int = 0,
-) -> PrivateClassifier:
+) -> ReleasedClassifier:
     """Train a classifier that is epsilon-differentially private, in one pass over the rows.
 
     Parameters
@@ -185,7 +186,7 @@ def private_classifier(
 
     Returns
     -------
-    PrivateClassifier
+    ReleasedClassifier
 
     Raises
     ------
@@ -218,7 +219,7 @@ def private_classifier(
     X = check_dense(X)
     if family is None:
         family = SignedRandomProjection(X.shape[1], default_hashes(epsilon), power=4, seed=seed)
-    model = PrivateClassifier(family, low=low, high=high, classes=classes)
+    model = ReleasedClassifier(family, low=low, high=high, classes=classes)
     check_dense(X, model.n_features)
     labels = _class_numbers(y, model.classes, len(X))
     one_hot = np.eye(len(model.classes), dtype=np.int64)

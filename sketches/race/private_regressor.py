@@ -17,13 +17,13 @@ from ...lsh.support.types import RowsLike
 from .bounds import count_beyond
 from .private_tasks import PrivateTask, default_hashes
 
-__all__ = ["PrivateRegressor", "private_regressor"]
+__all__ = ["ReleasedRegressor", "private_regressor"]
 
 #: Number of steps that targets are rounded to within their bounds: a step is below any noise.
 _TARGET_STEPS = 1024
 
 
-class PrivateRegressor(PrivateTask):
+class ReleasedRegressor(PrivateTask):
     """Predict numbers from noisy counters (differential privacy), as `private_regressor` makes them.
 
     Parameters
@@ -65,6 +65,7 @@ class PrivateRegressor(PrivateTask):
     True
     """
 
+    _former_names = ("PrivateRegressor",)
     _parameters = ("family", "low", "high", "target_low", "target_high")
 
     def __init__(
@@ -114,7 +115,7 @@ def private_regressor(
     clip: bool = True,
     rows_per_record: int = 1,
     seed: int = 0,
-) -> PrivateRegressor:
+) -> ReleasedRegressor:
     """Train a regressor that is epsilon-differentially private, in one pass over the rows.
 
     Parameters
@@ -133,7 +134,7 @@ def private_regressor(
 
     Returns
     -------
-    PrivateRegressor
+    ReleasedRegressor
 
     Raises
     ------
@@ -162,7 +163,7 @@ def private_regressor(
             n_buckets=64,
             seed=seed,
         )
-    model = PrivateRegressor(family, low=low, high=high, target_low=target_low, target_high=target_high)
+    model = ReleasedRegressor(family, low=low, high=high, target_low=target_low, target_high=target_high)
     check_dense(X, model.n_features)
     targets = _check_targets(y, len(X))
     ends = model.target_low, model.target_high

@@ -11,16 +11,16 @@ from batches import SEEDS, join_arrays, release_batches
 from entries import Entry
 from hypothesis import strategies as st
 from later import Later
-from mergesketch import PrivateClassifier, PrivateRegressor, private_classifier, private_regressor
+from mergesketch import ReleasedClassifier, ReleasedRegressor, private_classifier, private_regressor
 from mergesketch.sketches.core.stored import Stored
 from stored_data import SMALL_ROWS
 from toy_family import ToyFamily
 
 ENTRIES: dict[str, Entry] = {
-    "PrivateClassifier": Entry(
-        PrivateClassifier,
+    "ReleasedClassifier": Entry(
+        ReleasedClassifier,
         st.tuples(st.integers(1, 5), st.integers(2, 4), SEEDS).map(
-            lambda t: PrivateClassifier(
+            lambda t: ReleasedClassifier(
                 ToyFamily(t[0], t[1], seed=t[2]), low=-1.0, high=4.0, classes=range(t[1])
             )
         ),
@@ -31,10 +31,10 @@ ENTRIES: dict[str, Entry] = {
         linear=False,
         counters=(),
     ),
-    "PrivateRegressor": Entry(
-        PrivateRegressor,
+    "ReleasedRegressor": Entry(
+        ReleasedRegressor,
         st.tuples(st.integers(1, 5), st.integers(1, 4), SEEDS).map(
-            lambda t: PrivateRegressor(
+            lambda t: ReleasedRegressor(
                 ToyFamily(t[0], t[1], seed=t[2]), low=-1.0, high=4.0, target_low=-1.0, target_high=t[1]
             )
         ),
@@ -66,20 +66,20 @@ def argument_cases() -> Iterator[Case]:
     arguments: Any = {"low": low, "high": high, "family": DISTANCES}
     classes = Later(lambda: private_classifier(ROWS, COUNTS % 3, epsilon=1e6, classes=[0, 1, 2], **arguments))
     for method in ("decision_function", "predict", "predict_proba"):
-        yield Case(f"PrivateClassifier.{method}", getattr(classes, method), {"X": ROWS}, "X")
+        yield Case(f"ReleasedClassifier.{method}", getattr(classes, method), {"X": ROWS}, "X")
     targets: Any = {"target_low": 0.0, "target_high": 9.0}
     line = Later(lambda: private_regressor(ROWS, COUNTS / 4, epsilon=1e6, **targets, **arguments))
-    yield Case("PrivateRegressor.predict", line.predict, {"X": ROWS}, "X")
+    yield Case("ReleasedRegressor.predict", line.predict, {"X": ROWS}, "X")
 
 
 def stored_examples() -> dict[str, Stored]:
     y, low, high = SMALL_ROWS[:, 0], -3.0, 3.0
     classes = np.arange(30) % 2
     return {
-        "PrivateClassifier": private_classifier(
+        "ReleasedClassifier": private_classifier(
             SMALL_ROWS, classes, epsilon=1.0, classes=[0, 1], low=low, high=high
         ),
-        "PrivateRegressor": private_regressor(
+        "ReleasedRegressor": private_regressor(
             SMALL_ROWS, y, epsilon=1.0, low=low, high=high, target_low=low, target_high=high
         ),
     }

@@ -9,10 +9,11 @@ import mergesketch
 import numpy as np
 import pytest
 from audit import proves_more_than
-from mergesketch import PrivateClassifier, PrivateRace, PrivateRegressor, Race
+from mergesketch import PrivateRace, Race, ReleasedClassifier, ReleasedRegressor
 from mergesketch import private_classifier as classify
 from mergesketch import private_regressor as regress
 from mergesketch.lsh import InnerProduct, MinHash, PStable, SignedRandomProjection
+from mergesketch.sketches.core.file_format import pieces_of_file
 from mergesketch.sketches.race.noise import laplace_variance
 from naive import private_tasks as naive
 from toy_family import ToyFamily
@@ -186,7 +187,7 @@ def test_parts_merge_save_and_tell_what_they_spent(kind: str, tmp_path) -> None:
 
     a, b = fit(slice(400), 0.5), fit(slice(400, None), 0.25)
     both = a | b
-    assert type(both) in (PrivateClassifier, PrivateRegressor)
+    assert type(both) in (ReleasedClassifier, ReleasedRegressor)
     assert (both.epsilon, both.epsilon_if_disjoint, both.n_updates) == (0.75, 0.5, 2)
     np.testing.assert_array_equal(both.counts, a.counts + b.counts)
     for text in ("epsilon 0.75 (0.5 if disjoint)", "2 updates", f"noise of {both.noise_std:.4g} a counter"):
@@ -198,6 +199,23 @@ def test_parts_merge_save_and_tell_what_they_spent(kind: str, tmp_path) -> None:
     np.testing.assert_array_equal(loaded.predict(X), both.predict(X))
     with pytest.raises(TypeError, match="takes no rows"):
         both.update(X)
+
+
+@pytest.mark.parametrize("kind", ["classifier", "regressor"])
+def test_files_of_version_0_2_have_the_former_names(kind: str, tmp_path) -> None:
+    X, y = blobs(100)
+    box = {"epsilon": 1.0, "low": -4.0, "high": 7.0}
+    if kind == "classifier":
+        model, former = classify(X, y, classes=range(3), **box), "PrivateClassifier"
+    else:
+        model, former = regress(X, y, target_low=0, target_high=2, **box), "PrivateRegressor"
+    arrays = {name: state.array for name, state in model.state.items()}
+    (tmp_path / "old").write_bytes(b"".join(pieces_of_file(former, model.config(), arrays)))
+    loaded = mergesketch.load(tmp_path / "old")
+    assert type(loaded) is type(model) and loaded == model
+    assert type(model).load(tmp_path / "old") == model
+    loaded.save(tmp_path / "new")
+    assert mergesketch.inspect(tmp_path / "new")["class"] == former.replace("Private", "Released")
 
 
 def test_models_of_other_bounds_do_not_merge() -> None:

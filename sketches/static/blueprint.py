@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from ...lsh.support.checks import check_choice, check_int
 from ...lsh.support.progress import progress_bar
+from ..coding.texts import encode_texts
 from ..coding.value_counts import add_counts, count_words, keep_most
 from .batch import Batch
 from .column import CHECK_PURPOSE, Column, ribbons_of, solve_filter
 from .column_permutation import permute_columns
-from .dictionary import Numbering, pack_entries
+from .dictionary import Numbering
 from .map import StaticMap
 from .ribbon import Shard, Solved, stored_arrays
 from .shards import Clash, Records, number_of_shards, order_records, solve_shards
@@ -93,7 +94,7 @@ class Blueprint:
         kind = self.kind
         if self.numbering is not None:
             kind = kind.fitted(self.numbering.entries)
-            arrays |= pack_entries(self.numbering.entries)
+            arrays |= encode_texts(self.numbering.entries)
         config = {
             "seed": self.seed,
             "n_keys": self.n_keys,
@@ -104,6 +105,8 @@ class Blueprint:
             "n_codebooks": len(self._codebooks),
             "columns": [column.config(n) for column, n in zip(self.columns, self._numbers, strict=True)],
         }
+        if self.numbering is not None:
+            config["n_texts"] = len(self.numbering.entries)
         return config, arrays
 
 

@@ -16,10 +16,12 @@ from ...lsh.support.threads import cut_range
 from ...lsh.support.types import KeyLike, KeysLike
 from ...lsh.support.wording import counted
 from ..coding.codebook import ARRAYS, Codebook
+from ..coding.texts import ARRAYS as TEXT_ARRAYS
+from ..coding.texts import Texts
 from ..core.state import ArraySpec
 from ..kernels import static
 from .column import CHECK_PURPOSE, Column, check_column_config, ribbons_of
-from .dictionary import check_entries, unpack_entries
+from .dictionary import ListedTexts
 from .ribbon import Ribbon
 from .structure import BLOCK, StaticStructure
 from .value_kind import ValueKind
@@ -29,6 +31,8 @@ __all__ = ["MAX_COLUMNS", "StaticMap"]
 
 #: Largest number of columns of a table.
 MAX_COLUMNS = 1 << 14
+#: Largest number of distinct texts.
+MAX_TEXTS = 1 << 32
 
 
 class StaticMap(StaticStructure):
@@ -41,22 +45,27 @@ class StaticMap(StaticStructure):
     _kind: ValueKind
     _column_configs: list[Mapping[str, Any]]
     _n_codebooks: int
+    #: The number of distinct texts; None if the values are numbers, and in files of versions before 0.3.
+    _n_texts: int | None
 
     # -- storage --------------------------------------------------------------------------------------
 
     def config(self) -> dict[str, Any]:
-        return {
+        config = {
             **super().config(),
             "values": self._kind.config(),
             "n_codebooks": self._n_codebooks,
             "columns": self._column_configs,
         }
+        return config if self._n_texts is None else config | {"n_texts": self._n_texts}
 
     def _set_config(self, config: Mapping[str, Any]) -> None:
         super()._set_config(config)
         self.key_check_bits = check_int("key_check_bits", config["key_check_bits"], 0, 64)
         self._kind = ValueKind.from_config(config["values"])
         self._n_codebooks = check_int("n_codebooks", config["n_codebooks"], 0, MAX_COLUMNS)
+        n_texts = config.get("n_texts") if self._kind.is_text else None
+        self._n_texts = None if n_texts is None else check_int("n_texts", n_texts, 0, MAX_TEXTS)
         self._column_configs = list(config["columns"])
         for column_config in self._column_configs:
             check_column_config(column_config)
@@ -65,16 +74,21 @@ class StaticMap(StaticStructure):
         specs = dict(super()._specs())
         for i in range(self._n_codebooks):
             specs |= {f"codebook{i}_{name}": ArraySpec(dtype) for name, dtype in ARRAYS.items()}
-        if self._kind.is_text:
-            specs["entries"] = ArraySpec("uint8")
-            specs["entry_ends"] = ArraySpec("uint64")
+        if self._n_texts is not None:
+            specs |= {name: ArraySpec(dtype) for name, dtype in TEXT_ARRAYS.items()}
+        elif self._kind.is_text:
+            specs |= {"entries": ArraySpec("uint8"), "entry_ends": ArraySpec("uint64")}
         return specs
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         self._columns = self._read_columns(arrays)
         super()._check_state(arrays)
         if self._kind.is_text:
-            check_entries(arrays["entries"], arrays["entry_ends"], self._kind)
+            self._texts = self._read_texts(arrays)
+            dtype = np.dtype(self._kind.dtype)
+            # A look-up allocates items of this width.
+            if dtype.kind != "O" and dtype.itemsize > 4 * max(1, self._texts.longest):
+                raise ValueError(f"dtype must not be wider than the texts, got {dtype}")
 
     def _read_columns(self, arrays: Mapping[str, NDArray[Any]]) -> list[Column]:
         books = [
@@ -82,6 +96,17 @@ class StaticMap(StaticStructure):
             for i in range(self._n_codebooks)
         ]
         return [Column.from_config(config, books) for config in self._column_configs]
+
+    def _read_texts(self, arrays: Mapping[str, NDArray[Any]]) -> Texts | ListedTexts:
+        is_str = self._kind.kind == "str"
+        if self._n_texts is None:
+            return ListedTexts(arrays["entries"], arrays["entry_ends"], is_str)
+        return Texts(arrays, self._n_texts, is_str)
+
+    @lazy
+    def _texts(self) -> Texts | ListedTexts:
+        """Return the distinct texts in their order."""
+        return self._read_texts(self._arrays)
 
     @lazy
     def _columns(self) -> list[Column]:
@@ -158,7 +183,7 @@ class StaticMap(StaticStructure):
         hashes, xp = keys.hashes(self.seed), self._backend.xp
         values = xp.empty((hashes.size, len(self._columns)), dtype=np.dtype(self._kind.dtype))
         if self.n_keys == 0:
-            values[...] = self._kind.from_words(xp.zeros(1, dtype=np.uint64), self._entries)
+            values[...] = self._values_of(xp.zeros(1, dtype=np.uint64))
         else:
             self._read_values(hashes, values)
         if not self.key_check_bits:
@@ -179,7 +204,7 @@ class StaticMap(StaticStructure):
     def _read_values(self, hashes: NDArray[np.uint64], out: NDArray[Any]) -> None:
         """Write the values of all keys, a block of keys at a time."""
         backend, block = self._backend, BLOCK[self.device]
-        look_up, columns, entries = backend.kernels(static).look_up, self._look_up_arguments, self._entries
+        look_up, columns = backend.kernels(static).look_up, self._look_up_arguments
 
         def read(start: int, stop: int) -> None:
             room = backend.xp.empty(min(stop - start, block), dtype=np.uint64)
@@ -187,16 +212,13 @@ class StaticMap(StaticStructure):
                 words = room[: last - first]
                 for column, arguments in enumerate(columns):
                     look_up(hashes[first:last], *arguments, words)
-                    out[first:last, column] = self._kind.from_words(words, entries)
+                    out[first:last, column] = self._values_of(words)
 
         backend.map_blocks(read, hashes.size, block)
 
-    @lazy
-    def _entries(self) -> NDArray[Any] | None:
-        """Return the texts as a look-up returns them; None if the values are numbers."""
-        if not self._kind.is_text:
-            return None
-        return unpack_entries(self._arrays["entries"], self._arrays["entry_ends"], self._kind)
+    def _values_of(self, words: NDArray[np.uint64]) -> NDArray[Any]:
+        """Return the values of words, which may be overwritten."""
+        return self._texts.take(words) if self._kind.is_text else self._kind.from_words(words)
 
     @property
     def _look_up_arguments(self) -> list[tuple[Any, ...]]:

@@ -80,12 +80,9 @@ class ValueKind(NamedTuple):
             )
         return steps.astype(np.int64).view(np.uint64) ^ _SIGN
 
-    def from_words(self, words: NDArray[np.uint64], entries: NDArray[Any] | None) -> NDArray[Any]:
-        """Return the values of words, which may be overwritten; `entries` are all texts in order."""
+    def from_words(self, words: NDArray[np.uint64]) -> NDArray[Any]:
+        """Return the numbers of words, which may be overwritten."""
         dtype = np.dtype(self.dtype)
-        if self.is_text:
-            assert entries is not None
-            return entries[np.minimum(words, np.uint64(max(entries.size, 1) - 1)).astype(np.int64)]
         if self.kind == "int" and dtype.kind == "i":
             words ^= _SIGN
             return words.view(np.int64).astype(dtype)

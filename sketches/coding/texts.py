@@ -216,8 +216,9 @@ class Texts:
         out[:] = self._read(distinct)
         return out[inverse]
 
-    def _read(self, numbers: NDArray[np.uint64]) -> list[str] | list[bytes]:
-        buffer, found = np.empty(_ROOM, dtype=np.uint8), []
+    def _read(self, numbers: NDArray[np.uint64]) -> list[Any]:
+        buffer = np.empty(_ROOM, dtype=np.uint8)
+        found: list[Any] = []
         ends = np.empty(numbers.size, dtype=np.int64)
         while len(found) < numbers.size:
             n = read_texts(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +63,8 @@ def count_pairs(stream, shift, pairs, counts, singles):
     A pair of equal symbols does not overlap the one before.
     """
     mask = pairs.size - 1
-    before, overlaps = END, False
+    before: Any = END
+    overlaps = False
     for i in range(stream.size):
         symbol = np.int64(stream[i])
         if symbol != END:

@@ -5,7 +5,7 @@ The layout is described in `sketches.coding.texts`. Bits are read from the highe
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -166,7 +166,7 @@ def write_texts(prefixes, sizes, symbols, codes, lengths, words, starts):
             at = _put_number(words, at, change, codes[0], lengths[0])
         at = _put_number(words, at, sizes[i], codes[1], lengths[1])
         if sizes[i] >= LONG:
-            n_bits = 0
+            n_bits: Any = 0
             for k in range(sizes[i]):
                 n_bits += _I(lengths[2, symbols[s + k]])
             at = _put(words, at, _U(n_bits), SKIP_BITS)

@@ -285,6 +285,10 @@ def static_functions() -> Cases:
             function = ms.StaticFunction(keys, values, progress=False)
             yield f"build, {kind}, {n:,}", partial(ms.StaticFunction, keys, values, progress=False)
             yield f"lookup, {kind}, {n:,}", partial(function.lookup, keys)
+    texts = [f"/srv/data/{i % 97}/file {i}" for i in range(20_000)]
+    function = ms.StaticFunction(np.arange(20_000), texts, progress=False)
+    yield "build, texts, 20,000", partial(ms.StaticFunction, np.arange(20_000), texts, progress=False)
+    yield "lookup, texts, 20,000", partial(function.lookup, np.arange(20_000))
 
 
 @benchmark

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from ...lsh.support.checks import check_choice, check_int
 from ...lsh.support.progress import progress_bar
+from ..coding.texts import encode_texts
 from ..coding.value_counts import add_counts, count_words, keep_most
 from .batch import Batch
 from .column import CHECK_PURPOSE, Column, ribbons_of, solve_filter
 from .column_permutation import permute_columns
-from .dictionary import Numbering, pack_entries
+from .dictionary import Numbering
 from .map import StaticMap
 from .ribbon import Shard, Solved, stored_arrays
 from .shards import Clash, Records, number_of_shards, order_records, solve_shards
@@ -97,7 +98,7 @@ class Blueprint:
         if self.numbering is not None:
             entries = self.numbering.entries
             kinds = [kind.fitted(entries) if kind.is_text else kind for kind in kinds]
-            arrays |= pack_entries(self.numbering.entries)
+            arrays |= encode_texts(entries)
         config = {
             "seed": self.seed,
             "n_keys": self.n_keys,
@@ -110,6 +111,8 @@ class Blueprint:
         }
         if self.frame:
             config |= {"frame": self.frame, "names": list(self.names)}
+        if self.numbering is not None:
+            config["n_texts"] = len(self.numbering.entries)
         return config, arrays
 
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from ...lsh.hashing.keys import hash_buffer
 from ...lsh.inputs.strings import as_byte_buffer
+from ...lsh.support.lazy import lazy
 from ..kernels.static import first_unequal
-from .value_kind import ValueKind
 
-__all__ = ["Dictionary", "Numbering", "check_entries", "pack_entries", "unpack_entries"]
+__all__ = ["Dictionary", "ListedTexts", "Numbering"]
 
 
 class Numbering(NamedTuple):
@@ -108,35 +108,47 @@ class Dictionary:
         return Numbering(hashes[order], order.astype(np.uint64), [entry for entry, _ in pairs])
 
 
-def pack_entries(entries: list[bytes]) -> dict[str, NDArray[Any]]:
-    """Return the arrays that store texts: all bytes, and where each text ends."""
-    return {
-        "entries": np.frombuffer(b"".join(entries), dtype=np.uint8).copy(),
-        "entry_ends": np.concatenate([[0], np.cumsum([len(entry) for entry in entries])]).astype(np.uint64),
-    }
+class ListedTexts:
+    """Texts one after another, as files of versions before 0.3 have them, which are all decoded at once.
 
+    Parameters
+    ----------
+    data : ndarray of uint8
+        All bytes.
+    ends : ndarray of uint64
+        0, and the end of each text.
+    is_str : bool
+        True to return str, False to return bytes.
 
-def check_entries(data: NDArray[np.uint8], ends: NDArray[np.uint64], kind: ValueKind) -> None:
-    """Raise ValueError if arrays cannot be those of `pack_entries` for texts of a kind."""
-    if ends.size == 0 or (ends[1:] < ends[:-1]).any() or int(ends[-1]) != data.size or ends[0] != 0:
-        raise ValueError("entry_ends must rise from 0 to the length of entries")
-    if kind.kind == "str":
-        starts = ends[ends < data.size].astype(np.int64)
-        if ((data[starts] & 0xC0) == 0x80).any():
-            raise ValueError("entries must not be cut within a character")
-        data.tobytes().decode()
-    # A look-up allocates items of this width.
-    longest = int(np.diff(ends).max(initial=0))
-    if kind.dtype != "object" and np.dtype(kind.dtype).itemsize > 4 * max(1, longest):
-        raise ValueError(f"dtype must not be wider than the entries, got {kind.dtype}")
+    Raises
+    ------
+    ValueError
+        If the arrays are not those of texts.
+    """
 
+    def __init__(self, data: NDArray[np.uint8], ends: NDArray[np.uint64], is_str: bool) -> None:
+        if ends.size == 0 or (ends[1:] < ends[:-1]).any() or int(ends[-1]) != data.size or ends[0] != 0:
+            raise ValueError("entry_ends must rise from 0 to the length of entries")
+        if is_str:
+            starts = ends[ends < data.size].astype(np.int64)
+            if ((data[starts] & 0xC0) == 0x80).any():
+                raise ValueError("entries must not be cut within a character")
+            data.tobytes().decode()
+        self._data, self._ends, self._is_str = data, ends, is_str
 
-def unpack_entries(data: NDArray[np.uint8], ends: NDArray[np.uint64], kind: ValueKind) -> NDArray[Any]:
-    """Return texts in the dtype of a look-up; the empty text if there are none."""
-    raw = data.tobytes()
-    pieces: list[Any] = [raw[start:stop] for start, stop in pairwise(ends.tolist())] or [b""]
-    if kind.kind == "str":
-        pieces = [piece.decode() for piece in pieces]
-    out = np.empty(len(pieces), dtype=object)
-    out[:] = pieces
-    return out if kind.dtype == "object" else out.astype(kind.dtype)
+    @property
+    def longest(self) -> int:
+        """Bytes of the longest text."""
+        return int(np.diff(self._ends).max(initial=0))
+
+    @lazy
+    def _texts(self) -> NDArray[Any]:
+        raw = self._data.tobytes()
+        pieces: list[Any] = [raw[start:stop] for start, stop in pairwise(self._ends.tolist())] or [b""]
+        out = np.empty(len(pieces), dtype=object)
+        out[:] = [piece.decode() for piece in pieces] if self._is_str else pieces
+        return out
+
+    def take(self, numbers: NDArray[np.uint64]) -> NDArray[Any]:
+        """Return texts by their numbers as an array of objects."""
+        return self._texts[np.minimum(numbers, np.uint64(self._texts.size - 1)).astype(np.int64)]

@@ -119,4 +119,4 @@ class Gathered:
         if kind.is_text:
             entry = self.dictionary.entry(word)
             return repr(entry.decode() if kind.kind == "str" else entry)
-        return repr(kind.from_words(np.array([word], dtype=np.uint64), None)[0].item())
+        return repr(kind.from_words(np.array([word], dtype=np.uint64))[0].item())

@@ -16,10 +16,12 @@ from ...lsh.support.threads import cut_range
 from ...lsh.support.types import KeyLike, KeysLike
 from ...lsh.support.wording import counted
 from ..coding.codebook import ARRAYS, Codebook
+from ..coding.texts import ARRAYS as TEXT_ARRAYS
+from ..coding.texts import Texts
 from ..core.state import ArraySpec
 from ..kernels import static
 from .column import CHECK_PURPOSE, Column, check_column_config, ribbons_of
-from .dictionary import check_entries, unpack_entries
+from .dictionary import ListedTexts
 from .ribbon import Ribbon
 from .structure import BLOCK, StaticStructure
 from .value_kind import ValueKind
@@ -29,6 +31,8 @@ __all__ = ["MAX_COLUMNS", "StaticMap"]
 
 #: Largest number of columns of a table.
 MAX_COLUMNS = 1 << 14
+#: Largest number of distinct texts.
+MAX_TEXTS = 1 << 32
 
 
 class StaticMap(StaticStructure):
@@ -42,16 +46,22 @@ class StaticMap(StaticStructure):
     _kinds: list[ValueKind]
     _column_configs: list[Mapping[str, Any]]
     _n_codebooks: int
+    #: The number of distinct texts; None if the values are numbers, and in files of versions before 0.3.
+    _n_texts: int | None
 
     # -- storage --------------------------------------------------------------------------------------
 
     def config(self) -> dict[str, Any]:
-        return {
+        config = {
             **super().config(),
-            "values": self._kinds[0].config(),
+            "values": self._values_config(),
             "n_codebooks": self._n_codebooks,
             "columns": self._column_configs,
         }
+        return config if self._n_texts is None else config | {"n_texts": self._n_texts}
+
+    def _values_config(self) -> Any:
+        return self._kind.config()
 
     @property
     def _kind(self) -> ValueKind:
@@ -71,6 +81,8 @@ class StaticMap(StaticStructure):
         self.key_check_bits = check_int("key_check_bits", config["key_check_bits"], 0, 64)
         self._kinds = self._read_kinds(config)
         self._n_codebooks = check_int("n_codebooks", config["n_codebooks"], 0, MAX_COLUMNS)
+        n_texts = config.get("n_texts") if self._text is not None else None
+        self._n_texts = None if n_texts is None else check_int("n_texts", n_texts, 0, MAX_TEXTS)
         self._column_configs = list(config["columns"])
         for column_config in self._column_configs:
             check_column_config(column_config)
@@ -82,16 +94,21 @@ class StaticMap(StaticStructure):
         specs = dict(super()._specs())
         for i in range(self._n_codebooks):
             specs |= {f"codebook{i}_{name}": ArraySpec(dtype) for name, dtype in ARRAYS.items()}
-        if self._text is not None:
-            specs["entries"] = ArraySpec("uint8")
-            specs["entry_ends"] = ArraySpec("uint64")
+        if self._n_texts is not None:
+            specs |= {name: ArraySpec(dtype) for name, dtype in TEXT_ARRAYS.items()}
+        elif self._text is not None:
+            specs |= {"entries": ArraySpec("uint8"), "entry_ends": ArraySpec("uint64")}
         return specs
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         self._columns = self._read_columns(arrays)
         super()._check_state(arrays)
         if self._text is not None:
-            check_entries(arrays["entries"], arrays["entry_ends"], self._text)
+            self._texts = self._read_texts(arrays)
+            dtype = np.dtype(self._text.dtype)
+            # A look-up allocates items of this width.
+            if dtype.kind != "O" and dtype.itemsize > 4 * max(1, self._texts.longest):
+                raise ValueError(f"dtype must not be wider than the texts, got {dtype}")
 
     def _read_columns(self, arrays: Mapping[str, NDArray[Any]]) -> list[Column]:
         books = [
@@ -99,6 +116,17 @@ class StaticMap(StaticStructure):
             for i in range(self._n_codebooks)
         ]
         return [Column.from_config(config, books) for config in self._column_configs]
+
+    def _read_texts(self, arrays: Mapping[str, NDArray[Any]]) -> Texts | ListedTexts:
+        is_str = self._kind.kind == "str"
+        if self._n_texts is None:
+            return ListedTexts(arrays["entries"], arrays["entry_ends"], is_str)
+        return Texts(arrays, self._n_texts, is_str)
+
+    @lazy
+    def _texts(self) -> Texts | ListedTexts:
+        """Return the distinct texts in their order."""
+        return self._read_texts(self._arrays)
 
     @lazy
     def _columns(self) -> list[Column]:
@@ -270,10 +298,10 @@ class StaticMap(StaticStructure):
 
         Where values are missing is written into `masks`, for columns that need one.
         """
-        kinds, entries = [self._kind_of(column) for column in range(len(out))], self._entries
+        kinds = [self._kind_of(column) for column in range(len(out))]
         if self.n_keys == 0:
             for kind, column in zip(kinds, out, strict=True):
-                column[...] = kind.from_words(self._backend.xp.zeros(1, dtype=np.uint64), entries)
+                column[...] = self._values_of(kind, self._backend.xp.zeros(1, dtype=np.uint64))
             return
         backend, block = self._backend, BLOCK[self.device]
         look_up, columns = backend.kernels(static).look_up, self._look_up_arguments
@@ -284,18 +312,19 @@ class StaticMap(StaticStructure):
                 words = room[: last - first]
                 for place, (kind, arguments) in enumerate(zip(kinds, columns, strict=True)):
                     look_up(hashes[first:last], *arguments, words)
-                    if masks is not None and kind.needs_mask:
-                        masks[place][first:last] = words == np.uint64(kind.null or 0)
-                    out[place][first:last] = kind.from_words(words, entries)
+                    is_null = None if kind.null is None else words == np.uint64(kind.null)
+                    values = self._values_of(kind, words)
+                    if kind.needs_mask and masks is not None and is_null is not None:
+                        masks[place][first:last] = is_null
+                    elif is_null is not None and is_null.any():
+                        values[is_null] = None  # NaT among times
+                    out[place][first:last] = values
 
         backend.map_blocks(read, hashes.size, block)
 
-    @lazy
-    def _entries(self) -> NDArray[Any] | None:
-        """Return the texts as a look-up returns them; None if the values are numbers."""
-        if self._text is None:
-            return None
-        return unpack_entries(self._arrays["entries"], self._arrays["entry_ends"], self._text)
+    def _values_of(self, kind: ValueKind, words: NDArray[np.uint64]) -> NDArray[Any]:
+        """Return the values of words, which may be overwritten."""
+        return self._texts.take(words) if kind.is_text else kind.from_words(words)
 
     @property
     def _look_up_arguments(self) -> list[tuple[Any, ...]]:

@@ -108,10 +108,12 @@ class StaticTable(StaticMap):
 
     def config(self) -> dict[str, Any]:
         config = super().config()
-        if self.names is not None:
-            config["values"] = [kind.config() for kind in self._kinds]
-            config |= {"frame": self._frame, "names": self.names}
-        return config
+        return config if self.names is None else config | {"frame": self._frame, "names": self.names}
+
+    def _values_config(self) -> Any:
+        if self.names is None:
+            return super()._values_config()
+        return [kind.config() for kind in self._kinds]
 
     def _read_kinds(self, config: Mapping[str, Any]) -> list[ValueKind]:
         self._frame, self.names = config.get("frame", ""), None

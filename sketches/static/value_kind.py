@@ -124,23 +124,9 @@ class ValueKind(NamedTuple):
             )
         return steps.astype(np.int64).view(np.uint64) ^ _SIGN
 
-    def from_words(self, words: NDArray[np.uint64], entries: NDArray[Any] | None) -> NDArray[Any]:
-        """Return the values of words, which may be overwritten; `entries` are all texts in order.
-
-        Missing values are None among objects and NaT among dates and durations. They are not marked
-        otherwise: see `needs_mask`.
-        """
-        missing = None if self.null is None or self.needs_mask else words == np.uint64(self.null)
-        values = self._present(words, entries)
-        if missing is not None and missing.any():
-            values[missing] = None
-        return values
-
-    def _present(self, words: NDArray[np.uint64], entries: NDArray[Any] | None) -> NDArray[Any]:
+    def from_words(self, words: NDArray[np.uint64]) -> NDArray[Any]:
+        """Return the numbers, dates or durations of words, which may be overwritten."""
         dtype = np.dtype(self.dtype)
-        if self.is_text:
-            assert entries is not None
-            return entries[np.minimum(words, np.uint64(max(entries.size, 1) - 1)).astype(np.int64)]
         if dtype.kind in "imM":
             words ^= _SIGN
             return words.view(np.int64).astype(dtype)

@@ -176,6 +176,8 @@ def built_and_looked_up(make: Callable[..., Any]) -> Callable[..., Any]:
 
     def call(keys: Any, **values: Any) -> Any:
         function = make(keys, *values.values(), progress=False, key_check_bits=16)
-        return function.lookup(KEYS), type(function).from_bytes(function.to_bytes()).lookup(KEYS)
+        found = function.lookup(KEYS), type(function).from_bytes(function.to_bytes()).lookup(KEYS)
+        # A table of a frame returns a frame.
+        return tuple(one.to_numpy(np.float64) if hasattr(one, "to_numpy") else one for one in found)
 
     return call

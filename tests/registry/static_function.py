@@ -60,5 +60,8 @@ def stored_examples() -> dict[str, Stored]:
         "StaticFunction": StaticFunction(SMALL_KEYS, SMALL_KEYS % 3),
         "StaticFunction, constant": StaticFunction(SMALL_KEYS, np.zeros(40)),
         "StaticFunction, empty": StaticFunction(SMALL_KEYS[:0], np.zeros(0)),
+        "StaticFunction, paths": StaticFunction(
+            SMALL_KEYS, [f"/srv/data/{i % 9}/file {i}" for i in range(40)]
+        ),
         "StaticFunction, words": StaticFunction(SMALL_WORDS, digits, key_check_bits=8),
     }

@@ -156,7 +156,8 @@ def test_arguments_that_do_not_fit_named_columns_are_refused() -> None:
 def test_frames_of_no_rows_and_no_columns() -> None:
     empty = StaticTable([], pd.DataFrame({"a": np.empty(0, np.int64)}))
     assert empty.n_keys == 0 and list(empty.lookup(["x"]).columns) == ["a"]
-    assert StaticTable([1, 2], {}).lookup([1, 2]) == {}
+    bare = StaticTable([1, 2], {})
+    assert StaticTable.from_bytes(bare.to_bytes()).lookup([1, 2]) == {} and repr(bare)
 
 
 def test_a_shared_codebook_and_a_precision_of_columns() -> None:

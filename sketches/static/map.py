@@ -118,7 +118,7 @@ class StaticMap(StaticStructure):
         return [Column.from_config(config, books) for config in self._column_configs]
 
     def _read_texts(self, arrays: Mapping[str, NDArray[Any]]) -> Texts | ListedTexts:
-        is_str = self._kind.kind == "str"
+        is_str = self._text is not None and self._text.kind == "str"
         if self._n_texts is None:
             return ListedTexts(arrays["entries"], arrays["entry_ends"], is_str)
         return Texts(arrays, self._n_texts, is_str)

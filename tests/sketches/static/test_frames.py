@@ -92,6 +92,13 @@ def test_the_frame_of_a_table_does_not_matter_for_its_contents() -> None:
     assert len(sizes) == 1
 
 
+def test_texts_may_be_in_any_column() -> None:
+    for text in (["x", None, "zz"], [b"x", None, b"zz"]):
+        table = StaticTable(KEYS, {"n": [1, 2, 3], "s": text, "t": text[::-1]})
+        found = table.lookup(KEYS)
+        assert found["s"].tolist() == text and found["t"].tolist() == text[::-1]
+
+
 def test_a_pandas_frame_has_the_index_of_the_keys() -> None:
     table = StaticTable(pd.Series(KEYS), pd.DataFrame({"n": [1, 2, 3], "s": ["a", "b", "c"]}))
     users = pd.DataFrame({"country": ["FR", "PE", "FR"]}, index=[10, 20, 30])

@@ -58,7 +58,8 @@ class Blueprint:
         self.seed, self.n_keys, self.key_kind, self.key_check_bits = seed, n_keys, key_kind, key_check_bits
         self.kinds, self.numbering, self.columns = kinds, numbering, columns
         #: The kind of the frame that the rows came in, and the names of its columns.
-        self.frame, self.names = "", ()
+        self.frame = ""
+        self.names: tuple[str, ...] = ()
         self.n_shards = number_of_shards(n_keys)
         self._codebooks = list({id(column.codebook): column.codebook for column in columns}.values())
         numbers = {id(book): number for number, book in enumerate(self._codebooks)}

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...lsh.inputs.columns import is_arrow, is_table
-from ...lsh.inputs.table_columns import is_from
+from ...lsh.inputs.columns import is_arrow, is_from, is_table
 from ...lsh.support.install import how_to_install
 from .value_kind import ValueKind
 
@@ -118,7 +117,10 @@ def make_frame(
     for name, kind, column in zip(names, kinds, columns, strict=True):
         values, mask = np.ma.getdata(column), _mask_of(column)
         if kind.dtype == "object":
-            values, mask = (values if mask is None else np.where(mask, None, values)), None
+            if mask is not None:
+                values = values.copy()
+                values[mask] = None
+            mask = None
         made[name] = make(library, kind, values, mask)
     if frame == "pandas":
         index = keys.index if is_from(keys, "pandas", "Series") else None

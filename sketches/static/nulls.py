@@ -36,8 +36,8 @@ def split_nulls(values: Any) -> tuple[Any, NDArray[np.bool_] | None]:
     strings it is missing: pandas marks missing strings by it.
     """
     if isinstance(values, np.ma.MaskedArray):
-        missing = np.ma.getmaskarray(values)
-        return (values.compressed(), missing) if missing.any() else (np.ma.getdata(values), None)
+        masked = np.ma.getmaskarray(values)
+        return (values.compressed(), masked) if masked.any() else (np.ma.getdata(values), None)
     if isinstance(values, (list, tuple)) or _is_object_array(values):
         return _split_items(values)
     if isinstance(values, np.ndarray) or is_table(values):
@@ -52,8 +52,8 @@ def split_nulls(values: Any) -> tuple[Any, NDArray[np.bool_] | None]:
         return (values, None) if missing is None else (present, missing)
     for drop in ("drop_null", "drop_nulls"):  # Arrow and polars
         if hasattr(values, drop) and hasattr(values, "is_null"):
-            missing = np.asarray(values.is_null(), np.bool_)
-            return (getattr(values, drop)(), missing) if missing.any() else (values, None)
+            nulls = np.asarray(values.is_null(), np.bool_)
+            return (getattr(values, drop)(), nulls) if nulls.any() else (values, None)
     return values, None
 
 

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...lsh.inputs.columns import is_arrow, is_from, is_table
+from ...lsh.inputs.columns import is_arrow, is_table
+from ...lsh.inputs.libraries import is_from
 from ...lsh.support.install import how_to_install
 from .value_kind import ValueKind
 

@@ -192,11 +192,20 @@ def _times(items: list[Any], kind: str, name: str) -> NDArray[Any]:
         raise TypeError(f"{name} must be times without a time zone, got {zone}: {_WITHOUT_ZONE}")
     # The times of pandas have nanoseconds, which NumPy would cut off.
     plain = [item.to_numpy() if hasattr(item, "to_numpy") else item for item in items]
+    largest = max((abs(item) for item in plain if isinstance(item, timedelta)), default=timedelta())
+    if largest // timedelta(microseconds=1) >= 1 << 63:
+        raise ValueError(f"{name} must be durations that fit 64 bits in microseconds, got {largest}")
+    unit = _TIMES[kind]
     if not any(isinstance(item, np.generic) for item in plain):
-        return np.array(plain, _TIMES[kind])
-    return np.array(
-        [np.array(item, None if isinstance(item, np.generic) else _TIMES[kind]) for item in plain]
-    )
+        return np.array(plain, unit)
+    found = np.array([item if isinstance(item, np.generic) else np.array(item, unit) for item in plain])
+    # NumPy's times of a coarse unit may lie outside the range of a finer one, and would wrap around.
+    for item, time in zip(plain, found, strict=True):
+        if not isinstance(item, np.generic) or item.dtype == found.dtype or np.isnat(item):
+            continue
+        if time.astype(item.dtype) != item:
+            raise ValueError(f"{name} must be times that fit 64 bits in the unit {found.dtype}, got {item}")
+    return found
 
 
 #: What to do with times in a time zone.

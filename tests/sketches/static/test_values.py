@@ -27,7 +27,7 @@ KINDS = {
     "bytes": st.binary(max_size=4),
     "date": st.dates(),
     "datetime": TIMES,
-    "timedelta": st.timedeltas(),
+    "timedelta": st.timedeltas(dt.timedelta(days=-106_751_991), dt.timedelta(days=106_751_991)),
     "decimal": st.decimals(-(10**8), 10**8, places=6),
 }
 
@@ -162,6 +162,8 @@ def test_python_times_come_back_as_they_were() -> None:
         function = StaticFunction(["a", "b"], values)
         assert [function.lookup("a"), function.lookup("b")] == values
         assert type(function.lookup("a")) is type(values[0])
+    mixed = [np.datetime64("2024-01-01"), np.datetime64("NaT"), np.datetime64(5, "ns")]
+    assert np.isnat(StaticFunction([1, 2, 3], mixed).lookup([1, 2, 3])).tolist() == [False, True, False]
     stamp = pd.Timestamp("2024-02-29T00:00:00.000000001")
     assert StaticFunction(["a"], [stamp]).lookup("a") == stamp.to_numpy()
 
@@ -171,6 +173,14 @@ def test_what_is_no_time_is_refused() -> None:
     for values in ([utc], pd.Series([utc]), pa.array([utc]), pl.Series([utc])):
         with pytest.raises(TypeError, match=r"values must be times without a time zone, got .*UTC"):
             StaticFunction([1], values)
+    with pytest.raises(
+        ValueError, match=r"values must be durations that fit 64 bits in microseconds, got 106751992"
+    ):
+        StaticFunction([1], [dt.timedelta(days=-106_751_992)])
+    with pytest.raises(
+        ValueError, match=r"values must be times that fit 64 bits in the unit datetime64\[ns\], got 9999"
+    ):
+        StaticFunction([1, 2], [np.datetime64("9999-01-01"), np.datetime64(5, "ns")])
     with pytest.raises(TypeError, match=r"values must be all .* got date, datetime"):
         StaticFunction([1, 2], [dt.date(2024, 1, 1), dt.datetime(2024, 1, 1)])
 

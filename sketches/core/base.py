@@ -21,7 +21,7 @@ from ...lsh.support.backend import to_host
 from ...lsh.support.configured import differing_field
 from ...lsh.support.lazy import lazy
 from ...lsh.support.wording import counted
-from .device import OnDevice
+from .column_names import NamedColumns
 from .guard import changing, locked, uninterrupted
 from .merging import StoredMergeable, parts_of
 from .state import REDUCTIONS, SketchState, StateSpec
@@ -34,7 +34,7 @@ __all__ = ["MergeableSketch"]
 _MOST_SHOWN = 1 << 25
 
 
-class MergeableSketch(OnDevice, StoredMergeable):
+class MergeableSketch(NamedColumns, StoredMergeable):
     """Define what all sketches have in common: they are built in one pass and merge exactly.
 
     Two sketches merge if and only if their classes and configurations are equal. For integer states the
@@ -161,6 +161,7 @@ class MergeableSketch(OnDevice, StoredMergeable):
             if "X" in arguments:
                 self._fix_family(arguments["X"])
             self._put(self._read(*arguments.values(), *others))
+            self._remember_columns(arguments)
         return self
 
     def _put(self, batch: Any) -> None:
@@ -287,6 +288,7 @@ class MergeableSketch(OnDevice, StoredMergeable):
                 for part in (self, *parts):
                     fixed._check_compatible(part)
             self.check_parts([part.part_numbers() for part in (self, *parts)])
+            columns = self._columns_with(parts)
             parts = tuple(part.copy() if part is self else self._on_our_device(part) for part in parts)
             state, theirs = self._state, [part.state for part in parts]
             amounts = {name: sum(their.bound(name) for their in theirs) for name in state.counters}
@@ -295,6 +297,7 @@ class MergeableSketch(OnDevice, StoredMergeable):
                 for their in theirs:
                     self.reduce_arrays(their.arrays)
                 self.fix_like(fixed)
+                self._columns = columns
         self._after_merge()
         return self
 
@@ -355,6 +358,7 @@ class MergeableSketch(OnDevice, StoredMergeable):
         self._check_compatible(other)
         with locked(self, other), changing(self):
             self._check_compatible(other)
+            self._columns_with([other])
             state, theirs = self._state, self._on_our_device(other)._state
             amounts = {name: theirs.bound(name) for name in state.counters}
             arrays = dict(theirs.arrays)
@@ -396,9 +400,9 @@ class MergeableSketch(OnDevice, StoredMergeable):
     def __reduce__(self) -> tuple[Any, ...]:
         # Engines send an empty sketch with every task. Only its configuration is sent.
         if not self._state.is_allocated:
-            return type(self)._from_config, (self.config(),)
+            return type(self)._from_config, (self.config(),), self._remembered()
         # A copy is pickled: a pickler takes one array after the other, and updates may come in between.
-        return Stored.__reduce__(self.copy())
+        return *Stored.__reduce__(self.copy()), self._remembered()
 
     def __copy__(self) -> Self:
         return self.copy()

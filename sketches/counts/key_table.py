@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.hashing.keys import Keys, read_keys
+from ...lsh.inputs.answers import like
 from ...lsh.inputs.weights import check_weights
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.lazy import lazy
@@ -180,7 +181,7 @@ class KeyTable(MergeableSketch):
     def _answer(self, keys: Any, estimate: Callable[[NDArray[np.uint64]], NDArray[Any]]) -> Any:
         """Return what `estimate` makes of the hashes of keys: an array, or a number for one key."""
         read = self._read_query(keys)
-        return read.answer(estimate(read.hashes(self.seed)))
+        return like(keys, read.answer(estimate(read.hashes(self.seed))))
 
     def _ask(self, hashes: NDArray[np.uint64], kernel: Any, dtype: type[N]) -> NDArray[N]:
         """Return what a kernel estimates for each key."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...lsh.family import HashFamily
+from ...lsh.inputs.answers import like
 from ...lsh.support.aliases import alias
 from ...lsh.support.checks import check_int, check_real, renamed
 from ...lsh.support.lazy import lazy
@@ -259,7 +260,7 @@ class AceDetector(MergeableSketch):
         self._claim_device("X", X)
         with renamed("Q", "X"):
             sums = kernel_sums(self.family, self._arrays["counts"], self.n_updates, X, None, False)
-        return sums / self.n_updates
+        return like(X, sums / self.n_updates)
 
     query = alias(score_samples)
 
@@ -356,7 +357,7 @@ class AceDetector(MergeableSketch):
         TypeError, ValueError
             If the detector has seen no row, or too few for `contamination`, or the family refuses the rows.
         """
-        return self._backend.xp.where(self.decision_function(X) < 0, -1, 1)
+        return like(X, self._backend.xp.where(self.decision_function(X) < 0, -1, 1))
 
     # -- state ------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
 from ...lsh.hashing.keys import HASH_COLLISION, hash_keys, is_key, read_keys
+from ...lsh.inputs.answers import like
 from ...lsh.support.aliases import alias
 from ...lsh.support.checks import NO_INTEGERS, check_int, check_real, renamed
 from ...lsh.support.types import KeyLike, KeysLike
@@ -194,7 +195,7 @@ class BloomFilter(BloomBlocks):
             return keys in self
         self._claim_device("keys", keys)
         read = read_keys(keys)
-        return read.answer(self._test(self._values(read)))
+        return like(keys, read.answer(self._test(self._values(read))))
 
     query = alias(contains)
 

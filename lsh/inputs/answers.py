@@ -34,8 +34,9 @@ def like(given: Any, answer: Any) -> Any:
         return tuple(like(given, part) for part in answer)
     if not isinstance(answer, np.ndarray) or answer.ndim not in (1, 2) or len(answer) != len(given):
         return answer
-    # A data frame of pandas may have a column named "name".
-    name = None if hasattr(given, "columns") else given.name
+    # Labels are attributes in pandas: a frame may have a column "name", and a Series a row "columns".
+    is_column = is_from(given, "pandas" if is_pandas else "polars", "Series")
+    name = given.name if is_column else None
     if is_pandas:
         pd = sys.modules["pandas"]
         if answer.ndim == 2:

@@ -66,7 +66,8 @@ def column_labels(values: Any) -> list[Any] | None:
         return None
     if is_from(values, "pyarrow", "Table", "RecordBatch"):
         return list(values.schema.names)
-    labels = getattr(values, "columns", None)
+    # In pandas, a Series may have a row "columns".
+    labels = None if is_from(values, "pandas", "Series") else getattr(values, "columns", None)
     return None if labels is None else list(labels)
 
 

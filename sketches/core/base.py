@@ -48,6 +48,10 @@ class MergeableSketch(NamedColumns, StoredMergeable):
     ``a + b`` means the same as ``a | b``, whatever the sketch counts, so that ``sum(sketches)`` works. Each
     addition copies the sketch, which `merge` of a list does not.
 
+    Rows and keys may be data frames and columns of pandas, polars and Arrow. Queries of those from pandas
+    return a Series with their index, or a DataFrame for several outputs, in place of an array; queries of
+    those from polars return polars columns.
+
     Threads may share a sketch. Methods that change, save, copy or compare it run one after the other, which
     costs an update a few microseconds. Queries do not wait; a query may find some of the rows of an update
     that runs at the same time.
@@ -296,8 +300,8 @@ class MergeableSketch(NamedColumns, StoredMergeable):
             with uninterrupted(), state.reserved(amounts), undone:
                 for their in theirs:
                     self.reduce_arrays(their.arrays)
-                self.fix_like(fixed)
                 self._columns = columns
+                self.fix_like(fixed)
         self._after_merge()
         return self
 

@@ -181,6 +181,7 @@ def columns(array: np.ndarray) -> Iterator[tuple[str, Any]]:
     places = np.flatnonzero(array[:, None] == np.flip(np.unique(array)))
     places = (places - np.arange(array.size) * len(backwards)).astype(np.int8)
     yield "Arrow dictionary, other order", pa.DictionaryArray.from_arrays(places, backwards)
+    yield "polars series", pytest.importorskip("polars").Series(array)
     yield "series", pd.Series(array, index=np.arange(array.size)[::-1])
     yield "categories", pd.Series(array).astype("category")
 

@@ -12,6 +12,7 @@ from ...errors import IncompatibleSketchError
 from ...lsh.family import family_from_config, with_known_widths
 from ...lsh.support.configured import differing_field
 from ...sketches.core.base import MergeableSketch
+from ...sketches.core.column_names import shared_names
 from ...sketches.core.state import REDUCTIONS, SketchState
 from .comm import Communicator, communicator, takes_gpu_memory
 
@@ -30,6 +31,8 @@ class _Description(NamedTuple):
     bounds: dict[str, int]
     #: The numbers that `check_parts` of the class compares.
     part: tuple[int, ...]
+    #: The names of the columns of its rows.
+    columns: tuple[str, ...] | None
     #: True if the arrays are a copy in main memory of arrays on a GPU.
     staged: bool
 
@@ -58,7 +61,7 @@ def merge_over_ranks(sketch: S, comm: Any = None, *, cuda_aware: bool | None = N
     ------
     IncompatibleSketchError
         On every rank. It names the first field that differs, or the ids that two ranks gave to different
-        rows of an `LSHIndex`. Nothing is changed.
+        rows of an `LSHIndex`, or the names of columns. Nothing is changed.
     OverflowError
         On every rank, if a 64-bit counter could wrap. Nothing is changed.
     DistributedError
@@ -103,7 +106,9 @@ def merge_over_ranks(sketch: S, comm: Any = None, *, cuda_aware: bool | None = N
     every = comm.allgather(ours)
     configs = with_known_widths([other.config for other in every])
     every = [other._replace(config=dict(config)) for other, config in zip(every, configs, strict=True)]
+    columns = shared_names(type(sketch).__name__, [other.columns for other in every])
     _merge(here, every, comm)
+    vars(sketch)["_columns"] = columns
     family = configs[comm.rank].get("family")
     if family != ours.config.get("family"):
         # The rank has had no rows, and its family has not known their number of features.
@@ -148,6 +153,7 @@ def _describe(sketch: MergeableSketch, staged: bool) -> _Description:
         {name: array.dtype.name for name, array in state.arrays.items()},
         {name: state.bound(name) for name in state.counters},
         sketch.part_numbers(),
+        sketch.column_names,
         staged,
     )
 

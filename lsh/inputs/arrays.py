@@ -121,28 +121,36 @@ def float_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 def check_finite(name: str, array: NDArray[Any], backend: Backend, labels: list[Any] | None = None) -> None:
     """Refuse NaN and infinity in an array of real numbers; the message uses the `labels` of columns.
 
-    Arrays of other dtypes than float32 and float64, or not in C order, are converted some rows at a time.
+    Arrays of other dtypes than float32 and float64, or with strides, are converted some rows at a time.
     """
     if array.dtype.kind != "f" or array.size == 0:
         return
     dtype, row_size = float_dtype(array.dtype), array.size // len(array)
-    is_ready = array.dtype == dtype and array.flags.c_contiguous
+    is_ready, xp = array.dtype == dtype, backend.xp
+    if is_ready and array.flags.f_contiguous and not _any_nonfinite(array.T.reshape(-1), backend):
+        return  # Columns of data frames often lie one after the other.
+    is_ready = is_ready and array.flags.c_contiguous
     step = len(array) if is_ready else max(1, _NUMBERS[backend.device] // row_size)
-    kernels, xp = backend.kernels(checks), backend.xp
     for start in range(0, len(array), step):
         with np.errstate(over="ignore"):  # A long double beyond float64 becomes infinity.
             part = xp.ascontiguousarray(array[start : start + step], dtype=dtype).reshape(-1)
-        if dtype == np.float32:
-            bits, kernel = part.view(np.uint32), kernels.any_nonfinite_32
-        else:
-            bits, kernel = part.view(np.uint64), kernels.any_nonfinite_64
-        if any(backend.map_blocks(partial(kernel, bits), bits.size, 1 << 20)):
+        if _any_nonfinite(part, backend):
             first = int(xp.flatnonzero(~xp.isfinite(part))[0])
             place = tuple(int(i) for i in np.unravel_index(start * row_size + first, array.shape))
             if labels is not None:
                 name = f"{name}[{labels[place[1]]!r}]"
             where = f"at index {place}" if labels is None else f"in row {place[0]}"
             raise ValueError(f"{name} must be finite, got {float(part[first])} {where}")
+
+
+def _any_nonfinite(numbers: NDArray[Any], backend: Backend) -> bool:
+    """Tell whether NaN or infinity is among float32 or float64 numbers that lie side by side."""
+    kernels = backend.kernels(checks)
+    if numbers.dtype == np.float32:
+        bits, kernel = numbers.view(np.uint32), kernels.any_nonfinite_32
+    else:
+        bits, kernel = numbers.view(np.uint64), kernels.any_nonfinite_64
+    return any(backend.map_blocks(partial(kernel, bits), bits.size, 1 << 20))
 
 
 def check_dense(X: Any, n_features: int | None = None, name: str = "X") -> NDArray[Any]:

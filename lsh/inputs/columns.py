@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..support.install import how_to_install
+from .libraries import is_from
 
 __all__ = [
     "arrow_chunks",
@@ -31,7 +32,9 @@ def is_arrow(values: Any) -> bool:
 
 def is_table(values: Any) -> bool:
     """Tell whether `values` are a table of named columns, such as those of pandas, polars and Arrow."""
-    return hasattr(values, "columns") and (is_arrow(values) or hasattr(values, "__dataframe__"))
+    # In pandas, a Series may have a row "columns".
+    has_columns = hasattr(values, "columns") and not is_from(values, "pandas", "Series")
+    return has_columns and (is_arrow(values) or hasattr(values, "__dataframe__"))
 
 
 def is_null(value: Any) -> bool:

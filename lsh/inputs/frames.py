@@ -66,7 +66,8 @@ def column_labels(values: Any) -> list[Any] | None:
         return None
     if is_from(values, "pyarrow", "Table", "RecordBatch"):
         return list(values.schema.names)
-    labels = getattr(values, "columns", None)
+    # In pandas, a Series may have a row "columns".
+    labels = None if is_from(values, "pandas", "Series") else getattr(values, "columns", None)
     return None if labels is None else list(labels)
 
 
@@ -76,7 +77,9 @@ def column_names(values: Any) -> tuple[str, ...] | None:
     pandas numbers columns that have no names. So labels that are no strings are no names, as in scikit-learn.
     """
     labels = column_labels(values)
-    return tuple(labels) if labels and all(isinstance(label, str) for label in labels) else None
+    if not labels or not all(isinstance(label, str) for label in labels):
+        return None
+    return tuple(map(str, labels))
 
 
 # -- tables ---------------------------------------------------------------------------------------
@@ -131,7 +134,8 @@ def _column_of(values: Any) -> Any:
 def _joined(columns: Iterable[tuple[Any, Any]], n: int, name: str) -> NDArray[Any]:
     """Return n rows of columns under labels as one array."""
     arrays = [_numbers(column, f"{name}[{label!r}]") for label, column in columns]
-    return np.column_stack(arrays) if arrays else np.empty((n, 0))
+    # Each column is copied as a whole. Blocks of rows, which fit the caches, are put in order later.
+    return np.stack(arrays).T if arrays else np.empty((n, 0))
 
 
 def _numbers(column: Any, label: str) -> NDArray[Any]:

@@ -22,7 +22,7 @@ from ...lsh.support.configured import differing_field
 from ...lsh.support.lazy import lazy
 from ...lsh.support.progress import progress_bar
 from ...lsh.support.wording import counted
-from .device import OnDevice
+from .column_names import NamedColumns
 from .guard import changing, locked, uninterrupted
 from .merging import StoredMergeable, parts_of
 from .state import REDUCTIONS, SketchState, StateSpec
@@ -35,7 +35,7 @@ __all__ = ["MergeableSketch"]
 _MOST_SHOWN = 1 << 25
 
 
-class MergeableSketch(OnDevice, StoredMergeable):
+class MergeableSketch(NamedColumns, StoredMergeable):
     """Define what all sketches have in common: they are built in one pass and merge exactly.
 
     Two sketches merge if and only if their classes and configurations are equal. For integer states the
@@ -48,6 +48,10 @@ class MergeableSketch(OnDevice, StoredMergeable):
     ``a.merge(b, c)`` and ``a.merge([b, c])`` change `a`, and so does ``a |= b``. ``a | b`` is a new sketch.
     ``a + b`` means the same as ``a | b``, whatever the sketch counts, so that ``sum(sketches)`` works. Each
     addition copies the sketch, which `merge` of a list does not.
+
+    Rows and keys may be data frames and columns of pandas, polars and Arrow. Queries of those from pandas
+    return a Series with their index, or a DataFrame for several outputs, in place of an array; queries of
+    those from polars return polars columns.
 
     Threads may share a sketch. Methods that change, save, copy or compare it run one after the other, which
     costs an update a few microseconds. Queries do not wait; a query may find some of the rows of an update
@@ -210,6 +214,7 @@ class MergeableSketch(OnDevice, StoredMergeable):
             if "X" in arguments:
                 self._fix_family(arguments["X"])
             self._put(self._read(*arguments.values(), *others))
+            self._remember_columns(arguments)
         return self
 
     def _put(self, batch: Any) -> None:
@@ -336,6 +341,7 @@ class MergeableSketch(OnDevice, StoredMergeable):
                 for part in (self, *parts):
                     fixed._check_compatible(part)
             self.check_parts([part.part_numbers() for part in (self, *parts)])
+            columns = self._columns_with(parts)
             parts = tuple(part.copy() if part is self else self._on_our_device(part) for part in parts)
             state, theirs = self._state, [part.state for part in parts]
             amounts = {name: sum(their.bound(name) for their in theirs) for name in state.counters}
@@ -343,6 +349,7 @@ class MergeableSketch(OnDevice, StoredMergeable):
             with uninterrupted(), state.reserved(amounts), undone:
                 for their in theirs:
                     self.reduce_arrays(their.arrays)
+                self._columns = columns
                 self.fix_like(fixed)
         self._after_merge()
         return self
@@ -404,6 +411,7 @@ class MergeableSketch(OnDevice, StoredMergeable):
         self._check_compatible(other)
         with locked(self, other), changing(self):
             self._check_compatible(other)
+            self._columns_with([other])
             state, theirs = self._state, self._on_our_device(other)._state
             amounts = {name: theirs.bound(name) for name in state.counters}
             arrays = dict(theirs.arrays)
@@ -445,9 +453,9 @@ class MergeableSketch(OnDevice, StoredMergeable):
     def __reduce__(self) -> tuple[Any, ...]:
         # Engines send an empty sketch with every task. Only its configuration is sent.
         if not self._state.is_allocated:
-            return type(self)._from_config, (self.config(),)
+            return type(self)._from_config, (self.config(),), self._remembered()
         # A copy is pickled: a pickler takes one array after the other, and updates may come in between.
-        return Stored.__reduce__(self.copy())
+        return *Stored.__reduce__(self.copy()), self._remembered()
 
     def __copy__(self) -> Self:
         return self.copy()

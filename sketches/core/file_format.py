@@ -88,12 +88,15 @@ def _header_checksum(
 
 
 def pieces_of_file(
-    class_name: str, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
+    class_name: str,
+    config: Mapping[str, Any],
+    arrays: Mapping[str, NDArray[Any]],
+    notes: Mapping[str, str] | None = None,
 ) -> list[bytes | memoryview]:
     """Return the file's bytes in order, the arrays' own memory among them."""
     arrays = {name: np.ascontiguousarray(a, dtype=a.dtype.newbyteorder("<")) for name, a in arrays.items()}
     shapes = {name: (array.dtype, array.shape) for name, array in arrays.items()}
-    header, places = header_bytes(class_name, config, shapes, data_checksum(arrays))
+    header, places = header_bytes(class_name, config, shapes, data_checksum(arrays), notes)
     return [header, *(_raw(arrays[name]) for name in places if arrays[name].size)]
 
 
@@ -102,12 +105,15 @@ def header_bytes(
     config: Mapping[str, Any],
     shapes: Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]],
     data_xxh3: str,
+    notes: Mapping[str, str] | None = None,
 ) -> tuple[bytes, dict[str, int]]:
     """Return the beginning of a file, and the place of each array, counted from the start of the file.
 
-    The length does not depend on the checksum `data_xxh3`, and the places are in rising order.
+    The `notes` are further metadata, which readers may ignore. The length does not depend on the checksum
+    `data_xxh3`, and the places are in rising order.
     """
     metadata = {
+        **(notes or {}),
         "format": "mergesketch",
         "format_version": FORMAT_VERSION,
         "class": class_name,

@@ -174,7 +174,14 @@ class Stored(Guarded, Configured, ABC):
         """Return the bytes of the object's file in order, the arrays' own memory among them."""
         here = self._on_cpu()
         here._canonicalise()
-        return pieces_of_file(type(self).__name__, self.config(), here._arrays)
+        return pieces_of_file(type(self).__name__, self.config(), here._arrays, self._notes())
+
+    def _notes(self) -> dict[str, str]:
+        """Return what a file says beside the configuration and the arrays, which readers may ignore."""
+        return {}
+
+    def _take_notes(self, notes: Mapping[str, str]) -> None:
+        """Take over what `_notes` has written, from the metadata of a file; ValueError if it is damaged."""
 
     @classmethod
     def from_bytes(cls, buffer: bytes | bytearray | memoryview) -> Self:
@@ -299,6 +306,7 @@ def _without_arrays(header: Header, expected: type[S]) -> S:
         if not isinstance(config, dict):
             raise ValueError(f"expected an object, got {type(config).__name__}")
         sketch = cls._from_config(config)
+        sketch._take_notes(header.metadata)
         specs = sketch._state.specs
     except Exception as error:
         # A constructor may raise any error for the values of a damaged file.

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.hashing.keys import Keys, Nulls
+from ...lsh.inputs.answers import like
 from ...lsh.inputs.weights import check_weights
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.lazy import lazy
@@ -215,7 +216,7 @@ class KeyCounts(KeysOfOneKind, KeyTable):
         """Return what `estimate` makes of the hashes of keys: an array, or a number for one key."""
         self._claim_device("keys", keys)
         read = self._read_keys(keys)
-        return read.answer(estimate(read.hashes(self.seed)))
+        return like(keys, read.answer(estimate(read.hashes(self.seed))))
 
 
 class CountMinTable(KeyCounts):

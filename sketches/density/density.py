@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.hashing.keys import hash_keys
+from ...lsh.inputs.answers import like
 from ...lsh.inputs.arrays import check_dense
 from ...lsh.support.aliases import alias
 from ...lsh.support.backend import refuse_gpu
@@ -267,7 +268,7 @@ class DensitySketch(CellCounts):
         self._warn_of_noise()
         with np.errstate(divide="ignore"):
             logarithms: NDArray[np.float64] = self._backend.xp.log(self._backend.xp.maximum(counts, 0.0))
-        return logarithms - (math.log(self.total) + self.log_volume)
+        return like(X, logarithms - (math.log(self.total) + self.log_volume))
 
     def density(self, X: RowsLike) -> NDArray[np.float64]:
         """Return estimated densities without bias, which are below 0 where the table's error exceeds them.
@@ -301,7 +302,7 @@ class DensitySketch(CellCounts):
             )
         with np.errstate(divide="ignore", over="ignore"):
             size = xp.exp(xp.log(xp.abs(counts)) - (math.log(self.total) + self.log_volume))
-        return xp.where(counts < 0, -size, size)
+        return like(X, xp.where(counts < 0, -size, size))
 
     query = alias(density)
 

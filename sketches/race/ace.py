@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.family import HashFamily
+from ...lsh.inputs.answers import like
 from ...lsh.inputs.weights import check_weights
 from ...lsh.support.aliases import alias
 from ...lsh.support.backend import to_host
@@ -251,7 +252,7 @@ class AceSketch(MergeableSketch):
         self._claim_device("X", X)
         with renamed("Q", "X"):
             sums = kernel_sums(self.family, self._arrays["counts"], self.n_updates, X, None, False)
-        return sums / self.n_updates
+        return like(X, sums / self.n_updates)
 
     query = alias(score_samples)
 
@@ -387,7 +388,7 @@ class AceSketch(MergeableSketch):
             Once, if no rows that were seen collide, or if all do, so that scores tell nothing. The warning
             says what to change. Equal rows all collide, under any family.
         """
-        return self._backend.xp.where(self.decision_function(X) < 0, -1, 1)
+        return like(X, self._backend.xp.where(self.decision_function(X) < 0, -1, 1))
 
     # -- state ------------------------------------------------------------------------------------
 

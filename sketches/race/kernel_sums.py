@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...lsh.family import HashFamily
+from ...lsh.inputs.answers import like
 from ...lsh.support.backend import backend_of
 from ...lsh.support.checks import check_int
 from ...lsh.support.threads import cut_range, map_blocks
@@ -110,6 +111,10 @@ class KernelQueries(MergeableSketch):
         the median of 8 groups is 5 % lower on average than the kernel sum, and the median of 24 groups is 42
         % lower.
         """
+        return like(Q, self._sums(Q, groups, return_std))
+
+    def _sums(self, Q: Any, groups: int | None, return_std: bool) -> Any:
+        """Return what `query` returns, as arrays."""
         rows = self._query_rows(Q)
         return kernel_sums(self.family, self._kernel_counters(), self.total, rows, groups, return_std)
 
@@ -143,11 +148,11 @@ class KernelQueries(MergeableSketch):
             If the family refuses the rows, `groups` is out of range, or the total weight is not above 0, as
             in a sketch without rows.
         """
-        rows, total = self._query_rows(Q), self.total
-        sums = kernel_sums(self.family, self._kernel_counters(), total, rows, groups, return_std)
+        total = self.total
+        sums = self._sums(Q, groups, return_std)
         if np.any(total <= 0):
             raise ValueError(f"density needs a sketch of total weight above 0, got {total}")
-        return tuple(part / total for part in sums) if isinstance(sums, tuple) else sums / total
+        return like(Q, tuple(part / total for part in sums) if isinstance(sums, tuple) else sums / total)
 
 
 def kernel_sums(

@@ -11,6 +11,7 @@ import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.family import HashFamily
+from ...lsh.inputs.answers import like
 from ...lsh.inputs.arrays import check_array, check_numbers
 from ...lsh.inputs.rows import Rows
 from ...lsh.inputs.weights import check_real_weights
@@ -305,7 +306,7 @@ class NadarayaWatsonSketch(MergeableSketch):
         ratio[~known], ratio_std[~known] = fill, math.nan
         if self.n_outputs is None:
             ratio, ratio_std = ratio[:, 0], ratio_std[:, 0]
-        return (ratio, ratio_std) if return_std else ratio
+        return like(Q, (ratio, ratio_std) if return_std else ratio)
 
     query = alias(predict)
 
@@ -329,7 +330,7 @@ class NadarayaWatsonSketch(MergeableSketch):
         """
         return_std = check_flag("return_std", return_std)
         mass, mass_std, _, _ = self._ratios(Q)
-        return (mass, mass_std) if return_std else mass
+        return like(Q, (mass, mass_std) if return_std else mass)
 
     def _ratios(self, Q: Any) -> tuple[NDArray[np.float64], ...]:
         queries = self.family.read_rows(Q, "Q")

@@ -157,6 +157,7 @@ class PrivateRace(KernelQueries):
             "variance": np.array([variance]),
             "n_updates": np.array([1]),
         }
+        self._columns = race.column_names
         return self._set_arrays(arrays)
 
     def __repr__(self) -> str:
@@ -212,7 +213,7 @@ class PrivateRace(KernelQueries):
 
     def _query_rows(self, Q: Any) -> Any:
         refuse_gpu(type(self).__name__, Q)
-        return Q
+        return super()._query_rows(Q)
 
     def modes(
         self,

@@ -93,7 +93,7 @@ class ReleasedRegressor(PrivateTask):
         """
         totals = self.total
         mean = float(np.clip(totals[1] / max(float(totals.sum()), float(_TARGET_STEPS)), 0.0, 1.0))
-        sums = self.query(X)
+        sums = self._sums(X, None, False)
         mass = np.maximum(sums.sum(axis=1), 0.0)
         excess = sums[:, 1] - mean * sums.sum(axis=1)
         # The excess has (1 - mean)**2 + mean**2 times the variance of the mean of R counters.

@@ -327,6 +327,7 @@ class RaceWindow(KernelQueries):
         arrays = {"counts": self._sum.copy(), "total": total, "n_updates": self._arrays["n_updates"].copy()}
         if self.dtype == "int":
             arrays["largest_weight"] = self._arrays["largest_weights"].max(keepdims=True)
+        race._columns = self._columns
         return race._set_arrays(arrays, self.device)
 
     def _kernel_counters(self) -> NDArray[Any]:

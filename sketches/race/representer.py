@@ -11,7 +11,9 @@ import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.family import HashFamily
+from ...lsh.inputs.answers import like
 from ...lsh.inputs.arrays import check_numbers
+from ...lsh.inputs.frames import column_names
 from ...lsh.inputs.raw_rows import read_raw_rows
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_choice, check_int, check_real, renamed
@@ -138,7 +140,7 @@ class RepresenterSketch(Race):
         O(n_anchors**3) time and 8 n_anchors**2 bytes.
         """
         refuse_gpu("fitting a RepresenterSketch", X, model_outputs)
-        rows = read_raw_rows(X, "X")
+        rows, names = read_raw_rows(X, "X"), column_names(X)
         X, n = rows.cut(0, rows.n), rows.n
         outputs = check_numbers("model_outputs", model_outputs)
         if outputs.ndim == 1:
@@ -164,7 +166,8 @@ class RepresenterSketch(Race):
             coefficients = np.linalg.solve(gram, outputs)
         else:
             coefficients = _solve_sketched(family, X, outputs, ridge)
-        return sketch.update(X, coefficients)
+        sketch.update(X, coefficients)._columns = names
+        return sketch
 
     # -- the function -----------------------------------------------------------------------------
 
@@ -210,7 +213,8 @@ class RepresenterSketch(Race):
         TypeError, ValueError
             If the family refuses the rows.
         """
-        return self.decision_function(X).argmax(axis=1)
+        with renamed("Q", "X"):
+            return like(X, self._sums(X, None, False).argmax(axis=1))
 
     @property
     def operations_per_query(self) -> int:

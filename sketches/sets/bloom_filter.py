@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
 from ...lsh.hashing.keys import HASH_COLLISION, Nulls, is_key
+from ...lsh.inputs.answers import like
 from ...lsh.support.aliases import alias
 from ...lsh.support.backend import to_host
 from ...lsh.support.checks import NO_INTEGERS, check_int, check_real, renamed
@@ -219,7 +220,7 @@ class BloomFilter(BloomCapacity):
             return keys in self
         self._claim_device("keys", keys)
         read = self._read_keys(keys)
-        return read.answer(self._test(self._values(read)))
+        return like(keys, read.answer(self._test(self._values(read))))
 
     query = alias(contains)
 

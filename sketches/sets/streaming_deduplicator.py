@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.families.minhash import MinHash
+from ...lsh.inputs.answers import like
 from ...lsh.inputs.arrays import check_array
 from ...lsh.kernels.text import EMPTY
 from ...lsh.support.aliases import alias
@@ -300,7 +301,7 @@ class StreamingDeduplicator(BandFilters):
         self._take_in({"documents": documents}, batches)
         (batch,) = batches
         self._warn_if_full(before)
-        return batch.is_new
+        return like(documents, batch.is_new)
 
     def contains(self, documents: KeysLike) -> NDArray[np.bool_]:
         """Test for each document if one like it was seen before; nothing is added.
@@ -322,7 +323,7 @@ class StreamingDeduplicator(BandFilters):
         """
         self._claim_device("documents", documents)
         bands = self.band_keys(documents)
-        return bands.spread(self._test(bands.keys))
+        return like(documents, bands.spread(self._test(bands.keys)))
 
     query = alias(contains)
 

@@ -163,6 +163,14 @@ def columns(array: np.ndarray) -> Iterator[tuple[str, Any]]:
                 }
             ),
         )
+        names = [f"column {j}" for j in range(array.shape[1])]
+        yield "nullable data frame", pd.DataFrame(array, columns=names).astype("Float64")
+        yield "data frame of Arrow columns", pd.DataFrame(array, columns=names).astype("float64[pyarrow]")
+        yield "Arrow table", pa.table(dict(zip(names, array.T.copy(), strict=True)))
+        yield "Arrow vectors", pa.FixedSizeListArray.from_arrays(pa.array(array.ravel()), array.shape[1])
+        pl = pytest.importorskip("polars")
+        yield "polars data frame", pl.DataFrame(array)
+        yield "polars vectors", pl.Series(array.tolist(), dtype=pl.Array(pl.Float64, array.shape[1]))
         return
     whole = pa.array(array)
     yield "Arrow", whole
@@ -173,6 +181,7 @@ def columns(array: np.ndarray) -> Iterator[tuple[str, Any]]:
     places = np.flatnonzero(array[:, None] == np.flip(np.unique(array)))
     places = (places - np.arange(array.size) * len(backwards)).astype(np.int8)
     yield "Arrow dictionary, other order", pa.DictionaryArray.from_arrays(places, backwards)
+    yield "polars series", pytest.importorskip("polars").Series(array)
     yield "series", pd.Series(array, index=np.arange(array.size)[::-1])
     yield "categories", pd.Series(array).astype("category")
 

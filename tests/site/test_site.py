@@ -24,6 +24,7 @@ PACKAGES = ("sphinx", "furo", "myst_parser", "numpydoc", "sphinx_copybutton", "s
 QUERIES = {
     "unique users": "structures/minhash_sketch",
     "count distinct": "structures/minhash_sketch",
+    "pandas frame": "guides/data_frames",
     "Docker": "faq",
     "dictionary compression": "structures/static_function",
     "lookup table": "structures/static_function",

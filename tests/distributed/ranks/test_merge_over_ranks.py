@@ -136,7 +136,7 @@ def test_the_same_data_over_ranks_gives_the_same_state(
 REFUSE = """
 import numpy as np
 import pytest
-from mergesketch import CountMinSketch, CountSketch, LSHIndex
+from mergesketch import CountMinSketch, CountSketch, LSHIndex, Race
 from toy_family import ToyFamily
 from mergesketch.errors import DistributedError, IncompatibleSketchError
 from mergesketch.distributed import communicator, merge_over_ranks
@@ -169,6 +169,16 @@ rows = np.arange(10 * size * 2).reshape(-1, 2) % 4
 ours = rows[10 * rank : 10 * rank + 10]
 refuses(index.copy().add(ours), IncompatibleSketchError, "from 0 to 9 by .*others have done so")
 assert merge_over_ranks(index.copy().add(ours, first_id=10 * rank)) == index.copy().add(rows)
+
+# Frames whose columns have another order on one rank are refused. Ranks whose rows have no names learn them.
+import pandas as pd
+
+frame = pd.DataFrame({"a": [1, 2], "b": [3, 0]})
+race = Race(ToyFamily(2, 3)).update(frame[["b", "a"]] if rank == 1 else frame)
+match = "Race sketches differ in the columns of their rows: got 'b', 'a' where 'a', 'b' were"
+refuses(race, IncompatibleSketchError, match)
+race = Race(ToyFamily(2, 3)).update(frame if rank == 1 else frame.to_numpy())
+assert merge_over_ranks(race).column_names == ("a", "b")
 
 # Counters that widened on one rank widen everywhere.
 sketch = CountMinSketch(2, 1)

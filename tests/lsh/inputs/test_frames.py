@@ -287,8 +287,20 @@ def test_names_of_columns() -> None:
         pd.DataFrame(PLAIN, columns=pd.MultiIndex.from_tuples([("u", "a"), ("u", "b")])),
         pd.DataFrame(index=range(3)),
         pd.Series(A),
+        pd.Series(["ab", "cd"], index=["columns", "x"]),
         pl.Series(A),
         pa.array(A),
         pl.DataFrame(columns).lazy(),
     ):
         assert column_names(other) is None
+
+
+def test_queries_of_duckdb() -> None:
+    duckdb = pytest.importorskip("duckdb")
+    query = duckdb.sql("select * from (values (1, 0.5), (0, -3.0), (1, 2.0)) as t(a, b)")
+    assert column_names(query) == ("a", "b")
+    np.testing.assert_array_equal(read_rows(query).dense, PLAIN)
+    with pytest.raises(ValueError, match=r"^X\['a'\] must have no nulls, got 1, the first in row 0"):
+        read_rows(duckdb.sql("select null::int as a, 1 as b"))
+    with pytest.raises(TypeError, match=r"^X\['a'\] must hold numbers, got string"):
+        read_rows(duckdb.sql("select 'x' as a, 1 as b"))

@@ -55,6 +55,7 @@ from .sketches import (
     NadarayaWatsonSketch,
     Nearest,
     Neighbours,
+    PrivacyBudget,
     PrivateRace,
     Race,
     RaceWindow,
@@ -82,6 +83,8 @@ __version__ = "0.2.0"
 #: scikit-learn, and what runs over many machines.
 _LAZY = {
     "LSHNeighbors": ".sketches.neighbours.lsh_neighbors",
+    "PrivateClassifier": ".sketches.race.private_estimators",
+    "PrivateRegressor": ".sketches.race.private_estimators",
     "StormClassifier": ".sketches.regression.storm_estimators",
     "StormRegressor": ".sketches.regression.storm_estimators",
     "distributed": ".distributed",
@@ -111,6 +114,8 @@ if TYPE_CHECKING:
     from . import distributed as distributed
     from .distributed import *  # noqa: F403
     from .sketches.neighbours.lsh_neighbors import LSHNeighbors as LSHNeighbors
+    from .sketches.race.private_estimators import PrivateClassifier as PrivateClassifier
+    from .sketches.race.private_estimators import PrivateRegressor as PrivateRegressor
     from .sketches.regression.storm_estimators import StormClassifier as StormClassifier
     from .sketches.regression.storm_estimators import StormRegressor as StormRegressor
 else:
@@ -159,6 +164,7 @@ __all__ = [
     "Nearest",
     "Neighbours",
     "PStable",
+    "PrivacyBudget",
     "PrivateRace",
     "Race",
     "RaceWindow",

@@ -27,7 +27,7 @@ class BloomCapacity(BloomBlocks):
     """Blocks of bits that know how many keys they were made for, and warn once if they have more."""
 
     #: Filters merge whatever they were made for, if their sizes are equal.
-    _not_compared = frozenset({"capacity"})
+    _not_compared = BloomBlocks._not_compared | {"capacity"}
 
     @abstractmethod
     def error_rate(self) -> float:
@@ -50,9 +50,10 @@ class BloomCapacity(BloomBlocks):
         }
 
     def _absent_array(self, name: str) -> NDArray[Any] | None:
-        return np.zeros(1, np.int64) if name == "capacity" else None
+        return np.zeros(1, np.int64) if name == "capacity" else super()._absent_array(name)
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        super()._check_state(arrays)
         known = int(arrays["capacity"][0])
         if not 0 <= known <= MOST_KEYS:
             raise ValueError(f"capacity must be from 0 to {MOST_KEYS}, got {known}")

@@ -46,9 +46,10 @@ def test_the_life_of_a_growing_filter(tmp_path: Any) -> None:
     assert seen.contains(["cake", "jam", "milk"]).tolist() == [True, False, True]
     assert seen.contains("tea") is True and "milk" in seen and b"tea" in seen
     assert (seen.n_updates, seen.n_slices, seen.cardinality()) == (4, 1, 3.0)
-    seen.update(np.arange(1000))
-    assert seen.n_slices == 4 and seen.contains(range(1000)).all() and "tea" in seen
-    assert "1,004 updates, 4 slices, about 998 keys" in repr(seen)
+    words = [f"word {i}" for i in range(1000)]
+    seen.update(words)
+    assert seen.n_slices == 4 and seen.contains(words).all() and "tea" in seen
+    assert f"1,004 updates, 4 slices, about {seen.cardinality():,.0f} keys" in repr(seen)
     seen.save(tmp_path / "seen.sketch")
     for twin in (
         mergesketch.load(tmp_path / "seen.sketch"),
@@ -61,8 +62,8 @@ def test_the_life_of_a_growing_filter(tmp_path: Any) -> None:
         assert twin == seen and twin.n_updates == 1004
         # All of them go on as the filter does.
         before = seen.to_bytes()
-        twin.update(np.arange(5000))
-        assert twin == seen.copy().update(np.arange(5000)) and seen.to_bytes() == before
+        twin.update(words[::-1] * 2).update("more")
+        assert twin == seen.copy().update(words[::-1] * 2).update("more") and seen.to_bytes() == before
     assert seen.empty_like() == ScalableBloomFilter(0.01, initial_capacity=100, seed=7) != seen
 
 
@@ -145,6 +146,16 @@ def test_absent_keys_pass_no_more_often_than_stated(wanted: float, n_keys: int) 
         assert abs(held.contains(asked).mean() - rate) < 6 * math.sqrt(rate / asked.size) + 1e-9
         # Keys that passed by mistake are not counted.
         assert n_keys * (1 - wanted) - 6 * math.sqrt(n_keys * wanted) <= held.cardinality() <= n_keys
+
+
+def test_memory_is_as_the_documentation_states() -> None:
+    bits = n_keys = 0
+    for level in range(13):
+        bits += 512 * bloom_slices.slice_size(10_000, 0.01, level)[0]
+        if level:
+            assert 31.5 < bits / n_keys < 43
+        n_keys += bloom_slices.slice_capacity(10_000, level)
+        assert 13.5 < bits / n_keys < 21
 
 
 def test_repeated_keys_take_no_room() -> None:

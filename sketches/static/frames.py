@@ -14,7 +14,7 @@ from ...lsh.inputs.libraries import is_from
 from ...lsh.support.install import how_to_install
 from .value_kind import ValueKind
 
-__all__ = ["FRAMES", "Columns", "make_frame", "open_frame", "records_as_columns"]
+__all__ = ["FRAMES", "Columns", "make_frame", "open_frame", "records_as_columns", "series_like"]
 
 #: The kinds of frames: a dict of arrays, and those of three libraries.
 FRAMES = ("dict", "pandas", "polars", "pyarrow")
@@ -128,6 +128,15 @@ def make_frame(
         n = len(columns[0]) if columns else 0
         return library.DataFrame(made, index=library.RangeIndex(n) if index is None else index)
     return library.DataFrame(made) if frame == "polars" else library.table(made)
+
+
+def series_like(keys: Any, kind: ValueKind, column: NDArray[Any]) -> Any:
+    """Return the values of keys as a Series with their index and name if they came in one, else `column`."""
+    library = next((name for name in ("pandas", "polars") if is_from(keys, name, "Series")), "")
+    if not library:
+        return column
+    made = make_frame(library, ["values"], [kind], [column], keys)["values"]
+    return made.rename(keys.name)
 
 
 def _mask_of(column: NDArray[Any]) -> NDArray[np.bool_] | None:

@@ -12,6 +12,7 @@ from ...lsh.support.aliases import alias
 from ...lsh.support.types import KeyLike, KeysLike
 from .batch import read_batch
 from .blueprint import build_map
+from .frames import series_like
 from .map import StaticMap
 from .value_kind import as_object
 
@@ -133,7 +134,8 @@ class StaticFunction(StaticMap):
             objects, and so are decimal numbers. A missing value is None among objects and NaT among times.
             Missing numbers and booleans are masked. With key_check_bits and without `missing`, the array is
             masked, and so are absent keys. For one key it is the value itself, and None if the key is absent
-            or its value missing; `get` and `contains` distinguish these.
+            or its value missing; `get` and `contains` distinguish these. Keys in a Series of pandas or polars
+            have their values in a Series, with nulls and not masked.
 
         Raises
         ------
@@ -152,7 +154,7 @@ class StaticFunction(StaticMap):
         read = self._read_keys(keys)
         values = self._look_up(read, missing)[:, 0]
         if not read.is_single:
-            return values
+            return series_like(keys, self._kind, values)
         if np.ma.is_masked(values):
             return None
         return as_object(values[0]) if self.device == "cpu" else values.item()

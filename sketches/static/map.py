@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...lsh.hashing.keys import Keys, is_key
+from ...lsh.inputs.answers import like
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_int
 from ...lsh.support.lazy import lazy
@@ -184,7 +185,7 @@ class StaticMap(StaticStructure):
         if not self.key_check_bits:
             raise ValueError("contains needs key_check_bits, which were 0 at construction")
         read = self._read_keys(keys)
-        return read.answer(self._passes_check(read.hashes(self.seed)))
+        return like(keys, read.answer(self._passes_check(read.hashes(self.seed))))
 
     def _passes_check(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
         return self._has_fingerprint(hashes, 0, CHECK_PURPOSE, self.key_check_bits)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...lsh.hashing.keys import read_key_list
+from ...lsh.inputs.answers import like
 from ...lsh.support.aliases import alias
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_int, check_real
@@ -136,7 +137,8 @@ class RibbonFilter(StaticStructure):
             If the keys have mixed types, or a type that is not accepted.
         """
         read = self._read_keys(keys)
-        return read.answer(self._has_fingerprint(read.hashes(self.seed), 0, _PURPOSE, self.n_bits))
+        found = self._has_fingerprint(read.hashes(self.seed), 0, _PURPOSE, self.n_bits)
+        return like(keys, read.answer(found))
 
     query = alias(contains)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mergesketch import StaticTable
+from mergesketch import StaticFunction, StaticTable
 
 pa = pytest.importorskip("pyarrow")
 pd = pytest.importorskip("pandas")
@@ -106,6 +106,20 @@ def test_a_pandas_frame_has_the_index_of_the_keys() -> None:
     assert joined["n"].tolist() == [2, 1, 2] and joined.index.tolist() == [10, 20, 30]
     assert joined["n"].dtype == np.int64
     assert table.lookup(KEYS).index.tolist() == [0, 1, 2]
+
+
+def test_a_series_of_keys_has_its_values_in_a_series() -> None:
+    function = StaticFunction(["a", "b", "c"], [1, None, 3], key_check_bits=32)
+    keys = pd.Series(["c", "b", "?"], index=[7, 8, 9], name="key")
+    found = function.lookup(keys)
+    assert found.index.tolist() == [7, 8, 9] and found.name == "key" and str(found.dtype) == "Int64"
+    assert found.isna().tolist() == [False, True, True] and found[7] == 3
+    assert function.contains(keys).to_dict() == {7: True, 8: True, 9: False}
+    assert function.lookup(keys, missing=0).isna().tolist() == [False, True, False]
+    column = function.lookup(pl.Series("k", ["c", "b", "?"]))
+    assert column.to_list() == [3, None, None] and column.name == "k" and column.dtype == pl.Int64
+    plain = StaticFunction(["a", "b"], ["x", "y"])
+    assert plain.lookup(pd.Series(["b"], index=["i"])).to_dict() == {"i": "y"}
 
 
 def test_records_of_a_dict() -> None:

@@ -300,8 +300,12 @@ def test_a_size_that_lies_takes_no_memory() -> None:
         config = json.loads(metadata["config"])
         config["n_buckets"] = 1 << 28
         metadata["config"] = json.dumps(config)
-        size = 3 * 4 << 28
-        header["counts"] = {"dtype": "I32", "shape": [3, 1 << 28], "data_offsets": [16, 16 + size]}
+        place = 0
+        header["counts"] |= {"shape": [3, 1 << 28], "data_offsets": [0, 3 * 4 << 28]}
+        for name in sorted(header.keys() - {"__metadata__", "counts"}) + ["counts"]:
+            begin, end = header[name]["data_offsets"]
+            header[name]["data_offsets"] = [place, place + end - begin]
+            place += end - begin
 
     data = forged(CountMinSketch(n_rows=3, n_buckets=64, seed=1), lie)
     for read in (mergesketch.load, mergesketch.inspect):

@@ -302,7 +302,7 @@ def test_a_size_that_lies_takes_no_memory() -> None:
         metadata["config"] = json.dumps(config)
         place = 0
         header["counts"] |= {"shape": [3, 1 << 28], "data_offsets": [0, 3 * 4 << 28]}
-        for name in sorted(header.keys() - {"__metadata__", "counts"}) + ["counts"]:
+        for name in [*sorted(header.keys() - {"__metadata__", "counts"}), "counts"]:
             begin, end = header[name]["data_offsets"]
             header[name]["data_offsets"] = [place, place + end - begin]
             place += end - begin

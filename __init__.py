@@ -85,6 +85,8 @@ __version__ = "0.2.0"
 _LAZY = {
     "AceDetector": ".sketches.race.ace_detector",
     "LSHNeighbors": ".sketches.neighbours.lsh_neighbors",
+    "NadarayaWatsonRegressor": ".sketches.race.nadaraya_watson_regressor",
+    "RaceDensity": ".sketches.race.race_density",
     "StormClassifier": ".sketches.regression.storm_estimators",
     "StormRegressor": ".sketches.regression.storm_estimators",
     "distributed": ".distributed",
@@ -115,6 +117,8 @@ if TYPE_CHECKING:
     from .distributed import *  # noqa: F403
     from .sketches.neighbours.lsh_neighbors import LSHNeighbors as LSHNeighbors
     from .sketches.race.ace_detector import AceDetector as AceDetector
+    from .sketches.race.nadaraya_watson_regressor import NadarayaWatsonRegressor as NadarayaWatsonRegressor
+    from .sketches.race.race_density import RaceDensity as RaceDensity
     from .sketches.regression.storm_estimators import StormClassifier as StormClassifier
     from .sketches.regression.storm_estimators import StormRegressor as StormRegressor
 else:

@@ -91,7 +91,7 @@ class KernelEstimator(SketchEstimator):
         """Return an empty sketch over a family, for targets like `y`."""
         raise NotImplementedError
 
-    def _choose_family(self, found: DistinctRows, y: Any, n_hashes: int, seed: int) -> HashFamily:
+    def _choose_family(self, found: DistinctRows, n_hashes: int, seed: int) -> HashFamily:
         """Return a family that suits the distinct rows of a first batch, which are scaled."""
         return choose_family(found, n_hashes, seed)
 
@@ -153,7 +153,7 @@ class KernelEstimator(SketchEstimator):
                 f'family must be "auto" or a hash family of mergesketch.lsh, got {self.family!r}'
             )
         learnt = isinstance(self.scaling, str) and self.scaling == "auto"
-        found = None if own and (learnt or self.scaling is None) else distinct_rows(X, weights)
+        found = None if own and (learnt or self.scaling is None) else distinct_rows(X, weights, y)
         if learnt:
             self.scaling_ = None
             if found is not None:
@@ -165,7 +165,7 @@ class KernelEstimator(SketchEstimator):
         else:
             n_hashes = check_int("n_hashes", self.n_hashes, 2, 1 << 16)
             rows = found._replace(rows=scaled(found.rows, self.scaling_))
-            family = self._choose_family(rows, None if y is None else y[found.places], n_hashes, seed)
+            family = self._choose_family(rows, n_hashes, seed)
         self.sketch_ = self._make_sketch(family, y)
         self._has_warned = False
 

@@ -28,8 +28,10 @@ __all__ = [
 
 #: The most rows, and the most values, that a choice is made from; and the fewest rows, however wide.
 _MOST_ROWS, _MOST_VALUES, _FEWEST_ROWS = 512, 1 << 22, 32
+#: Rows whose keys are sorted at first, for each that is wanted.
+_FEW_REPEATS = 8
 #: The number of values of a block of rows that are hashed together.
-_BLOCK_VALUES = 1 << 20
+_BLOCK_VALUES = 1 << 16
 #: The distance between the quartiles of a normal distribution, in standard deviations.
 _QUARTILES = 1.349
 #: Spread below this share of the largest magnitude is the rounding error of a constant column.
@@ -62,11 +64,15 @@ def distinct_rows(X: Any, weights: NDArray[Any] | None, y: NDArray[Any] | None =
     twice. Rows of weight 0 do not occur.
     """
     n, d = X.shape
+    most = min(_MOST_ROWS, max(_FEWEST_ROWS, _MOST_VALUES // max(d, 1)))
     keys = _row_keys(X)
     counts = np.ones(n) if weights is None else np.asarray(weights, np.float64)
     there = np.flatnonzero(counts > 0)
+    if there.size > _FEW_REPEATS * most:
+        # All rows need not be sorted, unless they repeat so often that the smallest keys are those of few.
+        small = there[keys[there] <= np.partition(keys[there], _FEW_REPEATS * most)[_FEW_REPEATS * most]]
+        there = small if np.unique(keys[small]).size >= most else there
     unique, first, which = np.unique(keys[there], return_index=True, return_inverse=True)
-    most = min(_MOST_ROWS, max(_FEWEST_ROWS, _MOST_VALUES // max(d, 1)))
     totals = np.bincount(which, counts[there], unique.size)[:most]
     rows = X[there[first[:most]]]
     dense = rows.toarray() if scipy.sparse.issparse(rows) else rows
@@ -78,28 +84,36 @@ def distinct_rows(X: Any, weights: NDArray[Any] | None, y: NDArray[Any] | None =
 
 
 def _row_keys(X: Any) -> NDArray[np.uint64]:
-    """Return a 64-bit hash of each row: sums over the values that are not 0, so sparse rows have the same."""
+    """Return a hash of each row, a sum over the values that are not 0: sparse rows have the same."""
     n, d = X.shape
-    odd = random_uint64(0, "keys of distinct rows", d) | np.uint64(1)
+    seeds = random_uint64(0, "keys of distinct rows", d)
+    zeros = _mixed(seeds)
     keys = np.zeros(n, np.uint64)
+    if scipy.sparse.issparse(X):
+        parts = X.tocoo()
+        parts.sum_duplicates()
+        np.add.at(keys, parts.row, _mixed(_bits(parts.data) ^ seeds[parts.col]) - zeros[parts.col])
+        return keys
     step = max(1, _BLOCK_VALUES // max(d, 1))
     for start in range(0, n, step):
-        part = X[start : start + step]
-        if scipy.sparse.issparse(part):
-            part = part.tocoo()
-            part.sum_duplicates()
-            np.add.at(keys, start + part.row, _mixed(part.data, odd[part.col]))
-        else:
-            keys[start : start + step] = _mixed(part, odd).sum(axis=1, dtype=np.uint64)
+        mixed = _mixed(_bits(X[start : start + step]) ^ seeds) - zeros
+        keys[start : start + step] = mixed.sum(axis=1, dtype=np.uint64)
     return keys
 
 
-def _mixed(values: Any, odd: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return a hash of each value of a column, by the column's odd number: 0 for the value 0."""
-    bits = (np.ascontiguousarray(values, np.float64) + 0.0).view(np.uint64)  # -0.0 becomes 0.0
-    bits = bits * odd
-    bits ^= bits >> np.uint64(32)
-    return np.asarray(bits * np.uint64(0x9E3779B97F4A7C15))
+def _bits(values: Any) -> NDArray[np.uint64]:
+    """Return the bits of numbers as float64, the same ones for 0.0 and -0.0."""
+    return (np.ascontiguousarray(values, np.float64) + 0.0).view(np.uint64)
+
+
+def _mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return hashes of words: the finaliser of SplitMix64 (Steele, Lea and Flood 2014)."""
+    words = words ^ (words >> np.uint64(30))
+    words *= np.uint64(0xBF58476D1CE4E5B9)
+    words ^= words >> np.uint64(27)
+    words *= np.uint64(0x94D049BB133111EB)
+    words ^= words >> np.uint64(31)
+    return words
 
 
 def choose_scaling(found: DistinctRows, *, centred: bool) -> dict[str, NDArray[np.float64]]:
@@ -158,7 +172,9 @@ def scaled(X: Any, scaling: dict[str, NDArray[np.float64]] | None) -> Any:
         return X
     center, scale = scaling["center"], scaling["scale"]
     if not scipy.sparse.issparse(X):
-        return (np.asarray(X, np.float64) - center) / scale
+        out = np.subtract(X, center, dtype=np.float64)
+        out /= scale
+        return out
     if center.any():
         raise ValueError(
             "X must be dense, because the centres in scaling_ are not 0, got a sparse matrix; fit to a "

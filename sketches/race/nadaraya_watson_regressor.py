@@ -163,7 +163,7 @@ class NadarayaWatsonRegressor(RegressorMixin, KernelEstimator):  # type: ignore[
         Raises
         ------
         TypeError, ValueError
-            As `fit` does.
+            As `fit` does, and if the family is chosen and the first batch has fewer than 10 rows.
         """
         self._learn(X, y, sample_weight, afresh=False)
         return self

@@ -9,7 +9,7 @@ import mergesketch
 import numpy as np
 import pytest
 import scipy.sparse
-from mergesketch import NadarayaWatsonRegressor, NadarayaWatsonSketch, Race, RaceDensity
+from mergesketch import AceDetector, NadarayaWatsonRegressor, NadarayaWatsonSketch, Race, RaceDensity
 from mergesketch.errors import IncompatibleSketchError
 from mergesketch.lsh import MinHash, PStable
 from mergesketch.sketches.race.kernel_choice import choose_family, choose_regression_family, distinct_rows
@@ -242,3 +242,28 @@ def test_the_family_of_equal_rows() -> None:
     assert choose_family(found, 10, 0).width > 0
     assert len(found.rows) == 1
     assert found.weights.tolist() == [50.0]
+
+
+@pytest.mark.parametrize("make", [AceDetector, RaceDensity, NadarayaWatsonRegressor])
+def test_a_first_batch_of_few_rows_does_not_decide(make) -> None:
+    """Rows one by one would all be scaled by the first one, whose columns have no spread."""
+    X = clusters(13, 200)
+    targets = {"y": X[:, 0]} if make is NadarayaWatsonRegressor else {"y": None}
+
+    def take(model, rows: slice):
+        return model.partial_fit(X[rows], **{k: v if v is None else v[rows] for k, v in targets.items()})
+
+    model = make()
+    with pytest.raises(
+        ValueError, match=r"X must have at least 10 rows in the first batch, .* got 9; or pass"
+    ):
+        take(model, np.s_[:9])
+    assert not hasattr(model, "sketch_")
+    begun = make().fit(X, **targets)
+    apart = make(begun.sketch_.family, scaling=begun.scaling_)
+    for row in range(200):
+        take(apart, np.s_[row : row + 1])
+    if make is AceDetector:
+        assert apart.sketch_ == begun.sketch_
+    else:
+        np.testing.assert_allclose(apart.sketch_.query(X[:9]), begun.sketch_.query(X[:9]), rtol=1e-9)

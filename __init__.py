@@ -88,6 +88,8 @@ _LAZY = {
     "LSHNeighbors": ".sketches.neighbours.lsh_neighbors",
     "PrivateClassifier": ".sketches.race.private_estimators",
     "PrivateRegressor": ".sketches.race.private_estimators",
+    "NadarayaWatsonRegressor": ".sketches.race.nadaraya_watson_regressor",
+    "RaceDensity": ".sketches.race.race_density",
     "StormClassifier": ".sketches.regression.storm_estimators",
     "StormRegressor": ".sketches.regression.storm_estimators",
     "distributed": ".distributed",
@@ -118,8 +120,10 @@ if TYPE_CHECKING:
     from .distributed import *  # noqa: F403
     from .sketches.neighbours.lsh_neighbors import LSHNeighbors as LSHNeighbors
     from .sketches.race.ace_detector import AceDetector as AceDetector
+    from .sketches.race.nadaraya_watson_regressor import NadarayaWatsonRegressor as NadarayaWatsonRegressor
     from .sketches.race.private_estimators import PrivateClassifier as PrivateClassifier
     from .sketches.race.private_estimators import PrivateRegressor as PrivateRegressor
+    from .sketches.race.race_density import RaceDensity as RaceDensity
     from .sketches.regression.storm_estimators import StormClassifier as StormClassifier
     from .sketches.regression.storm_estimators import StormRegressor as StormRegressor
 else:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import dedup_tables
+import outlier_tables
 from measure import cell
 from mergesketch import BloomFilter
 from mergesketch.sketches.sets.bloom_theory import cardinality_error
@@ -445,6 +446,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "streaming_removals": streaming_removals,
     "streaming_keys": streaming_keys,
     "index_recipe": index_recipe,
+    "outlier_areas": outlier_tables.areas,
+    "outlier_times": outlier_tables.times,
     "race_ratios": ratios,
     "race_densities": densities,
     "bloom_filter_sizes": bloom_filter_sizes,
@@ -465,6 +468,9 @@ TABLES: dict[str, Callable[[], str]] = {
 }
 
 FIGURES: dict[str, Callable[[], str]] = {
+    "outlier_mean": lambda: short(row("outliers", data="mean")["AceDetector"], 3),
+    "outlier_mean_forest": lambda: short(row("outliers", data="mean")["isolation forest"], 3),
+    "outlier_wine": lambda: short(row("outliers", data="wine, 8 of class 2")["AceDetector"]),
     "containment_documents": lambda: dedup_tables.containment_figure("documents"),
     "containment_cost": lambda: short(
         row("dedup_containment", hashes=128)["times the CPU seconds of Jaccard"]

@@ -20,6 +20,7 @@ LEFT_OUT = {
     "summary.py",
     "tables.py",
     "race_tables.py",
+    "outlier_tables.py",
     "dedup_formats.py",
     "dedup_large.py",
     "dedup_memory.py",

@@ -210,7 +210,7 @@ class AceDetector(OutlierMixin, KernelEstimator):  # type: ignore[misc]
         Raises
         ------
         TypeError, ValueError
-            As `fit` does.
+            As `fit` does, and if the family is chosen and the first batch has fewer than 10 rows.
         """
         self._learn(X, None, sample_weight, afresh=False)
         return self

@@ -22,6 +22,8 @@ from .kernel_choice import DistinctRows, choose_family, choose_scaling, distinct
 
 __all__ = ["KernelEstimator"]
 
+#: The least number of rows for a choice if more batches may follow.
+_LEAST_ROWS = 10
 _SHARDS = (
     "estimators that begin apart choose a family and a scaling of their own: fit one to a sample of rows, "
     "and pass family=fitted.sketch_.family and scaling=fitted.scaling_ to the others"
@@ -91,7 +93,7 @@ class KernelEstimator(SketchEstimator):
         """Return an empty sketch over a family, for targets like `y`."""
         raise NotImplementedError
 
-    def _choose_family(self, found: DistinctRows, y: Any, n_hashes: int, seed: int) -> HashFamily:
+    def _choose_family(self, found: DistinctRows, n_hashes: int, seed: int) -> HashFamily:
         """Return a family that suits the distinct rows of a first batch, which are scaled."""
         return choose_family(found, n_hashes, seed)
 
@@ -118,7 +120,7 @@ class KernelEstimator(SketchEstimator):
             X, y = self._check_rows(X, y, reset=first)
             weights = self._weights(sample_weight, X)
             if first:
-                self._begin(X, y, weights)
+                self._begin(X, y, weights, more=not afresh)
             Z = scaled(X, self.scaling_)
             self._add(Z, y, weights)
             if afresh:
@@ -144,8 +146,11 @@ class KernelEstimator(SketchEstimator):
             vars(self).update(before)
             raise
 
-    def _begin(self, X: Any, y: Any, weights: Any) -> None:
-        """Choose the scaling and the family, and make the sketch."""
+    def _begin(self, X: Any, y: Any, weights: Any, *, more: bool) -> None:
+        """Choose the scaling and the family, and make the sketch.
+
+        `more` is true if other batches may follow, which the choice must suit too.
+        """
         seed = seed_of(self.random_state)
         own = isinstance(self.family, HashFamily)
         if not own and not (isinstance(self.family, str) and self.family == "auto"):
@@ -153,19 +158,22 @@ class KernelEstimator(SketchEstimator):
                 f'family must be "auto" or a hash family of mergesketch.lsh, got {self.family!r}'
             )
         learnt = isinstance(self.scaling, str) and self.scaling == "auto"
-        found = None if own and (learnt or self.scaling is None) else distinct_rows(X, weights)
-        if learnt:
-            self.scaling_ = None
-            if found is not None:
-                self.scaling_ = choose_scaling(found, centred=not scipy.sparse.issparse(X))
-        else:
-            self.scaling_ = read_scaling(self.scaling, X.shape[1])
+        self.scaling_ = None if learnt else read_scaling(self.scaling, X.shape[1])
         if own:
             family = self.family
         else:
             n_hashes = check_int("n_hashes", self.n_hashes, 2, 1 << 16)
+            if more and X.shape[0] < _LEAST_ROWS:
+                raise ValueError(
+                    f"X must have at least {_LEAST_ROWS} rows in the first batch, for the scaling and the "
+                    f"family of all rows to come are chosen by it, got {X.shape[0]}; or pass the "
+                    f"sketch_.family and the scaling_ of a {type(self).__name__} fitted to a sample of rows"
+                )
+            found = distinct_rows(X, weights, y)
+            if learnt:
+                self.scaling_ = choose_scaling(found, centred=not scipy.sparse.issparse(X))
             rows = found._replace(rows=scaled(found.rows, self.scaling_))
-            family = self._choose_family(rows, None if y is None else y[found.places], n_hashes, seed)
+            family = self._choose_family(rows, n_hashes, seed)
         self.sketch_ = self._make_sketch(family, y)
         self._has_warned = False
 

@@ -55,6 +55,7 @@ from .sketches import (
     NadarayaWatsonSketch,
     Nearest,
     Neighbours,
+    PrivacyBudget,
     PrivateRace,
     Race,
     RaceWindow,
@@ -85,6 +86,8 @@ __version__ = "0.2.0"
 _LAZY = {
     "AceDetector": ".sketches.race.ace_detector",
     "LSHNeighbors": ".sketches.neighbours.lsh_neighbors",
+    "PrivateClassifier": ".sketches.race.private_estimators",
+    "PrivateRegressor": ".sketches.race.private_estimators",
     "StormClassifier": ".sketches.regression.storm_estimators",
     "StormRegressor": ".sketches.regression.storm_estimators",
     "distributed": ".distributed",
@@ -115,6 +118,8 @@ if TYPE_CHECKING:
     from .distributed import *  # noqa: F403
     from .sketches.neighbours.lsh_neighbors import LSHNeighbors as LSHNeighbors
     from .sketches.race.ace_detector import AceDetector as AceDetector
+    from .sketches.race.private_estimators import PrivateClassifier as PrivateClassifier
+    from .sketches.race.private_estimators import PrivateRegressor as PrivateRegressor
     from .sketches.regression.storm_estimators import StormClassifier as StormClassifier
     from .sketches.regression.storm_estimators import StormRegressor as StormRegressor
 else:
@@ -163,6 +168,7 @@ __all__ = [
     "Nearest",
     "Neighbours",
     "PStable",
+    "PrivacyBudget",
     "PrivateRace",
     "Race",
     "RaceWindow",

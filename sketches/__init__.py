@@ -11,6 +11,7 @@ from .neighbours.index import LSHIndex, Nearest, Neighbours
 from .neighbours.suggestion import Suggestion, suggest
 from .race.ace import AceSketch
 from .race.nadaraya_watson import NadarayaWatsonSketch
+from .race.privacy_budget import PrivacyBudget
 from .race.private_classifier import ReleasedClassifier, private_classifier
 from .race.private_race import PrivateRace
 from .race.private_regressor import ReleasedRegressor, private_regressor
@@ -47,6 +48,7 @@ __all__ = [
     "NadarayaWatsonSketch",
     "Nearest",
     "Neighbours",
+    "PrivacyBudget",
     "PrivateRace",
     "Race",
     "RaceWindow",

@@ -5,7 +5,8 @@ This module imports scikit-learn, so no module imports it that `import mergesket
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from numbers import Integral
 from typing import Any, ClassVar, Self
@@ -90,6 +91,17 @@ class SketchEstimator(BaseEstimator):  # type: ignore[misc]
     def __ior__(self, other: Self) -> Self:
         """Merge the other estimator into this one."""
         return self.merge(other) if isinstance(other, SketchEstimator) else NotImplemented
+
+    @contextmanager
+    def _restored_if_it_raises(self) -> Iterator[None]:
+        """Bring back the attributes of the estimator if the block raises."""
+        before = dict(vars(self))
+        try:
+            yield
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
 
     def _forget(self) -> None:
         """Forget what was learnt before: all attributes that a fit has set."""

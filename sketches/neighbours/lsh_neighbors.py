@@ -150,8 +150,9 @@ class LSHNeighbors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SketchEsti
         """
         k, radius, recall, metric = self._check_parameters()
         seed = seed_of(self.random_state)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], order="C")
-        self._plan(X, k, radius, recall, metric, seed)
+        with self._restored_if_it_raises():
+            X = validate_data(self, X, dtype=[np.float64, np.float32], order="C")
+            self._plan(X, k, radius, recall, metric, seed)
         return self
 
     def _check_parameters(self) -> tuple[int, float | None, float, str]:

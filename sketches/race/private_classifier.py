@@ -17,6 +17,7 @@ from ...lsh.support.checks import check_int
 from ...lsh.support.types import RowsLike
 from ..core.hashed_rows import check_symmetric_family, hash_block, row_blocks
 from .bounds import count_beyond
+from .privacy_budget import PrivacyBudget
 from .private_tasks import PrivateTask, default_hashes
 
 __all__ = ["ReleasedClassifier", "private_classifier"]
@@ -157,6 +158,7 @@ def private_classifier(
     clip: bool = True,
     rows_per_record: int = 1,
     seed: int = 0,
+    budget: PrivacyBudget | None = None,
 ) -> ReleasedClassifier:
     """Train a classifier that is epsilon-differentially private, in one pass over the rows.
 
@@ -183,6 +185,8 @@ def private_classifier(
         The most rows that one person has. The guarantee holds for all rows of a person together.
     seed : int, default 0
         Seed of the default family. It is public.
+    budget : PrivacyBudget, optional
+        The budget of all releases about the same people, from which `epsilon` is taken.
 
     Returns
     -------
@@ -192,6 +196,8 @@ def private_classifier(
     ------
     TypeError, ValueError
         If an argument has the wrong type or lies outside its range, or a label is none of `classes`.
+    PrivacyBudgetError
+        If less than `epsilon` remains of the budget.
 
     Notes
     -----
@@ -230,6 +236,7 @@ def private_classifier(
         check_int("rows_per_record", rows_per_record, 1, 1 << 20),
         count_beyond(X, *model._box),
         clip,
+        budget,
     )
 
 

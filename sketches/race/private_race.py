@@ -19,6 +19,7 @@ from ..core.state import StateSpec
 from .kernel_sums import KernelQueries
 from .modes import find_modes
 from .noise import EPSILON_UNIT, discrete_laplace, laplace_variance, round_epsilon
+from .privacy_budget import PrivacyBudget, check_budget
 
 if TYPE_CHECKING:
     from .race import Race
@@ -108,7 +109,13 @@ class PrivateRace(KernelQueries):
 
     @classmethod
     def from_race(
-        cls, race: Race, epsilon: float, record_weight: int = 1, *, check_weights: bool = True
+        cls,
+        race: Race,
+        epsilon: float,
+        record_weight: int = 1,
+        *,
+        check_weights: bool = True,
+        budget: PrivacyBudget | None = None,
     ) -> PrivateRace:
         """Release a `Race`; see `Race.release`.
 
@@ -119,6 +126,7 @@ class PrivateRace(KernelQueries):
         epsilon : float
         record_weight : int, default 1
         check_weights : bool, default True
+        budget : PrivacyBudget, optional
             As for `Race.release`.
 
         Returns
@@ -130,15 +138,22 @@ class PrivateRace(KernelQueries):
         TypeError, ValueError, OverflowError
             If `race` is no `Race`, another argument is out of its range, or a row is heavier than
             `record_weight`.
+        PrivacyBudgetError
+            If less than `epsilon` remains of the budget.
         """
         if not (isinstance(race, MergeableSketch) and hasattr(race, "release")):
             raise TypeError(f"race must be a Race, got {type(race).__name__}")
         if check_flag("check_weights", check_weights) and race.dtype == "int":
             _check_record_weight(race, check_int("record_weight", record_weight, 1, 1 << 31))
-        return PrivateRace(race.family, n_outputs=race.n_outputs)._take_release(race, epsilon, record_weight)
+        return PrivateRace(race.family, n_outputs=race.n_outputs)._take_release(
+            race, epsilon, record_weight, budget
+        )
 
-    def _take_release(self, race: Race, epsilon: float, record_weight: int) -> Self:
+    def _take_release(
+        self, race: Race, epsilon: float, record_weight: int, budget: PrivacyBudget | None
+    ) -> Self:
         """Take over the noisy counters of `race`, which has the family and the outputs of this release."""
+        check_budget(budget)
         if race.dtype != "int":
             raise ValueError('release needs integer counters, for exact noise; got a Race with dtype="float"')
         units = round_epsilon(check_real("epsilon", epsilon, 0.0, math.inf))
@@ -157,6 +172,9 @@ class PrivateRace(KernelQueries):
             "variance": np.array([variance]),
             "n_updates": np.array([1]),
         }
+        # The budget is spent last: what fails before has released nothing.
+        if budget is not None:
+            budget.spend(epsilon)
         return self._set_arrays(arrays)
 
     def __repr__(self) -> str:

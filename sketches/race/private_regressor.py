@@ -15,6 +15,7 @@ from ...lsh.support.backend import CPU, refuse_gpu
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.types import RowsLike
 from .bounds import count_beyond
+from .privacy_budget import PrivacyBudget
 from .private_tasks import PrivateTask, default_hashes
 
 __all__ = ["ReleasedRegressor", "private_regressor"]
@@ -115,6 +116,7 @@ def private_regressor(
     clip: bool = True,
     rows_per_record: int = 1,
     seed: int = 0,
+    budget: PrivacyBudget | None = None,
 ) -> ReleasedRegressor:
     """Train a regressor that is epsilon-differentially private, in one pass over the rows.
 
@@ -123,7 +125,7 @@ def private_regressor(
     X : array of shape (n, features)
     y : array of shape (n,)
         Targets.
-    epsilon, low, high, clip, rows_per_record, seed
+    epsilon, low, high, clip, rows_per_record, seed, budget
         As for `private_classifier`. Targets beyond their bounds are clipped or refused in the same way.
     target_low, target_high : float
         Bounds of the targets. They must be public.
@@ -140,6 +142,8 @@ def private_regressor(
     ------
     TypeError, ValueError
         If an argument has the wrong type or lies outside its range.
+    PrivacyBudgetError
+        If less than `epsilon` remains of the budget.
 
     Examples
     --------
@@ -177,6 +181,7 @@ def private_regressor(
         _TARGET_STEPS * check_int("rows_per_record", rows_per_record, 1, 1 << 20),
         max(count_beyond(X, *model._box), count_beyond(targets, *ends)),
         clip,
+        budget,
     )
 
 

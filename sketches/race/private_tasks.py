@@ -16,6 +16,7 @@ from ...lsh.support.checks import check_flag, check_real
 from ...lsh.support.lazy import lazy
 from ...lsh.support.types import RowsLike
 from .bounds import check_bounds, scale_rows, shorten_bound
+from .privacy_budget import PrivacyBudget
 from .private_race import PrivateRace
 from .race import Race
 
@@ -52,7 +53,14 @@ class PrivateTask(PrivateRace):
         return check_bounds(self.low, self.high, self.n_features)
 
     def _fit(
-        self, X: NDArray[Any], weights: Any, epsilon: float, record_weight: int, beyond: int, clip: bool
+        self,
+        X: NDArray[Any],
+        weights: Any,
+        epsilon: float,
+        record_weight: int,
+        beyond: int,
+        clip: bool,
+        budget: PrivacyBudget | None,
     ) -> Self:
         """Count rows with ``weights(start, stop)`` in a sketch, and keep the release of the sketch only."""
         clip = check_flag("clip", clip)
@@ -65,7 +73,7 @@ class PrivateTask(PrivateRace):
         for start in range(0, max(1, len(X)), _FIT_ROWS):
             stop = min(len(X), start + _FIT_ROWS)
             race.update(scale_rows(X[start:stop], *self._box), weights(start, stop))
-        return self._take_release(race, epsilon, record_weight)
+        return self._take_release(race, epsilon, record_weight, budget)
 
 
 def default_hashes(epsilon: Any) -> int:

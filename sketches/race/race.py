@@ -20,6 +20,7 @@ from ..core.hashed_rows import check_family
 from ..core.state import StateSpec
 from .code_counters import add_rows, count_apart
 from .kernel_sums import KernelQueries
+from .privacy_budget import PrivacyBudget
 from .private_race import UNKNOWN_WEIGHT, PrivateRace
 
 __all__ = ["UNKNOWN_WEIGHT", "Race", "largest_weight", "weights_for"]
@@ -296,7 +297,14 @@ class Race(KernelQueries):
 
     # -- queries ----------------------------------------------------------------------------------
 
-    def release(self, epsilon: float, *, record_weight: int = 1, check_weights: bool = True) -> PrivateRace:
+    def release(
+        self,
+        epsilon: float,
+        *,
+        record_weight: int = 1,
+        check_weights: bool = True,
+        budget: PrivacyBudget | None = None,
+    ) -> PrivateRace:
         """Return a differentially private copy, which contains noisy counters and no exact ones.
 
         Parameters
@@ -312,6 +320,8 @@ class Race(KernelQueries):
             False to release the sketch for any weights of rows. This is needed if the rows of a record
             cancelled each other, or if weights are not known, as in files of versions that did not store
             them.
+        budget : PrivacyBudget, optional
+            The budget of all releases about the same people, from which this release takes `epsilon`.
 
         Returns
         -------
@@ -326,6 +336,8 @@ class Race(KernelQueries):
             or merged has a larger weight over all outputs than `record_weight`.
         OverflowError
             If a counter and its noise may go beyond 63 bits.
+        PrivacyBudgetError
+            If less than `epsilon` remains of the budget. Nothing is released then.
 
         Notes
         -----
@@ -337,7 +349,7 @@ class Race(KernelQueries):
         """
         if self.device == "gpu":
             raise NotImplementedError('noise is drawn on the CPU: move the sketch with .to("cpu")')
-        return PrivateRace.from_race(self, epsilon, record_weight, check_weights=check_weights)
+        return PrivateRace.from_race(self, epsilon, record_weight, check_weights=check_weights, budget=budget)
 
 
 def weights_for(dtype: str, weights: Any, n: int, n_outputs: int | None = None) -> tuple[NDArray[Any], int]:

@@ -353,8 +353,18 @@ def test_bad_arguments(arguments: dict, error: type, message: str) -> None:
     model = LSHNeighbors().fit(X)
     before = model.kneighbors()
     with pytest.raises(error, match=message):
-        model.set_params(**arguments).fit(X * 2)
+        model.set_params(**arguments).fit(np.hstack([X, X]) if "family" not in arguments else X * 2)
     assert_array_equal(model.set_params(**LSHNeighbors().get_params()).kneighbors(), before)
+
+
+def test_a_fit_that_fails_late_changes_nothing() -> None:
+    X = np.random.default_rng(0).standard_normal((30, 4))
+    model = LSHNeighbors(family=PStable(4, 2, width=1.0, n_buckets=64)).fit(X)
+    before = model.kneighbors()
+    with pytest.raises(ValueError, match="must have 4 columns, got 3"):
+        model.fit(X[:, :3])
+    assert model.n_features_in_ == 4
+    assert_array_equal(model.kneighbors(), before)
 
 
 def test_bad_calls() -> None:

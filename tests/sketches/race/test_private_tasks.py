@@ -72,7 +72,7 @@ def test_a_record_moves_one_counter_of_each_repetition_by_one() -> None:
     y = np.arange(41) % 5
     kept = []
 
-    def held(self, race, epsilon, record_weight):
+    def held(self, race, epsilon, record_weight, budget):
         kept.append(race.state["counts"].array.astype(np.int64))
         return self
 

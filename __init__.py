@@ -86,6 +86,7 @@ __version__ = "0.2.0"
 _LAZY = {
     "AceDetector": ".sketches.race.ace_detector",
     "LSHNeighbors": ".sketches.neighbours.lsh_neighbors",
+    "LinkFeatures": ".sketches.sets.link_features",
     "PrivateClassifier": ".sketches.race.private_estimators",
     "PrivateRegressor": ".sketches.race.private_estimators",
     "StormClassifier": ".sketches.regression.storm_estimators",
@@ -122,6 +123,7 @@ if TYPE_CHECKING:
     from .sketches.race.private_estimators import PrivateRegressor as PrivateRegressor
     from .sketches.regression.storm_estimators import StormClassifier as StormClassifier
     from .sketches.regression.storm_estimators import StormRegressor as StormRegressor
+    from .sketches.sets.link_features import LinkFeatures as LinkFeatures
 else:
 
     def __getattr__(name: str) -> Any:

@@ -27,7 +27,15 @@ __all__ = ["public_objects", "run_examples", "warmup"]
 _MODULES = ("mergesketch", "mergesketch.lsh", "mergesketch.distributed")
 
 #: Classes that need scikit-learn. Their kernels are those of other classes.
-_ESTIMATORS = ("AceDetector", "StormClassifier", "StormRegressor")
+_ESTIMATORS = (
+    "AceDetector",
+    "LSHNeighbors",
+    "LinkFeatures",
+    "PrivateClassifier",
+    "PrivateRegressor",
+    "StormClassifier",
+    "StormRegressor",
+)
 
 #: What nearly every class calls, with more kinds of keys than its own examples have.
 _ALWAYS = "hash_keys"

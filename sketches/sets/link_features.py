@@ -195,7 +195,7 @@ class LinkFeatures(TransformerMixin, SketchEstimator):  # type: ignore[misc]
 
         Warns
         -----
-        RuntimeWarning
+        SaturationWarning
             If signatures have all bits set.
         """
         check_is_fitted(self, "sketch_")

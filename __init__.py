@@ -86,9 +86,10 @@ __version__ = "0.2.0"
 _LAZY = {
     "AceDetector": ".sketches.race.ace_detector",
     "LSHNeighbors": ".sketches.neighbours.lsh_neighbors",
+    "LinkFeatures": ".sketches.sets.link_features",
+    "NadarayaWatsonRegressor": ".sketches.race.nadaraya_watson_regressor",
     "PrivateClassifier": ".sketches.race.private_estimators",
     "PrivateRegressor": ".sketches.race.private_estimators",
-    "NadarayaWatsonRegressor": ".sketches.race.nadaraya_watson_regressor",
     "RaceDensity": ".sketches.race.race_density",
     "StormClassifier": ".sketches.regression.storm_estimators",
     "StormRegressor": ".sketches.regression.storm_estimators",
@@ -126,6 +127,7 @@ if TYPE_CHECKING:
     from .sketches.race.race_density import RaceDensity as RaceDensity
     from .sketches.regression.storm_estimators import StormClassifier as StormClassifier
     from .sketches.regression.storm_estimators import StormRegressor as StormRegressor
+    from .sketches.sets.link_features import LinkFeatures as LinkFeatures
 else:
 
     def __getattr__(name: str) -> Any:

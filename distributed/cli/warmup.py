@@ -28,8 +28,15 @@ _MODULES = ("mergesketch", "mergesketch.lsh", "mergesketch.distributed")
 
 #: Classes that need scikit-learn. Their kernels are those of other classes.
 _ESTIMATORS = (
-    *("AceDetector", "LSHNeighbors", "NadarayaWatsonRegressor", "RaceDensity"),
-    *("StormClassifier", "StormRegressor"),
+    "AceDetector",
+    "LSHNeighbors",
+    "LinkFeatures",
+    "NadarayaWatsonRegressor",
+    "PrivateClassifier",
+    "PrivateRegressor",
+    "RaceDensity",
+    "StormClassifier",
+    "StormRegressor",
 )
 
 #: What nearly every class calls, with more kinds of keys than its own examples have.

@@ -151,8 +151,8 @@ class LSHNeighbors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SketchEsti
         k, radius, recall, metric = self._check_parameters()
         seed = seed_of(self.random_state)
         with self._restored_if_it_raises():
-            X = validate_data(self, X, dtype=[np.float64, np.float32], order="C")
-            self._plan(X, k, radius, recall, metric, seed)
+            rows = validate_data(self, X, dtype=[np.float64, np.float32], order="C")
+            self._plan(rows, k, radius, recall, metric, seed)
         return self
 
     def _check_parameters(self) -> tuple[int, float | None, float, str]:

@@ -65,6 +65,10 @@ def merge_over_ranks(sketch: S, comm: Any = None, *, cuda_aware: bool | None = N
         On every rank, if one of them fails, for example because it has too little memory. Nothing is changed
         then, unless a reduction of the sketch's own has failed.
 
+    Warns
+    -----
+    As `merge` of the class does, on rank 0.
+
     Notes
     -----
     The arrays travel as they lie in memory. Sums, maxima, minima and bitwise ors go through MPI's all-reduce
@@ -116,6 +120,9 @@ def merge_over_ranks(sketch: S, comm: Any = None, *, cuda_aware: bool | None = N
             state.arrays.update(merged.state.arrays)
             state.bounds.update(merged.state.bounds)
             state.caches.clear()
+    with comm.agree():
+        if comm.rank == 0:
+            sketch.after_merge()
     return sketch
 
 

@@ -26,8 +26,11 @@ def main():
     axes[0].set_ylabel("root mean square error, nodes")
     here = [row for row in rows if "shared" in row]
     for name in ("Bloom", "MinHash + HLL"):
-        errors = [row[f"{name}, relative error"] for row in here]
-        axes[2].loglog([row["size"] for row in here], errors, "o-", color=COLORS[name], label=name)
+        key = f"{name}, relative error"
+        known = [row for row in here if key in row]  # none where all estimates are NaN
+        axes[2].loglog(
+            [row["size"] for row in known], [row[key] for row in known], "o-", color=COLORS[name], label=name
+        )
     axes[2].axvline(2048, color=GREY, linewidth=1, linestyle=":")
     axes[2].text(1900, 4, "as many as bits", fontsize=8, ha="right")
     axes[2].set_xlabel("neighbours of either node")

@@ -344,11 +344,11 @@ class MergeableSketch(OnDevice, StoredMergeable):
                 for their in theirs:
                     self.reduce_arrays(their.arrays)
                 self.fix_like(fixed)
-        self._after_merge()
+        self.after_merge()
         return self
 
-    def _after_merge(self) -> None:
-        """Do what a class wants to do after a merge, such as to warn."""
+    def after_merge(self) -> None:
+        """Do what a class wants to do after a merge, such as to warn. `merge` calls it."""
 
     def _has_own_reduction(self) -> bool:
         """Tell whether a reduction of the sketch's own may fail, for lack of memory, after others ran."""

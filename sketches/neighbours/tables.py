@@ -180,7 +180,7 @@ class IndexTables(MergeableSketch):
                 stacklevel=stacklevel_of_caller(),
             )
 
-    def _after_merge(self) -> None:
+    def after_merge(self) -> None:
         self._warn_of_full_buckets()
 
     def _amounts(self, batch: IndexBatch) -> dict[str, int]:

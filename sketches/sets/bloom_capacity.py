@@ -104,6 +104,6 @@ class BloomCapacity(BloomBlocks):
             )
         caches["look_at"] = n + max(1, capacity // 4, math.ceil(capacity - found))
 
-    def _after_merge(self) -> None:
+    def after_merge(self) -> None:
         self._state.caches.pop("look_at", None)
         self._warn_past_capacity()

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ...errors import SaturationWarning
 from ...lsh.families.minhash import MinHash
 from ...lsh.inputs.arrays import check_array
 from ...lsh.kernels.text import EMPTY
@@ -263,7 +264,7 @@ class StreamingDeduplicator(BandFilters):
 
         Warns
         -----
-        RuntimeWarning
+        SaturationWarning
             If there were more documents than `capacity`, and the filters are so full that their false
             positive rate is above `error_rate`.
         """
@@ -293,7 +294,7 @@ class StreamingDeduplicator(BandFilters):
 
         Warns
         -----
-        RuntimeWarning
+        SaturationWarning
             As `update` does.
         """
         before, batches = self.n_updates, list[_Batch]()
@@ -386,9 +387,9 @@ class StreamingDeduplicator(BandFilters):
                 f"the StreamingDeduplicator has had {n:,} documents, more than its capacity of "
                 f"{self.capacity:,}: it now takes a new document for a duplicate with probability "
                 f"{rate:.2g}, above its error_rate of {self.error_rate:g}; give it a larger capacity",
-                RuntimeWarning,
+                SaturationWarning,
                 stacklevel=stacklevel_of_caller(),
             )
 
-    def _after_merge(self) -> None:
+    def after_merge(self) -> None:
         self._warn_if_full(0)

@@ -223,6 +223,33 @@ def test_what_cannot_be_merged_is_refused_on_every_rank(ranks: Ranks, n_ranks: i
     assert ran.stdout == ["done\n"] * n_ranks
 
 
+WARN = """
+import warnings
+import numpy as np
+from mergesketch import BloomFilter
+from mergesketch.distributed import communicator, merge_over_ranks
+from mergesketch.errors import SaturationWarning
+
+comm = communicator()
+sketch = BloomFilter(1000).update(np.arange(800) + 800 * comm.rank)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    merge_over_ranks(sketch)
+told = [str(w.message) for w in caught if w.category is SaturationWarning]
+assert len(told) == (comm.rank == 0), told
+assert all("more than its capacity of 1,000" in message for message in told)
+assert sketch.capacity == 1000
+print("done")
+"""
+
+
+@needs_mpi
+def test_a_filter_that_all_ranks_overfill_warns_on_one(ranks: Ranks) -> None:
+    ran = ranks.run(2, WARN)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout == ["done\n"] * 2
+
+
 @pytest.mark.slow
 def test_one_rank_needs_no_mpi() -> None:
     code = """

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import StreamingDeduplicator
 from mergesketch.distributed import deduplicate
-from mergesketch.errors import IncompatibleSketchError
+from mergesketch.errors import IncompatibleSketchError, SaturationWarning
 from mergesketch.lsh import MinHash, shingle
 from mergesketch.sketches.sets import band_filters, document_bands
 from mergesketch.sketches.sets.bloom_theory import error_rate
@@ -295,10 +295,12 @@ def test_more_documents_than_the_capacity_warn() -> None:
         warnings.simplefilter("error")
         sketch.update(fresh(rng, 400, 8))
         sketch.contains(fresh(rng, 4000, 8))
-    with pytest.warns(RuntimeWarning, match="had 1,200 documents, more than its capacity of 400") as caught:
+    with pytest.warns(
+        SaturationWarning, match="had 1,200 documents, more than its capacity of 400"
+    ) as caught:
         sketch.update(fresh(rng, 800, 8))
     assert caught[0].filename == __file__
-    with pytest.warns(RuntimeWarning, match="had 1,600 documents"):
+    with pytest.warns(SaturationWarning, match="had 1,600 documents"):
         sketch.merge(sketch.empty_like().update(fresh(rng, 400, 8)))
     full = StreamingDeduplicator(0.7, 10, n_blocks=1, n_bits=1)
     full.admit_keys(rng.integers(0, 2**64, (20, 20_000), dtype=np.uint64))

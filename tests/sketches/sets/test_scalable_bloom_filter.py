@@ -147,6 +147,16 @@ def test_absent_keys_pass_no_more_often_than_stated(wanted: float, n_keys: int) 
         assert n_keys * (1 - wanted) - 6 * math.sqrt(n_keys * wanted) <= held.cardinality() <= n_keys
 
 
+def test_memory_is_as_the_documentation_states() -> None:
+    bits = n_keys = 0
+    for level in range(13):
+        bits += 512 * bloom_slices.slice_size(10_000, 0.01, level)[0]
+        if level:
+            assert 31.5 < bits / n_keys < 43
+        n_keys += bloom_slices.slice_capacity(10_000, level)
+        assert 13.5 < bits / n_keys < 21
+
+
 def test_repeated_keys_take_no_room() -> None:
     held = ScalableBloomFilter(0.01, initial_capacity=10)
     for _ in range(50):

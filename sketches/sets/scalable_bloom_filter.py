@@ -105,10 +105,11 @@ class ScalableBloomFilter(StoredMergeable):
     >>> seen = mergesketch.ScalableBloomFilter(error_rate=0.01, initial_capacity=1000)
     >>> seen.update(["tea", "cake"]).contains(["cake", "jam"])
     array([ True, False])
-    >>> seen.update(np.arange(100_000)).n_slices
-    7
-    >>> bool(seen.contains(np.arange(100_000)).all()), seen.false_positive_rate() < 0.01
-    (True, True)
+    >>> numbers = mergesketch.ScalableBloomFilter(initial_capacity=1000).update(np.arange(100_000))
+    >>> numbers.n_slices, bool(numbers.contains(np.arange(100_000)).all())
+    (7, True)
+    >>> numbers.false_positive_rate() < 0.01
+    True
     """
 
     _parameters = ("error_rate", "initial_capacity", "seed")

@@ -27,6 +27,7 @@ from .pool_decoders import (
     read_outcomes,
     read_pools,
     unexplained_pools,
+    with_pools,
 )
 
 __all__ = ["BloomPooling", "Decoded"]
@@ -292,11 +293,13 @@ class BloomPooling:
         every = np.concatenate(
             [
                 read_outcomes("outcomes", outcomes, self.n_tests),
-                read_outcomes("second_outcomes", second_outcomes, further.shape[0]),
+                read_outcomes("second_outcomes", second_outcomes, len(further)),
             ]
         )
         known = np.flatnonzero(every != INCONCLUSIVE)
-        design = scipy.sparse.vstack([self.design, further], format="csr")[known]
+        design = with_pools(self.design, further)
+        if known.size < every.size:
+            design = design[known]
         read = every[known] == 1
         candidates = candidates_of(design, read)
         if self.false_positive_rate == 0.0 and self.false_negative_rate == 0.0:

@@ -140,10 +140,11 @@ class Neighbourhoods(MergeableSketch):
         return counts
 
     @lazy
-    def _tells_table(self) -> NDArray[np.bool_]:
-        """Return for each number of set bits of a union if so many bits tell what two sets share."""
+    def _most_ones(self) -> int:
+        """Return the largest number of set bits of a union that tells what two sets share."""
         t = self._size_table / self.n_bits
-        return np.sqrt((np.expm1(t) - t) / self.n_bits) <= MOST_ERROR
+        tells = np.sqrt((np.expm1(t) - t) / self.n_bits) <= MOST_ERROR
+        return int(np.count_nonzero(tells)) - 1
 
     def _overlaps(self, counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], ...]:
         """Return the sizes of both sets and of their intersection.
@@ -152,22 +153,21 @@ class Neighbourhoods(MergeableSketch):
         """
         left, right, both = counts.T
         either = left + right - both
-        tells = self._backend.constant(self._tells_table)[either]
-        n_full = int((~tells).sum())
+        size_u, size_v = self._sizes[left], self._sizes[right]
+        shared = size_u + size_v - self._sizes[either]
+        is_full = either > self._most_ones
+        n_full = int(is_full.sum())
         if n_full:
             warn_of_saturation(
                 f"{n_full:,} of {either.size:,} pairs have neighbourhoods too large for {self.n_bits:,} "
                 "bits: so few bits are unset that what they share is NaN; use more bits"
             )
-        size_u, size_v = self._sizes[left], self._sizes[right]
-        shared = size_u + size_v - self._sizes[either]
-        return size_u, size_v, self._backend.xp.where(tells, shared, np.nan)
+            shared[is_full] = np.nan
+        return size_u, size_v, shared
 
     def _known_sizes(self, ones: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the sizes of sets by their numbers of set bits; NaN if too few bits are unset."""
-        return self._backend.xp.where(
-            self._backend.constant(self._tells_table)[ones], self._sizes[ones], np.nan
-        )
+        return self._backend.xp.where(ones > self._most_ones, np.nan, self._sizes[ones])
 
     @property
     def _node_bits(self) -> NDArray[np.int64]:

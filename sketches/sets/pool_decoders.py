@@ -24,6 +24,7 @@ __all__ = [
     "read_outcomes",
     "read_pools",
     "unexplained_pools",
+    "with_pools",
 ]
 
 Flags = NDArray[np.bool_]
@@ -49,23 +50,29 @@ def read_outcomes(name: str, outcomes: Any, n: int) -> NDArray[np.int8]:
     expected = f"{name} must be {n} booleans, or NaN for inconclusive tests"
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{expected}, got dtype {array.dtype}")
-    unknown = np.isnan(array) if array.dtype.kind == "f" else np.zeros(array.shape, np.bool_)
-    if array.shape != (n,) or not np.isin(array[~unknown], (0, 1)).all():
+    unknown = array != array
+    is_positive = array == 1
+    if array.shape != (n,) or not (unknown | is_positive | (array == 0)).all():
         raise ValueError(f"{expected}, got shape {array.shape} of {array.dtype}")
-    return np.where(unknown, INCONCLUSIVE, np.where(unknown, 0, array)).astype(np.int8)
+    return np.where(unknown, np.int8(INCONCLUSIVE), is_positive.astype(np.int8))
 
 
-def read_pools(name: str, pools: Any, n_samples: int) -> scipy.sparse.csr_array:
-    """Return the samples of each pool as a sparse matrix with a row for each pool."""
+def read_pools(name: str, pools: Any, n_samples: int) -> list[NDArray[np.int64]]:
+    """Return the samples of each pool in ascending order."""
     refuse_gpu("BloomPooling", pools)
     if not isinstance(pools, Iterable) or isinstance(pools, (str, bytes)) or scipy.sparse.issparse(pools):
         raise TypeError(f"{name} must be a list of arrays of samples, got {type(pools).__name__}")
-    read = [_read_pool(f"{name}[{i}]", pool, n_samples) for i, pool in enumerate(pools)]
-    indptr = np.concatenate([[0], np.cumsum([pool.size for pool in read])]).astype(np.int64)
-    samples = np.concatenate([np.empty(0, np.int64), *read])
-    return scipy.sparse.csr_array(
-        (np.ones(samples.size, np.bool_), samples, indptr), shape=(len(read), n_samples)
-    )
+    return [_read_pool(f"{name}[{i}]", pool, n_samples) for i, pool in enumerate(pools)]
+
+
+def with_pools(design: scipy.sparse.csr_array, pools: list[NDArray[np.int64]]) -> scipy.sparse.csr_array:
+    """Return a design with further pools."""
+    if not pools:
+        return design
+    samples, ends = np.concatenate(pools), np.cumsum([pool.size for pool in pools])
+    rows = (np.ones(samples.size, np.bool_), samples, np.concatenate([[0], ends]))
+    further = scipy.sparse.csr_array(rows, shape=(len(pools), design.shape[1]))
+    return scipy.sparse.vstack([design, further], format="csr")
 
 
 def _read_pool(name: str, pool: Any, n_samples: int) -> NDArray[np.int64]:
@@ -94,7 +101,8 @@ def _read_pool(name: str, pool: Any, n_samples: int) -> NDArray[np.int64]:
 
 def candidates_of(design: scipy.sparse.csr_array, read: Flags) -> Flags:
     """Return which samples are in no negative pool."""
-    found: Flags = (design.T.astype(np.int64) @ (~read).astype(np.int64)) == 0
+    # The sum of booleans is their "or".
+    found: Flags = ~(design.T @ ~read)
     return found
 
 
@@ -153,7 +161,7 @@ def believe(
 
 def unexplained_pools(design: scipy.sparse.csr_array, read: Flags, found: Flags) -> NDArray[np.int64]:
     """Return the positive pools without a found sample."""
-    return np.flatnonzero(read & ((design.astype(np.int64) @ found.astype(np.int64)) == 0))
+    return np.flatnonzero(read & ~(design @ found))
 
 
 def errors_explain(n_unexplained: int, n_without: int, false_positive_rate: float) -> bool:

@@ -69,11 +69,3 @@ class SaturationWarning(RuntimeWarning):
     A filter that is past its capacity warns once. Its keys have been added when this warning is given. So if
     a filter of warnings turns it into an exception, do not add them again.
     """
-
-
-class PrivacyBudgetError(MergesketchError, ValueError):
-    """A private release would exceed its `PrivacyBudget`; nothing was released, and nothing was spent."""
-
-
-class PrivacyLeakWarning(UserWarning):
-    """A private model has taken bounds or classes from its data, and is not differentially private."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from numbers import Integral
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -95,12 +95,13 @@ class SketchEstimator(BaseEstimator):  # type: ignore[misc]
     @contextmanager
     def _restored_if_it_raises(self) -> Iterator[None]:
         """Bring back the attributes of the estimator if the block raises."""
-        before = dict(vars(self))
+        attributes = cast(dict[str, Any], vars(self))
+        before = attributes.copy()
         try:
             yield
         except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
+            attributes.clear()
+            attributes.update(before)
             raise
 
     def _forget(self) -> None:

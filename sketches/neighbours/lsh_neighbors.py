@@ -179,7 +179,7 @@ class LSHNeighbors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SketchEsti
         """Set all fitted attributes."""
         family = None if isinstance(self.family, str) else self.family
         search = plan_search(X, _METRICS[metric], k=k, radius=radius, recall=recall, family=family, seed=seed)
-        self._search, self.sketch_, self.n_probes_ = search, search.index, search.n_probes
+        self._search, self.sketch_, self.n_probes_ = search, search.sketch, search.n_probes
         self.n_samples_fit_, self.effective_metric_ = len(X), metric
 
     def _merge_parts(self, parts: tuple[Any, ...]) -> None:

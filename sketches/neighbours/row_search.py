@@ -41,7 +41,7 @@ _CAPACITIES, _OVERFLOW = (16, 32, 64, 128, 256), 0.001
 class RowSearch(NamedTuple):
     """Rows, an index of them, and how to find the nearest rows of queries with it."""
 
-    index: LSHIndex
+    sketch: LSHIndex
     rows: NDArray[Any]
     #: Number of buckets that a query reads in each table; 0 to compare queries with all rows.
     n_probes: int
@@ -62,7 +62,7 @@ class RowSearch(NamedTuple):
         those queries whose neighbours were all near.
         """
         k, counts = min(_FIRST_WITHIN, len(self.rows)), np.zeros(len(Q), np.int64)
-        parts: list[tuple[NDArray[np.int64], ...]] = []
+        parts: list[tuple[NDArray[Any], ...]] = []
         left = np.arange(len(Q))
         while left.size:
             more = []
@@ -87,15 +87,15 @@ class RowSearch(NamedTuple):
             return Nearest(np.empty((len(Q), 0), np.int64), np.empty((len(Q), 0)))
         if not self.n_probes:
             return self._compare_all(Q, k)
-        return self.index.search(Q, self.rows, k, n_probes=self.n_probes)
+        return self.sketch.search(Q, self.rows, k, n_probes=self.n_probes)
 
     def _compare_all(self, Q: NDArray[Any], k: int) -> Nearest:
         """Return the k nearest of all rows."""
         n = len(Q)
         ids, distances = np.empty((n, k), np.int64), np.empty((n, k))
-        rank = ranker(self.index.family, Q, self.rows).rank
+        rank = ranker(self.sketch.family, Q, self.rows).rank
         # Candidates are ids plus one, and all queries share them.
-        candidates = np.arange(1, len(self.rows) + 1, dtype=self.index.buckets()[0].dtype)
+        candidates = np.arange(1, len(self.rows) + 1, dtype=self.sketch.buckets()[0].dtype)
         offsets, sizes = np.zeros(n + 1, np.int64), np.full(n, len(self.rows))
         map_blocks(
             lambda a, b: rank(candidates, offsets[: b - a + 1], sizes[a:b], k, a, ids, distances), n, _BLOCK
@@ -191,7 +191,9 @@ def _suggested(
 ) -> LSHIndex | None:
     """Return the empty index that `suggest` chooses, or None if comparing with all rows costs less."""
     near = float(np.quantile(known.limits, _NEAR_SHARE))
-    asked = {"min_cosine": float(np.cos(near))} if metric == "angle" else {"max_distance": near}
+    asked: dict[str, Any] = (
+        {"min_cosine": float(np.cos(near))} if metric == "angle" else {"max_distance": near}
+    )
     try:
         plan = suggest(
             metric, n_rows=len(rows), sample=rows[sample], recall=recall, n_probes=_PROBES, **asked
@@ -228,5 +230,5 @@ def _filled(search: RowSearch) -> RowSearch:
     """Return a search that compares all rows, with its index filled, for `sketch_`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FullBucketsWarning)
-        search.index.update(search.rows)
+        search.sketch.update(search.rows)
     return search

@@ -72,7 +72,7 @@ def different_rows_collide(family: HashFamily, X: Any) -> bool:
 
     Rows that are equal collide under any family, and are no fault of it.
     """
-    rows = X[:_COMPARED]
+    rows: Any = X[:_COMPARED]
     dense = rows.toarray() if scipy.sparse.issparse(rows) else np.asarray(rows)
     _, first = np.unique(dense, axis=0, return_index=True)
     return different_codes_agree(family.hash(rows[np.sort(first)]))

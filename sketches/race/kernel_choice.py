@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import scipy
@@ -74,13 +74,13 @@ def distinct_rows(X: Any, weights: NDArray[Any] | None, y: NDArray[Any] | None =
         there = small if np.unique(keys[small]).size >= most else there
     unique, first, which = np.unique(keys[there], return_index=True, return_inverse=True)
     totals = np.bincount(which, counts[there], unique.size)[:most]
-    rows = X[there[first[:most]]]
+    rows: Any = X[there[first[:most]]]
     dense = rows.toarray() if scipy.sparse.issparse(rows) else rows
     columns = np.empty((n, 0)) if y is None else np.asarray(y, np.float64).reshape(n, -1)
     targets = np.empty((totals.size, columns.shape[1]))
     for column, mean in zip(columns.T, targets.T, strict=True):
         mean[...] = np.bincount(which, (counts * column)[there], unique.size)[:most] / totals
-    return DistinctRows(np.asarray(dense, np.float64), totals, targets)
+    return DistinctRows(np.asarray(dense, np.float64), totals.astype(np.float64), targets)
 
 
 def _row_keys(X: Any) -> NDArray[np.uint64]:
@@ -90,7 +90,8 @@ def _row_keys(X: Any) -> NDArray[np.uint64]:
     zeros = _mixed(seeds)
     keys = np.zeros(n, np.uint64)
     if scipy.sparse.issparse(X):
-        parts = X.tocoo()
+        matrix: Any = X
+        parts = matrix.tocoo()
         parts.sum_duplicates()
         np.add.at(keys, parts.row, _mixed(_bits(parts.data) ^ seeds[parts.col]) - zeros[parts.col])
         return keys
@@ -180,7 +181,8 @@ def scaled(X: Any, scaling: dict[str, NDArray[np.float64]] | None) -> Any:
             "X must be dense, because the centres in scaling_ are not 0, got a sparse matrix; fit to a "
             "sparse matrix first, or pass a scaling with centres of 0"
         )
-    return X.multiply(1.0 / scale).tocsr()
+    matrix: Any = X
+    return matrix.multiply(1.0 / scale).tocsr()
 
 
 def choose_family(found: DistinctRows, n_hashes: int, seed: int) -> PStable:
@@ -191,7 +193,7 @@ def choose_family(found: DistinctRows, n_hashes: int, seed: int) -> PStable:
     )
 
 
-def typical_distance(found: DistinctRows, metric: str = "cityblock") -> float:
+def typical_distance(found: DistinctRows, metric: Literal["cityblock", "euclidean"] = "cityblock") -> float:
     """Return the median distance of two rows that differ; 1 if none differ."""
     rows, weights = found.rows, found.weights
     if len(rows) < 2:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -36,6 +35,7 @@ class KernelEstimator(SketchEstimator):
     _must_agree = ("scaling_",)
     _sketch_class: ClassVar[type[MergeableSketch]]
 
+    sketch_: Any
     family: Any
     n_hashes: int
     scaling: Any
@@ -113,7 +113,7 @@ class KernelEstimator(SketchEstimator):
 
     def _learn(self, X: Any, y: Any, sample_weight: Any, *, afresh: bool) -> None:
         """Learn from a batch; if it is refused, nothing has changed."""
-        with self._unchanged_on_failure():
+        with self._restored_if_it_raises():
             if afresh:
                 self._forget()
             first = not hasattr(self, "sketch_")
@@ -135,16 +135,6 @@ class KernelEstimator(SketchEstimator):
 
     def _after_fit(self, Z: Any, weights: Any) -> None:
         """Compute the attributes that depend on the sketch and on the rows, which are scaled."""
-
-    @contextmanager
-    def _unchanged_on_failure(self) -> Iterator[None]:
-        before = dict(vars(self))
-        try:
-            yield
-        except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
-            raise
 
     def _begin(self, X: Any, y: Any, weights: Any, *, more: bool) -> None:
         """Choose the scaling and the family, and make the sketch.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
 
 from ...lsh.family import HashFamily
@@ -73,7 +72,7 @@ def different_rows_collide(family: HashFamily, X: Any) -> bool:
     Rows that are equal collide under any family, and are no fault of it.
     """
     rows: Any = X[:_COMPARED]
-    dense = rows.toarray() if scipy.sparse.issparse(rows) else np.asarray(rows)
+    dense = rows.toarray() if hasattr(rows, "toarray") else np.asarray(rows)
     _, first = np.unique(dense, axis=0, return_index=True)
     return different_codes_agree(family.hash(rows[np.sort(first)]))
 

@@ -75,7 +75,7 @@ def distinct_rows(X: Any, weights: NDArray[Any] | None, y: NDArray[Any] | None =
     unique, first, which = np.unique(keys[there], return_index=True, return_inverse=True)
     totals = np.bincount(which, counts[there], unique.size)[:most]
     rows: Any = X[there[first[:most]]]
-    dense = rows.toarray() if scipy.sparse.issparse(rows) else rows
+    dense = rows.toarray() if hasattr(rows, "toarray") else rows
     columns = np.empty((n, 0)) if y is None else np.asarray(y, np.float64).reshape(n, -1)
     targets = np.empty((totals.size, columns.shape[1]))
     for column, mean in zip(columns.T, targets.T, strict=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -69,12 +69,11 @@ class KernelEstimator(SketchEstimator):
             raise TypeError(f"sketch must be of {cls._sketch_class.__name__}, got {type(sketch).__name__}")
         if sketch.n_updates == 0:
             raise ValueError("sketch must have seen rows, got an empty one")
-        n_features = getattr(sketch.family, "n_features", None)
+        family: Any = vars(sketch)["family"]
+        n_features = getattr(family, "n_features", None)
         if scaling is not None and n_features is None:
-            raise ValueError(
-                f"scaling must be None, for rows of {type(sketch.family).__name__} have no columns"
-            )
-        new = cls(sketch.family, scaling=scaling, **cls._arguments_of(sketch))
+            raise ValueError(f"scaling must be None, for rows of {type(family).__name__} have no columns")
+        new = cls(family, scaling=scaling, **cls._arguments_of(sketch))
         new.scaling_ = read_scaling(scaling, n_features or 0)
         if n_features is not None:
             new.n_features_in_ = int(n_features)

@@ -199,6 +199,8 @@ def read_key_list(keys: Any, name: str = "keys") -> Keys:
 
 def _read_batch(keys: Any, name: str, *, skip_nulls: bool = False) -> Keys:
     """Read keys of any container."""
+    if type(keys) is np.ndarray and keys.dtype.kind in "iuSU":  # without parts and nulls
+        return _read_column(keys, name)
     if is_buffer(keys):
         return Keys("bytes", _buffers=(check_buffer(keys[0], keys[1], name),))
     if device_of(keys) == "gpu":
@@ -231,9 +233,9 @@ def _check_lengths(lengths: Sequence[int], name: str) -> None:
 def _read_column(keys: Any, name: str) -> Keys:
     """Read keys of one part."""
     instants = polars_instants(keys)
-    given, keys = keys, open_column(keys if instants is None else instants, name)
     if instants is not None:
         return _time_keys(instants, name, "timestamp")
+    given, keys = keys, open_column(keys, name)
     if is_arrow(keys):
         return _read_arrow(keys, name)
     keys = _as_keys(keys, name, given)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ...errors import IncompatibleSketchError
 from ...lsh.hashing.keys import KEY_KINDS, Keys, Nulls, read_keys
+from ...lsh.support.backend import to_host
 from .base import MergeableSketch
 from .state import StateSpec
 
@@ -29,7 +30,6 @@ __all__ = [
     "check_forms",
     "forms_of",
     "kind_specs",
-    "kinds_of_forms",
     "refuse_mixed",
 ]
 
@@ -71,47 +71,46 @@ def kind_specs() -> dict[str, StateSpec]:
     }
 
 
-def forms_of(keys: Keys) -> NDArray[np.uint8]:
-    """Return the bits of a batch's keys, and of the places of tuples; all 0 for no keys.
+def forms_of(keys: Keys) -> tuple[int, ...]:
+    """Return the bits of a batch's keys, and then those of the first places of tuples; () for no keys.
 
     They tell negative integers from others, and strings from bytes. Strings that are not UTF-8, which a file
     may have, count as bytes too.
     """
-    forms = np.zeros(1 + MAX_PARTS, np.uint8)
-    for i, part in enumerate((keys, *keys.parts[:MAX_PARTS]) if len(keys) else ()):
-        forms[i] = _BITS[part.form] | NEGATIVE * part.has_negative
-        if part.form == "str" and not part.is_utf8():
-            forms[i] |= BYTES
-    return forms
+    return tuple(
+        _BITS[part.form] | NEGATIVE * part.has_negative | BYTES * (part.form == "str" and not part.is_utf8())
+        for part in _with_parts(keys)
+    )
 
 
-def _kinds_of(keys: Keys) -> NDArray[np.uint8]:
-    kinds = np.zeros(1 + MAX_PARTS, np.uint8)
-    for i, part in enumerate((keys, *keys.parts[:MAX_PARTS]) if len(keys) else ()):
-        kinds[i] = _KINDS[part.kind]
-    return kinds
+def _kinds_of(keys: Keys) -> tuple[int, ...]:
+    if not keys.parts:
+        return (_KINDS[keys.kind],) if len(keys) else ()
+    return tuple(_KINDS[part.kind] for part in _with_parts(keys))
 
 
-def kinds_of_forms(forms: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the bits of the kinds of keys of some forms: one bit set, or those of strings and bytes."""
-    kinds = forms & np.uint8(~NEGATIVE & 255)
-    kinds[(kinds & _TEXT) != 0] |= np.uint8(_TEXT)
-    kinds[forms == ANY] = ANY
-    return kinds
+def _with_parts(keys: Keys) -> tuple[Keys, ...]:
+    return (keys, *keys.parts[:MAX_PARTS]) if len(keys) else ()
 
 
-def _difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> tuple[int, str, str, str] | None:
+def _kind(form: int) -> int:
+    """Return the bits of the kind of keys of some forms: one bit, or those of strings and bytes."""
+    if form == ANY:
+        return ANY
+    return (form | _TEXT if form & _TEXT else form) & ~NEGATIVE
+
+
+def _difference(one: Sequence[int], other: Sequence[int]) -> tuple[int, str, str, str] | None:
     """Return the first place where the kinds of two batches differ: its number, the kinds, and a remedy."""
-    if 0 in (one[0], other[0]) or ANY in (one[0], other[0]):
+    if not one or not other or ANY in (one[0], other[0]) or one == other:
         return None
-    for place, (a, b) in enumerate(zip(one.tolist(), other.tolist(), strict=True)):
-        if a and b and a != b:
+    for place, (a, b) in enumerate(zip(one, other, strict=False)):
+        if a != b:
             return place, _NAMES[a], _NAMES[b], _REMEDIES.get(frozenset({a, b}), "convert one to the other")
-    n, m = int(np.count_nonzero(one)) - 1, int(np.count_nonzero(other)) - 1
-    return None if n == m else (0, f"tuples of {n} parts", f"tuples of {m} parts", "take as many parts")
+    return 0, f"tuples of {len(one) - 1} parts", f"tuples of {len(other) - 1} parts", "take as many parts"
 
 
-def check_kinds(name: str, one: NDArray[np.uint8], other: NDArray[np.uint8]) -> None:
+def check_kinds(name: str, one: Sequence[int], other: Sequence[int]) -> None:
     """Raise IncompatibleSketchError if two sketches hold keys of different kinds."""
     found = _difference(one, other)
     if found is not None:
@@ -129,19 +128,18 @@ def refuse_mixed(name: str, forms: int) -> None:
         raise IncompatibleSketchError(f"{name} sketches hold {kinds[0]} in one and {kinds[1]} in another")
 
 
-def check_forms(forms: NDArray[np.uint8]) -> None:
+def check_forms(forms: Sequence[int], of_parts: Sequence[int]) -> None:
     """Raise ValueError for forms of a file that are not those of one kind of keys."""
-    kinds = kinds_of_forms(forms)
-    is_negative = (forms & NEGATIVE != 0) & (forms & INTEGERS == 0)
-    if kinds[0] not in (0, ANY, *_NAMES) or is_negative.any():
+    form = forms[0]
+    if _kind(form) not in (0, ANY, *_NAMES) or (form & NEGATIVE and not form & INTEGERS):
         raise ValueError(
-            f"key_forms must be those of integers, or of strings and bytes, or of a kind kind, got {forms[0]}"
+            f"key_forms must be those of integers, or of strings and bytes, or of dates, ..., got {form}"
         )
-    if not np.isin(kinds[1:], [0, *_NAMES]).all() or (kinds[1:] == TUPLES).any():
-        raise ValueError(f"part_forms must be those of one kind for each place, got {forms[1:]}")
-    n_parts = np.count_nonzero(kinds[1:])
-    is_fit = n_parts >= 2 and kinds[1 : 1 + n_parts].all() if kinds[0] == TUPLES else n_parts == 0
-    if kinds[0] != ANY and not is_fit:
+    n_parts = len(of_parts) - of_parts.count(0)
+    for part in of_parts[:n_parts]:
+        if _kind(part) not in _NAMES or part & TUPLES or (part & NEGATIVE and not part & INTEGERS):
+            raise ValueError(f"part_forms must be those of one kind for each place, got {part}")
+    if form != ANY and not (n_parts >= 2 if form & TUPLES else n_parts == 0):
         raise ValueError("part_forms must be those of the places of tuples, and of tuples only")
 
 
@@ -161,11 +159,18 @@ class KeysOfOneKind(MergeableSketch):
         return np.zeros(MAX_PARTS, np.uint8) if name == "part_forms" else super()._absent_array(name)
 
     @property
-    def _kinds(self) -> NDArray[np.uint8]:
-        """The bits of the kinds of all keys, and of the places of tuples; 0 as long as there is no key."""
+    def _all_forms(self) -> tuple[int, ...]:
+        """The bits of all keys, and then those of the places of tuples; () as long as there is no key."""
         if not self._state.is_allocated:
-            return np.zeros(1 + MAX_PARTS, np.uint8)
-        return kinds_of_forms(np.concatenate([self._arrays[name] for name in KIND_ARRAYS]))
+            return ()
+        form = self._arrays["key_forms"].item()
+        if not form & TUPLES or form == ANY:
+            return (form,) if form else ()
+        return (form, *filter(None, self._arrays["part_forms"].tolist()))
+
+    @property
+    def _kinds(self) -> tuple[int, ...]:
+        return tuple([_kind(form) for form in self._all_forms])
 
     def _read_keys(self, keys: Any, nulls: Nulls = "raise") -> Keys:
         """Read keys of an update or a query; TypeError if they are of another kind than those before."""
@@ -180,13 +185,17 @@ class KeysOfOneKind(MergeableSketch):
             )
         return read
 
-    def _forms(self, keys: Keys) -> NDArray[np.uint8]:
-        """Return the bits that a batch adds to `KIND_ARRAYS`."""
+    def _forms(self, keys: Keys) -> tuple[int, ...]:
+        """Return the bits that a batch adds to those of all keys."""
         return _kinds_of(keys)
 
-    def _note_forms(self, forms: NDArray[np.uint8]) -> None:
-        self._arrays["key_forms"] |= forms[:1]
-        self._arrays["part_forms"] |= forms[1:]
+    def _note_forms(self, forms: tuple[int, ...]) -> None:
+        if not forms:
+            return
+        if forms[0] & ~self._arrays["key_forms"].item():
+            self._arrays["key_forms"] |= np.uint8(forms[0])
+        if len(forms) > 1:
+            self._arrays["part_forms"][: len(forms) - 1] |= np.array(forms[1:], np.uint8)
 
     def _check_compatible(self, other: object) -> None:
         super()._check_compatible(other)
@@ -194,15 +203,14 @@ class KeysOfOneKind(MergeableSketch):
         check_kinds(type(self).__name__, self._kinds, other._kinds)
 
     def part_numbers(self) -> tuple[int, ...]:
-        return (*super().part_numbers(), *self._kinds.tolist())
+        return (*super().part_numbers(), *self._kinds)
 
     @classmethod
     def check_parts(cls, parts: Sequence[tuple[int, ...]]) -> None:
-        known = [np.array(part, np.uint8) for part in parts if part[0] not in (0, ANY)]
+        known = [part for part in parts if part and part[0] != ANY]
         for part in known[1:]:
             check_kinds(cls.__name__, known[0], part)
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         super()._check_state(arrays)
-        forms = np.concatenate([arrays[name] for name in KIND_ARRAYS])
-        check_forms(forms)
+        check_forms(*(to_host(arrays[name]).tolist() for name in KIND_ARRAYS))

@@ -29,6 +29,12 @@ _CANDIDATES = Records(
 )
 
 
+#: The number of names that are kept of any stream, also if fewer keys are frequent.
+_MOST_FILLED = 256
+#: The number of keys in the first part of a batch whose keys become names. Each part is twice as large.
+_FIRST_KEYS = 1024
+
+
 class HeavyHitters(CountMinTable):
     """Find the most frequent keys (heavy hitters, top-k): all keys above a given share of a stream.
 
@@ -234,27 +240,48 @@ class HeavyHitters(CountMinTable):
             )
         return read
 
-    def _forms(self, keys: Keys) -> NDArray[np.uint8]:
+    def _forms(self, keys: Keys) -> tuple[int, ...]:
         return forms_of(keys)
 
     def _add(self, batch: KeyBatch) -> None:
-        with self._counted(batch.hashes, batch.weights, "total", *KIND_ARRAYS):
-            self._add_to_total(batch.hashes.size, batch.weights)
-            self._note_forms(batch.forms)
-            self._note(batch.keys, batch.hashes, batch.weights)
+        try:
+            with self._counted(batch.hashes, batch.weights, "total", *KIND_ARRAYS):
+                self._add_to_total(batch.hashes.size, batch.weights)
+                self._note_forms(batch.forms)
+                self._note(batch.keys, batch.hashes, batch.weights)
+        except BaseException:
+            self._state.caches.clear()
+            raise
 
     def _note(self, keys: Keys, hashes: NDArray[np.uint64], weights: NDArray[np.int64]) -> None:
         """Keep the names of a batch's most frequent keys, and count their occurrences."""
-        start, n, size = 0, hashes.size, KEYS_BLOCK
-        while start < n:
-            # While places are free, every key is looked at, so a part of the batch must fill them.
-            known = _CANDIDATES.used(self._arrays)[0]
-            is_full = known.size == self.n_candidates
-            # A key whose estimate is below that of all names gets no place among them.
-            least = min(self._threshold(0.5), int(self._estimate(known).min()) - 1) if is_full else 0
-            stop = n if is_full else min(n, start + size)
+        # While there are few frequent keys, others become names. The estimate that these need rises with
+        # each part of a batch, so that only some hundred keys of a part are looked at.
+        start, size = 0, _FIRST_KEYS
+        while start < hashes.size:
+            frequent, is_filled = self._threshold(0.5), _CANDIDATES.n_used(self._arrays) >= self._n_filled
+            least = min(frequent, self._least_estimate() - 1) if is_filled else 0
+            size = max(size, KEYS_BLOCK) if is_filled else size
+            stop = hashes.size if least == frequent else min(hashes.size, start + size)
             self._note_range(keys, hashes, weights, start, stop, least)
             start, size = stop, 2 * size
+
+    @property
+    def _n_filled(self) -> int:
+        """The number of names that are kept of any stream with as many keys."""
+        return min(self.n_candidates, _MOST_FILLED)
+
+    def _least_estimate(self) -> int:
+        """Return the estimate that a key needs to be among the `_n_filled` first, or an earlier one.
+
+        It never falls.
+        """
+
+        def find() -> int:
+            estimates = self._estimate(_CANDIDATES.used(self._arrays)[0])
+            return int(self._backend.xp.sort(estimates)[-self._n_filled])
+
+        return self._state.cached("least estimate", find)
 
     def _note_range(
         self,
@@ -279,6 +306,9 @@ class HeavyHitters(CountMinTable):
             is_known = known[at] == found
             counts[at[is_known]] += came[is_known]
             is_new &= ~is_known
+        if not is_new.any() and known.size <= self._n_filled:
+            self._arrays["candidate_counts"][: counts.size] = counts
+            return
         records = pack_keys(keys, places[first[is_new]], self.max_key_bytes)
         self._keep([known, counts, *names], [found[is_new], came[is_new], *records])
 
@@ -308,7 +338,9 @@ class HeavyHitters(CountMinTable):
 
     def _keep(self, one: list[NDArray[Any]], other: list[NDArray[Any]]) -> None:
         """Take the records of two parts as candidates, as far as there are places."""
-        kept = merge_records(one, other, self.n_candidates, self._estimate, self._threshold(0.5))
+        places = self.n_candidates, self._n_filled
+        kept = merge_records(one, other, *places, self._estimate, self._threshold(0.5))
+        self._state.caches.clear()
         _CANDIDATES.put(self._arrays, kept)
 
     def _fullness(self) -> list[str]:
@@ -355,7 +387,7 @@ class HeavyHitters(CountMinTable):
         """
         estimates = to_host(self._estimate(_CANDIDATES.used(self._arrays)[0]))
         hashes, _, lengths, contents = map(to_host, _CANDIDATES.used(self._arrays))
-        forms = np.concatenate([self._arrays[name] for name in KIND_ARRAYS])
+        forms = self._all_forms
         order = np.argsort(-estimates, kind="stable")
         n = np.count_nonzero(estimates > self._threshold(1.0)) if k is None else check_int("k", k, 0)
         return [
@@ -373,9 +405,10 @@ class HeavyHitters(CountMinTable):
         hashes, counts, lengths, contents = (to_host(arrays[name]) for name in _CANDIDATES.names)
         if counts.size and not counts.astype(np.float64).sum() <= 1.000001 * float(arrays["total"][0]):
             raise ValueError("candidate_counts must be at most total in all")
-        forms = np.concatenate([to_host(arrays[name]) for name in KIND_ARRAYS])
-        if forms[0] == ANY:
+        form, *of_parts = (n for name in KIND_ARRAYS for n in to_host(arrays[name]).tolist())
+        if form == ANY:
             raise ValueError("key_forms must be those of integers, or of strings and bytes, got 255")
+        forms = (form, *filter(None, of_parts))
         check_records(forms, hashes, counts, lengths, contents, self.seed)
 
     def _absent_array(self, name: str) -> NDArray[Any] | None:

@@ -94,15 +94,16 @@ def merge_records(
     one: list[NDArray[Any]],
     other: list[NDArray[Any]],
     n_places: int,
+    n_filled: int,
     estimate: Callable[[NDArray[np.uint64]], NDArray[np.int64]],
     least: int,
 ) -> list[NDArray[Any]]:
     """Merge two parts of a Misra-Gries summary, ``[hashes, counts, lengths, contents]`` by rising hashes.
 
-    Counts of equal keys are added. Keys are frequent if they are estimated above `least`. If more than
-    `n_places` are, only these are kept, the largest count without a place is subtracted from all, and keys
-    whose count is not above 0 are dropped. Otherwise the other keys of the largest estimates get the places
-    that are left.
+    Counts of equal keys are added. Keys that are estimated above `least` are frequent, and kept. If there are
+    more than `n_places`, the largest count without a place is subtracted from all, and keys whose count is
+    not above 0 are dropped. If there are fewer than `n_filled`, the other keys of the largest estimates are
+    kept too, up to that number.
     """
     xp = backend_of(one[0]).xp
     hashes, counts, *records = (xp.concatenate(pair) for pair in zip(one, other, strict=True))
@@ -118,20 +119,18 @@ def merge_records(
     if kept.size > n_places:
         sums = sums - xp.sort(sums[kept])[-n_places - 1]
         kept = kept[sums[kept] > 0]
-    elif hashes.size > n_places:
-        kept = xp.sort(xp.argsort(-estimates, kind="stable")[:n_places])
-    else:
-        kept = xp.arange(hashes.size)
+    elif kept.size < n_filled:
+        kept = xp.sort(xp.argsort(-estimates, kind="stable")[:n_filled])
     return [hashes[kept], sums[kept], *(array[order[kept]] for array in records)]
 
 
-def unpack_key(forms: NDArray[np.uint8], length: int, content: NDArray[np.uint8], hashed: int) -> Any:
+def unpack_key(forms: tuple[int, ...], length: int, content: NDArray[np.uint8], hashed: int) -> Any:
     """Return the key of one record, or a shortened name that ends with the hash of the key.
 
     Parameters
     ----------
-    forms : ndarray of uint8
-        The bits of the forms of all keys, and of the places of tuples.
+    forms : tuple of int
+        The bits of the forms of all keys, and then those of the places of tuples.
     length : int
     content : ndarray of uint8
         The record.
@@ -145,19 +144,18 @@ def unpack_key(forms: NDArray[np.uint8], length: int, content: NDArray[np.uint8]
     """
     mark = f"\N{HORIZONTAL ELLIPSIS}{hashed:016x}" if length == _SHORTENED else ""
     raw = content.tobytes() if mark else content[:length].tobytes()
-    form, *of_parts = forms.tolist()
+    form, *of_parts = forms
     if not form & TUPLES:
         return _shortened(form, raw, mark) if mark else _unpack(form, raw)
     parts: list[Any] = []
-    n_parts = np.count_nonzero(of_parts)
-    for part in of_parts[:n_parts]:
+    for part in of_parts:
         size, start = int.from_bytes(raw[:_HEAD], "little"), _HEAD
         if len(raw) < start + size:
             if not mark:
                 raise ValueError("a record of a tuple must have all bytes of its parts")
             # The number of parts stays the same: those that are missing have the mark only.
             cut = _shortened(part, raw[start:], mark)
-            return (*parts, cut, *[mark] * (n_parts - len(parts) - 1))
+            return (*parts, cut, *[mark] * (len(of_parts) - len(parts) - 1))
         parts.append(_unpack(part, raw[start : start + size]))
         raw = raw[start + size :]
     if raw or mark:
@@ -196,7 +194,7 @@ def _shortened(form: int, raw: bytes, mark: str) -> str | bytes:
 
 
 def check_records(
-    forms: NDArray[np.uint8],
+    forms: tuple[int, ...],
     hashes: NDArray[np.uint64],
     counts: NDArray[np.int64],
     lengths: NDArray[np.uint16],
@@ -222,7 +220,7 @@ def check_records(
         raise ValueError("candidate_hashes must rise")
 
 
-def _keys_of(raw: list[bytes], forms: NDArray[np.uint8]) -> Keys:
+def _keys_of(raw: list[bytes], forms: tuple[int, ...]) -> Keys:
     """Return keys of the bytes of records, for their hashes."""
     if not forms[0] & TUPLES:
         return read_keys(raw)

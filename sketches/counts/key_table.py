@@ -74,7 +74,7 @@ class KeyBatch(NamedTuple):
     #: The sum of the weights' magnitudes.
     magnitude: int
     #: The bits of the forms of the keys.
-    forms: NDArray[np.uint8]
+    forms: tuple[int, ...]
 
 
 class KeyTable(MergeableSketch):

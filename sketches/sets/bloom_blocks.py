@@ -32,7 +32,7 @@ class _Values(NamedTuple):
     values: NDArray[np.uint64]
     hashed: bool
     #: The bits of the kind of the keys.
-    forms: NDArray[np.uint8]
+    forms: tuple[int, ...]
 
 
 class BloomBlocks(KeysOfOneKind):

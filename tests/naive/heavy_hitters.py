@@ -24,18 +24,20 @@ def merge_names(
     parts: Sequence[dict[int, int]],
     estimates: dict[int, int],
     least: int,
-    n_places: int,
+    places: tuple[int, int],
     hashes: dict[int, int],
 ) -> dict[int, int]:
-    """Sum several summaries; keys that are estimated above `least` come first, then the largest estimates."""
+    """Sum several summaries: keys that are estimated above `least`, or else some of the largest estimates."""
+    n_places, n_filled = places
     frequent = [{key: n for key, n in part.items() if estimates[key] > least} for part in parts]
-    if len({key for part in frequent for key in part}) > n_places:
+    n_frequent = len({key for part in frequent for key in part})
+    if n_frequent > n_places:
         return misra_gries(frequent, n_places)
     total: dict[int, int] = {}
     for part in parts:
         for key, count in part.items():
             total[key] = total.get(key, 0) + count
-    best = sorted(total, key=lambda key: (-estimates[key], hashes[key]))[:n_places]
+    best = sorted(total, key=lambda key: (-estimates[key], hashes[key]))[: max(n_frequent, n_filled)]
     return {key: total[key] for key in best}
 
 
@@ -44,10 +46,11 @@ def note_batch(
     batch: dict[int, int],
     estimates: dict[int, int],
     least: int,
-    n_places: int,
+    places: tuple[int, int],
     hashes: dict[int, int],
 ) -> dict[int, int]:
-    """Add a batch: where all places are taken, keys need the estimate of one that has a place."""
-    enough = min(least, min(estimates[key] for key in kept) - 1) if len(kept) == n_places else 0
+    """Add a batch: where the places are filled, keys need the estimate of one that has a place."""
+    best = sorted((estimates[key] for key in kept), reverse=True)
+    enough = min(least, best[places[1] - 1] - 1) if len(kept) >= places[1] else 0
     came = {key: count for key, count in batch.items() if count and estimates[key] > enough}
-    return merge_names([kept, came], estimates, least, n_places, hashes)
+    return merge_names([kept, came], estimates, least, places, hashes)

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from mergesketch import CountMinSketch, HeavyHitters
 from mergesketch.errors import IncompatibleSketchError
 from mergesketch.lsh import hash_keys
+from mergesketch.sketches.counts import heavy_hitters
 from naive.heavy_hitters import merge_names, note_batch
 
 
@@ -291,16 +292,24 @@ def test_every_frequent_key_is_found(
     n_buckets=st.integers(1, 40) | st.just(4000),
     seed=st.integers(0, 2**64 - 1),
     cut=st.integers(0, 6),
+    most_filled=st.sampled_from([1, 5, 256]),
 )
 def test_names_are_a_summary_of_misra_and_gries(
-    batches: list[list[tuple[int, int]]], frequency: float, n_buckets: int, seed: int, cut: int
+    batches: list[list[tuple[int, int]]],
+    frequency: float,
+    n_buckets: int,
+    seed: int,
+    cut: int,
+    most_filled: int,
 ) -> None:
     keys = sorted({key for batch in batches for key, _ in batch})
     hashes = dict(zip(keys, hash_keys(keys, seed).tolist(), strict=True)) if keys else {}
+    empty = HeavyHitters(frequency, n_rows=2, n_buckets=n_buckets, max_key_bytes=8, seed=seed)
+    places = empty.n_candidates, min(empty.n_candidates, most_filled)
 
-    def facts(table: CountMinSketch) -> tuple[dict[int, int], int, int, dict[int, int]]:
+    def facts(table: CountMinSketch) -> tuple[dict[int, int], int, tuple[int, int], dict[int, int]]:
         estimates = dict(zip(keys, table.query(keys).tolist(), strict=True)) if keys else {}
-        return estimates, math.floor(0.5 * frequency * table.total), empty.n_candidates, hashes
+        return estimates, math.floor(0.5 * frequency * table.total), places, hashes
 
     def one_by_one(batches: list[list[tuple[int, int]]]) -> tuple[dict[int, int], HeavyHitters]:
         kept: dict[int, int] = {}
@@ -311,13 +320,14 @@ def test_names_are_a_summary_of_misra_and_gries(
             kept = note_batch(kept, truth_of([batch]), *facts(table))
         return kept, sketch
 
-    empty = HeavyHitters(frequency, n_rows=2, n_buckets=n_buckets, max_key_bytes=8, seed=seed)
-    (one, here), (other, there) = one_by_one(batches[:cut]), one_by_one(batches[cut:])
-    assert names(here) == one and names(there) == other
-    table = CountMinSketch(2, n_buckets, seed=seed)
-    for batch in batches:
-        update(table, batch)
-    assert names(here | there) == names(there | here) == merge_names([one, other], *facts(table))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(heavy_hitters, "_MOST_FILLED", most_filled)
+        (one, here), (other, there) = one_by_one(batches[:cut]), one_by_one(batches[cut:])
+        assert names(here) == one and names(there) == other
+        table = CountMinSketch(2, n_buckets, seed=seed)
+        for batch in batches:
+            update(table, batch)
+        assert names(here | there) == names(there | here) == merge_names([one, other], *facts(table))
 
 
 def names(sketch: HeavyHitters) -> dict[int, int]:

@@ -85,8 +85,8 @@ __version__ = "0.2.0"
 _LAZY = {
     "AceDetector": ".sketches.race.ace_detector",
     "LSHNeighbors": ".sketches.neighbours.lsh_neighbors",
-    "StormClassifier": ".sketches.regression.storm_estimators",
-    "StormRegressor": ".sketches.regression.storm_estimators",
+    "StormClassifier": ".sketches.regression.storm_classifier",
+    "StormRegressor": ".sketches.regression.storm_regressor",
     "distributed": ".distributed",
     "CleanedCorpus": ".distributed",
     "Communicator": ".distributed",
@@ -115,8 +115,8 @@ if TYPE_CHECKING:
     from .distributed import *  # noqa: F403
     from .sketches.neighbours.lsh_neighbors import LSHNeighbors as LSHNeighbors
     from .sketches.race.ace_detector import AceDetector as AceDetector
-    from .sketches.regression.storm_estimators import StormClassifier as StormClassifier
-    from .sketches.regression.storm_estimators import StormRegressor as StormRegressor
+    from .sketches.regression.storm_classifier import StormClassifier as StormClassifier
+    from .sketches.regression.storm_regressor import StormRegressor as StormRegressor
 else:
 
     def __getattr__(name: str) -> Any:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ...errors import IncompatibleSketchError
 from ...lsh.hashing.keys import HASH_COLLISION, read_keys
+from ...lsh.inputs.answers import like
 from ...lsh.support.aliases import alias
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_int, check_real
@@ -278,7 +279,7 @@ class ScalableBloomFilter(StoredMergeable):
         """
         refuse_gpu(type(self).__name__, keys)
         read = read_keys(keys)
-        return read.answer(self._test(read.hashes(self.seed)))
+        return like(keys, read.answer(self._test(read.hashes(self.seed))))
 
     query = alias(contains)
 

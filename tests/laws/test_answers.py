@@ -8,6 +8,7 @@ import mergesketch
 import numpy as np
 import pytest
 from argument_cases import Case
+from mergesketch.sketches.core.stored import Stored
 from registry import argument_cases
 
 pd, pl, pa = (pytest.importorskip(name) for name in ("pandas", "polars", "pyarrow"))
@@ -26,9 +27,9 @@ ARRAYS = {
 
 
 def answering(case: Case) -> bool:
-    """Tell whether a case is a call of a sketch that answers each row or key."""
+    """Tell whether a case is a call of a sketch or of a static structure that answers each row or key."""
     cls = getattr(mergesketch, case.name.partition(".")[0], None)
-    is_sketch = isinstance(cls, type) and issubclass(cls, mergesketch.MergeableSketch)
+    is_sketch = isinstance(cls, type) and issubclass(cls, Stored)
     return is_sketch and case.rows is not None and not isinstance(case.plain()[case.rows], tuple)
 
 
@@ -143,6 +144,17 @@ def test_labels_that_are_named_like_attributes() -> None:
     frame = pd.DataFrame({"name": [1.0, 2.0], "columns": [3.0, 4.0]})
     family = mergesketch.PStable(n_hashes=8, width=2.0)
     assert mergesketch.Race(family).update(frame).query(frame).name is None
+
+
+def test_several_columns_as_keys_have_one_answer_a_row() -> None:
+    visits = pd.DataFrame({"user": ["ann", "bob", "ann"], "day": [1, 2, 1]}, index=[5, 6, 7])
+    counts = mergesketch.CountMinSketch(4, 256).update(visits)
+    known = mergesketch.BloomFilter(capacity=10).update(visits[1:])
+    assert counts.query(visits).to_dict() == {5: 2, 6: 1, 7: 2}
+    assert known.contains(visits).to_dict() == {5: True, 6: True, 7: True}
+    table = pl.DataFrame(visits)
+    assert counts.query(table).to_list() == [2, 1, 2] and counts.query(table).name == ""
+    assert counts.query(table.to_arrow()).tolist() == [2, 1, 2]
 
 
 def test_masks_select_rows() -> None:

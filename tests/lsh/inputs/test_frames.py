@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import sys
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -304,3 +305,18 @@ def test_queries_of_duckdb() -> None:
         read_rows(duckdb.sql("select null::int as a, 1 as b"))
     with pytest.raises(TypeError, match=r"^X\['a'\] must hold numbers, got string"):
         read_rows(duckdb.sql("select 'x' as a, 1 as b"))
+
+
+def test_frames_of_pandas_and_polars_need_no_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    alike = [pd.DataFrame({"a": A, "b": B}), pl.DataFrame({"a": A, "b": B})]
+    alike += [pd.DataFrame({"a": pd.array(A, "Int64"), "b": B}), pl.Series(PLAIN.tolist())]
+    other = exported(pa.table({"a": A}), "__arrow_c_stream__")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "pyarrow"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    for frame in alike:
+        np.testing.assert_array_equal(read_rows(frame).dense, PLAIN)
+    with pytest.raises(TypeError, match=r"^X\['a'\] must hold numbers, got category"):
+        read_rows(pd.DataFrame({"a": pd.Categorical(list("xyz")), "b": B}))
+    with pytest.raises(TypeError, match=r"^X is an Exported, which needs pyarrow to read: pip install"):
+        read_rows(other)

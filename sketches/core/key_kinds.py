@@ -27,10 +27,13 @@ __all__ = [
     "TUPLES",
     "KeysOfOneKind",
     "check_forms",
+    "check_kinds",
     "forms_of",
     "kind_specs",
+    "kinds_of",
     "kinds_of_forms",
     "refuse_mixed",
+    "refuse_other_kinds",
 ]
 
 #: Bits for the forms of keys. `NEGATIVE` comes with `INTEGERS`; strings and bytes are one kind.
@@ -85,7 +88,8 @@ def forms_of(keys: Keys) -> NDArray[np.uint8]:
     return forms
 
 
-def _kinds_of(keys: Keys) -> NDArray[np.uint8]:
+def kinds_of(keys: Keys) -> NDArray[np.uint8]:
+    """Return the bits of the kinds of a batch's keys, and of the places of tuples; all 0 for no keys."""
     kinds = np.zeros(1 + MAX_PARTS, np.uint8)
     for i, part in enumerate((keys, *keys.parts[:MAX_PARTS]) if len(keys) else ()):
         kinds[i] = _KINDS[part.kind]
@@ -119,6 +123,18 @@ def check_kinds(name: str, one: NDArray[np.uint8], other: NDArray[np.uint8]) -> 
         where = f"as part {place - 1} of tuples " if place else ""
         raise IncompatibleSketchError(
             f"{name} sketches hold {where}{first} in one and {second} in another: {remedy}"
+        )
+
+
+def refuse_other_kinds(name: str, kinds: NDArray[np.uint8], keys: Keys) -> None:
+    """Raise TypeError if keys are of another kind than those that a sketch holds."""
+    found = _difference(kinds, kinds_of(keys))
+    if found is not None:
+        place, before, here, remedy = found
+        what = f"keys (part {place - 1})" if place else "keys"
+        raise TypeError(
+            f"{what} must be {before} as before, got {here}: this {name} remembers the kind of its keys; "
+            f"{remedy}"
         )
 
 
@@ -170,19 +186,12 @@ class KeysOfOneKind(MergeableSketch):
     def _read_keys(self, keys: Any, nulls: Nulls = "raise") -> Keys:
         """Read keys of an update or a query; TypeError if they are of another kind than those before."""
         read = read_keys(keys, device=self.device, nulls=nulls)
-        found = _difference(self._kinds, _kinds_of(read))
-        if found is not None:
-            place, before, here, remedy = found
-            what = f"keys (part {place - 1})" if place else "keys"
-            raise TypeError(
-                f"{what} must be {before} as before, got {here}: this {type(self).__name__} remembers the "
-                f"kind of its keys; {remedy}"
-            )
+        refuse_other_kinds(type(self).__name__, self._kinds, read)
         return read
 
     def _forms(self, keys: Keys) -> NDArray[np.uint8]:
         """Return the bits that a batch adds to `KIND_ARRAYS`."""
-        return _kinds_of(keys)
+        return kinds_of(keys)
 
     def _note_forms(self, forms: NDArray[np.uint8]) -> None:
         self._arrays["key_forms"] |= forms[:1]

@@ -28,9 +28,15 @@ __all__ = [
     "TUPLES",
     "KeysOfOneKind",
     "check_forms",
+    "check_kinds",
+    "forms_in",
     "forms_of",
+    "kind_arrays",
     "kind_specs",
+    "kinds_in",
+    "kinds_of",
     "refuse_mixed",
+    "refuse_other_kinds",
 ]
 
 #: Bits for the forms of keys. `NEGATIVE` comes with `INTEGERS`; strings and bytes are one kind.
@@ -83,10 +89,31 @@ def forms_of(keys: Keys) -> tuple[int, ...]:
     )
 
 
-def _kinds_of(keys: Keys) -> tuple[int, ...]:
+def kinds_of(keys: Keys) -> tuple[int, ...]:
+    """Return the bits of the kind of a batch's keys, and then of the places of tuples; () for no keys."""
     if not keys.parts:
         return (_KINDS[keys.kind],) if len(keys) else ()
     return tuple(_KINDS[part.kind] for part in _with_parts(keys))
+
+
+def forms_in(arrays: Mapping[str, NDArray[Any]]) -> tuple[int, ...]:
+    """Return the bits in `KIND_ARRAYS`: those of all keys, and then of the places of tuples; () for none."""
+    form = arrays["key_forms"].item()
+    if not form & TUPLES or form == ANY:
+        return (form,) if form else ()
+    return (form, *filter(None, arrays["part_forms"].tolist()))
+
+
+def kinds_in(arrays: Mapping[str, NDArray[Any]]) -> tuple[int, ...]:
+    """Return the kinds of the forms in `KIND_ARRAYS`, as `kinds_of` does for a batch."""
+    return tuple([_kind(form) for form in forms_in(arrays)])
+
+
+def kind_arrays(kinds: Sequence[int]) -> dict[str, NDArray[np.uint8]]:
+    """Return `KIND_ARRAYS` with these kinds."""
+    bits = np.zeros(1 + MAX_PARTS, np.uint8)
+    bits[: len(kinds)] = kinds
+    return {"key_forms": bits[:1], "part_forms": bits[1:]}
 
 
 def _with_parts(keys: Keys) -> tuple[Keys, ...]:
@@ -118,6 +145,18 @@ def check_kinds(name: str, one: Sequence[int], other: Sequence[int]) -> None:
         where = f"as part {place - 1} of tuples " if place else ""
         raise IncompatibleSketchError(
             f"{name} sketches hold {where}{first} in one and {second} in another: {remedy}"
+        )
+
+
+def refuse_other_kinds(name: str, kinds: Sequence[int], keys: Keys) -> None:
+    """Raise TypeError if keys are of another kind than those that a sketch holds."""
+    found = _difference(kinds, kinds_of(keys))
+    if found is not None:
+        place, before, here, remedy = found
+        what = f"keys (part {place - 1})" if place else "keys"
+        raise TypeError(
+            f"{what} must be {before} as before, got {here}: this {name} remembers the kind of its keys; "
+            f"{remedy}"
         )
 
 
@@ -161,12 +200,7 @@ class KeysOfOneKind(MergeableSketch):
     @property
     def _all_forms(self) -> tuple[int, ...]:
         """The bits of all keys, and then those of the places of tuples; () as long as there is no key."""
-        if not self._state.is_allocated:
-            return ()
-        form = self._arrays["key_forms"].item()
-        if not form & TUPLES or form == ANY:
-            return (form,) if form else ()
-        return (form, *filter(None, self._arrays["part_forms"].tolist()))
+        return forms_in(self._arrays) if self._state.is_allocated else ()
 
     @property
     def _kinds(self) -> tuple[int, ...]:
@@ -175,19 +209,12 @@ class KeysOfOneKind(MergeableSketch):
     def _read_keys(self, keys: Any, nulls: Nulls = "raise") -> Keys:
         """Read keys of an update or a query; TypeError if they are of another kind than those before."""
         read = read_keys(keys, device=self.device, nulls=nulls)
-        found = _difference(self._kinds, _kinds_of(read))
-        if found is not None:
-            place, before, here, remedy = found
-            what = f"keys (part {place - 1})" if place else "keys"
-            raise TypeError(
-                f"{what} must be {before} as before, got {here}: this {type(self).__name__} remembers the "
-                f"kind of its keys; {remedy}"
-            )
+        refuse_other_kinds(type(self).__name__, self._kinds, read)
         return read
 
     def _forms(self, keys: Keys) -> tuple[int, ...]:
         """Return the bits that a batch adds to those of all keys."""
-        return _kinds_of(keys)
+        return kinds_of(keys)
 
     def _note_forms(self, forms: tuple[int, ...]) -> None:
         if not forms:

@@ -110,12 +110,11 @@ def views_of(slices: NDArray[np.int64], blocks: NDArray[np.uint64]) -> list[Slic
     ]
 
 
-def arrays_of(slices: list[Slice], n_updates: int) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a filter, which share no memory with the slices."""
+def arrays_of(slices: list[Slice]) -> dict[str, NDArray[Any]]:
+    """Return the blocks and slices of a filter, which share no memory with `slices`."""
     return {
         "blocks": np.concatenate([np.empty((0, BLOCK_WORDS), np.uint64), *(part.blocks for part in slices)]),
         "slices": np.array([part[:4] for part in slices], dtype=np.int64).reshape(-1, 4),
-        "n_updates": np.array([n_updates]),
     }
 
 

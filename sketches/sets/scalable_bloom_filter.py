@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import IncompatibleSketchError
-from ...lsh.hashing.keys import HASH_COLLISION, read_keys
+from ...lsh.hashing.keys import HASH_COLLISION, Keys, Nulls, read_keys
 from ...lsh.inputs.answers import like
 from ...lsh.support.aliases import alias
 from ...lsh.support.backend import refuse_gpu
@@ -19,6 +19,15 @@ from ...lsh.support.lazy import lazy
 from ...lsh.support.types import KeyLike, KeysLike
 from ...lsh.support.wording import counted
 from ..core.guard import changing, locked, uninterrupted
+from ..core.key_kinds import (
+    MAX_PARTS,
+    check_forms,
+    check_kinds,
+    kind_arrays,
+    kinds_in,
+    kinds_of,
+    refuse_other_kinds,
+)
 from ..core.merging import StoredMergeable, parts_of
 from ..core.state import ArraySpec, State
 from ..core.stored import Stored
@@ -136,16 +145,23 @@ class ScalableBloomFilter(StoredMergeable):
             # The level, the number of blocks, the hashes and the number of keys of each slice.
             "slices": ArraySpec("int64", 2),
             "n_updates": ArraySpec("int64"),
+            "key_forms": ArraySpec("uint8"),
+            "part_forms": ArraySpec("uint8"),
         }
         arrays: dict[str, NDArray[Any]] = {
             "blocks": np.zeros((0, BLOCK_WORDS), np.uint64),
             "slices": np.zeros((0, 4), np.int64),
             "n_updates": np.zeros(1, np.int64),
+            "key_forms": np.zeros(1, np.uint8),
+            "part_forms": np.zeros(MAX_PARTS, np.uint8),
         }
         return State(type(self).__name__, specs, arrays)
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         check_slices(arrays, self.initial_capacity, self.error_rate)
+        if arrays["key_forms"].size != 1 or arrays["part_forms"].size != MAX_PARTS:
+            raise ValueError(f"key_forms and part_forms must have 1 and {MAX_PARTS} numbers")
+        check_forms(arrays["key_forms"].tolist(), arrays["part_forms"].tolist())
 
     def _check_device(self, device: str) -> None:
         if device == "gpu":
@@ -161,6 +177,17 @@ class ScalableBloomFilter(StoredMergeable):
         """The number of slices, and so of cache lines that a test reads at most for a key."""
         return len(self._arrays["slices"])
 
+    @property
+    def _kinds(self) -> tuple[int, ...]:
+        """The bits of the kind of all keys, and then of the places of tuples; () without keys."""
+        return kinds_in(self._arrays)
+
+    def _read_keys(self, keys: KeysLike, nulls: Nulls = "raise") -> Keys:
+        refuse_gpu(type(self).__name__, keys)
+        read = read_keys(keys, nulls=nulls)
+        refuse_other_kinds(type(self).__name__, self._kinds, read)
+        return read
+
     def _slices(self) -> list[Slice]:
         arrays = self._arrays
         return views_of(arrays["slices"], arrays["blocks"])
@@ -169,17 +196,19 @@ class ScalableBloomFilter(StoredMergeable):
         slices = self._slices()
         ordered = united(slices, self.initial_capacity)
         if [id(part) for part in ordered] != [id(part) for part in slices]:
-            self._set_arrays(arrays_of(ordered, self.n_updates))
+            self._set_arrays({**self._arrays, **arrays_of(ordered)})
 
     # -- adding and testing -----------------------------------------------------------------------
 
-    def update(self, keys: KeysLike) -> Self:
+    def update(self, keys: KeysLike, *, nulls: Nulls = "raise") -> Self:
         """Add a batch of keys.
 
         Parameters
         ----------
         keys : array or list of n keys, or one key
             Keys may repeat and have any type that `mergesketch.lsh.hash_keys` accepts.
+        nulls : {"raise", "skip"}, default "raise"
+            What to do with keys that are null: to refuse the batch, or to leave these keys out.
 
         Returns
         -------
@@ -188,13 +217,14 @@ class ScalableBloomFilter(StoredMergeable):
         Raises
         ------
         TypeError, ValueError
-            If the keys have mixed types, or a type that is not accepted. Nothing changes then.
+            If the keys have mixed types, a type that is not accepted, or another kind than the keys before
+            (17 and "17" are two keys). Nothing changes then.
         OverflowError
             If the filter could get more than 2**40 keys. Nothing changes then.
         """
-        refuse_gpu(type(self).__name__, keys)
         with self._lock, changing(self):
-            hashes = read_keys(keys).hashes(self.seed)
+            read = self._read_keys(keys, nulls)
+            hashes, kinds = read.hashes(self.seed), self._kinds or kinds_of(read)
             fresh = hashes[~self._test(hashes)]
             slices, blocks = self._arrays["slices"], self._arrays["blocks"]
             room = open_slices_of(slices, self.initial_capacity)[:1]
@@ -211,7 +241,7 @@ class ScalableBloomFilter(StoredMergeable):
                 n_slices = self._admit(fresh, found, slices, blocks)
                 used = slices[:n_slices]
                 arrays = {"blocks": blocks[: int(used[:, 1].sum())], "slices": used, "n_updates": n_updates}
-                self._set_arrays(arrays)
+                self._set_arrays({**arrays, **kind_arrays(kinds)})
         return self
 
     def _with_room(self, n_keys: int) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
@@ -275,10 +305,10 @@ class ScalableBloomFilter(StoredMergeable):
         Raises
         ------
         TypeError, ValueError
-            If the keys have mixed types, or a type that is not accepted.
+            If the keys have mixed types, a type that is not accepted, or another kind than the keys that were
+            added; or if one is null.
         """
-        refuse_gpu(type(self).__name__, keys)
-        read = read_keys(keys)
+        read = self._read_keys(keys)
         return like(keys, read.answer(self._test(read.hashes(self.seed))))
 
     query = alias(contains)
@@ -353,7 +383,7 @@ class ScalableBloomFilter(StoredMergeable):
         Raises
         ------
         IncompatibleSketchError
-            If parameters differ; the message names the first that does. Nothing changes then.
+            If parameters differ, naming the first that does, or the kinds of keys. Nothing changes then.
 
         Warns
         -----
@@ -365,8 +395,15 @@ class ScalableBloomFilter(StoredMergeable):
             self._check_compatible(part)
         with locked(self, *parts), changing(self):
             every = [part for sketch in (self, *parts) for part in sketch._slices()]
-            n_updates = sum(sketch.n_updates for sketch in (self, *parts))
-            arrays = arrays_of(united(every, self.initial_capacity), n_updates)
+            kinds = self._kinds
+            for sketch in parts:
+                check_kinds(type(self).__name__, kinds, sketch._kinds)
+                kinds = kinds or sketch._kinds
+            arrays = {
+                **arrays_of(united(every, self.initial_capacity)),
+                "n_updates": np.array([sum(sketch.n_updates for sketch in (self, *parts))]),
+                **kind_arrays(kinds),
+            }
             with uninterrupted():
                 self._set_arrays(arrays)
         self._warn_of_rate()

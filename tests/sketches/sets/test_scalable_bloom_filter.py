@@ -40,7 +40,7 @@ def keys_of(held: ScalableBloomFilter) -> list[int]:
 def test_the_life_of_a_growing_filter(tmp_path: Any) -> None:
     seen = ScalableBloomFilter(0.01, initial_capacity=100, seed=7)
     assert seen.contains(["tea"]).tolist() == [False] and "tea" not in seen
-    assert (seen.n_updates, seen.n_slices, seen.nbytes, seen.cardinality()) == (0, 0, 8, 0.0)
+    assert (seen.n_updates, seen.n_slices, seen.nbytes, seen.cardinality()) == (0, 0, 17, 0.0)
     assert seen.false_positive_rate() == 0.0
     seen.update(["tea", "cake", "tea"]).update("milk")
     assert seen.contains(["cake", "jam", "milk"]).tolist() == [True, False, True]
@@ -269,6 +269,24 @@ def test_bad_keys_and_partners_are_refused() -> None:
     assert held.to_bytes() == before
 
 
+def test_keys_of_another_kind_are_refused() -> None:
+    numbers, words = (
+        ScalableBloomFilter(0.1, initial_capacity=2).update(keys) for keys in ([17, 18], ["17"])
+    )
+    for held in (numbers, ScalableBloomFilter.from_bytes(numbers.to_bytes()), numbers | numbers.empty_like()):
+        before = held.to_bytes()
+        for call in (held.update, held.contains, held.__contains__):
+            with pytest.raises(TypeError, match=r"keys must be integers as before, got strings .*remembers"):
+                call(["17"] if call != held.__contains__ else "17")
+        with pytest.raises(IncompatibleSketchError, match="sketches hold integers in one and strings"):
+            held.merge(held.empty_like(), words)
+        assert held.to_bytes() == before
+    words.update(["tea", None], nulls="skip")
+    assert words.n_updates == 2 and b"tea" in words
+    with pytest.raises(TypeError, match="null"):
+        words.update(["tea", None])
+
+
 def test_memory_that_is_missing_changes_nothing(monkeypatch: Any) -> None:
     held = ScalableBloomFilter(0.1, initial_capacity=5).update(range(5))
     before = held.to_bytes()
@@ -288,12 +306,7 @@ def test_files_that_ask_for_more_than_they_have_are_refused() -> None:
     arrays = held._arrays
     assert held.n_slices == 2
     for row, column, value, message in (
-        (
-            1,
-            0,
-            20,
-            "no slice of level 20 has",
-        ),  # the next slice would be as large as a million such keys need
+        (1, 0, 20, "no slice of level 20 has"),
         (1, 0, 2**62, "slices must have levels"),
         (1, 0, -1, "slices must have levels"),
         (1, 1, 10**6, "slices must have"),
@@ -311,7 +324,13 @@ def test_files_that_ask_for_more_than_they_have_are_refused() -> None:
         )
         with pytest.raises(SketchFormatError, match=message):
             ScalableBloomFilter.from_bytes(forged)
-    for name, array in (("slices", arrays["slices"][::-1]), ("n_updates", np.array([-1]))):
+    for name, array in (
+        ("slices", arrays["slices"][::-1]),
+        ("n_updates", np.array([-1])),
+        ("key_forms", np.array([5], np.uint8)),
+        ("key_forms", np.zeros(0, np.uint8)),
+        ("part_forms", np.zeros(3, np.uint8)),
+    ):
         forged = b"".join(
             bytes(piece)
             for piece in pieces_of_file(

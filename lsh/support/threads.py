@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
-__all__ = ["cut_range", "get_num_threads", "map_blocks", "run_tasks", "set_num_threads"]
+__all__ = ["cut_range", "get_num_threads", "is_worker", "map_blocks", "run_tasks", "set_num_threads"]
 
 #: Largest number of threads that can be set.
 _MAX_THREADS = 1 << 16
@@ -121,6 +121,11 @@ def _mark_worker() -> None:
     _local.is_worker = True
 
 
+def is_worker() -> bool:
+    """Tell whether the calling thread is one of the pool, and works for another one that waits for it."""
+    return getattr(_local, "is_worker", False)
+
+
 def _pool() -> ThreadPoolExecutor:
     with _state.lock:
         if _state.executor is None:
@@ -134,7 +139,7 @@ def run_tasks(function: Callable[[int], T], n_tasks: int) -> list[T]:
     The tasks run in the calling thread where there is one task or one thread, or where a worker of the pool
     calls, which would otherwise wait for itself. The first exception is raised after every task has ended.
     """
-    if n_tasks <= 1 or get_num_threads() == 1 or getattr(_local, "is_worker", False):
+    if n_tasks <= 1 or get_num_threads() == 1 or is_worker():
         return [function(i) for i in range(n_tasks)]
     futures: list[Future[T]] = []
     try:

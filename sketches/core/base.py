@@ -25,6 +25,7 @@ from ...lsh.support.wording import counted
 from .column_names import NamedColumns
 from .guard import changing, locked, uninterrupted
 from .merging import StoredMergeable, parts_of
+from .reading import reading
 from .state import REDUCTIONS, SketchState, StateSpec
 from .stored import Stored
 
@@ -53,9 +54,10 @@ class MergeableSketch(NamedColumns, StoredMergeable):
     return a Series with their index, or a DataFrame for several outputs, in place of an array; queries of
     those from polars return polars columns.
 
-    Threads may share a sketch. Methods that change, save, copy or compare it run one after the other, which
-    costs an update a few microseconds. Queries do not wait; a query may find some of the rows of an update
-    that runs at the same time.
+    Threads may share a sketch. Methods that change, save, copy or compare it run one after the other. Queries
+    run at the same time, and find the state before a batch or after it: an update waits until the queries
+    that have begun have ended, and queries wait while a batch is added. Arrays of `state` are views, which
+    change with the sketch.
 
     A batch is added completely or not at all. If memory runs out while it is read or hashed, nothing changes.
     Exceptions of the handlers of SIGINT (Ctrl-C), SIGTERM and SIGALRM are raised before the batch is added or
@@ -208,7 +210,12 @@ class MergeableSketch(NamedColumns, StoredMergeable):
         *others
             Further arguments for `_read`, which puts them where the others are.
         """
-        with self._lock, changing(self), self._without_trace():
+        # Queries go on while a batch is read, which takes long, unless there is nothing to ask yet.
+        with (
+            self._lock,
+            changing(self, beside_queries=self._state.is_allocated),
+            self._without_trace(),
+        ):
             for name, argument in arguments.items():
                 self._claim_device(name, argument)
             if "X" in arguments:
@@ -220,7 +227,7 @@ class MergeableSketch(NamedColumns, StoredMergeable):
     def _put(self, batch: Any) -> None:
         """Reserve room for a batch that has been read, and add it."""
         amounts, state = self._amounts(batch), self._state
-        with uninterrupted(), state.reserved(amounts):
+        with changing(self), uninterrupted(), state.reserved(amounts):
             self._add(batch)
             state.arrays["n_updates"] += amounts["n_updates"]
 
@@ -486,6 +493,7 @@ class MergeableSketch(NamedColumns, StoredMergeable):
             used, n = int(np.count_nonzero(array if spec.fill == 0 else array != spec.fill)), array.size
         return [f"{100.0 * used / n:.3g}% of {what}"]
 
+    @reading
     def __repr__(self) -> str:
         asked = ", ".join(f"{k}={v:_}" if type(v) is int else f"{k}={v!r}" for k, v in self._asked.items())
         facts = [counted(self.n_updates, "update"), f"{self.nbytes:,} bytes"]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 from .guard import Guarded
+from .reading import protect_queries
 from .stored import Stored
 
 __all__ = ["Mergeable", "StoredMergeable", "parts_of"]
@@ -43,9 +44,16 @@ class Mergeable(Guarded):
 
 
 class StoredMergeable(Stored, Mergeable):
-    """A stored object that merges: every sketch, and those structures that grow."""
+    """A stored object that merges: every sketch, and those structures that grow.
+
+    Threads may change it and ask it at the same time: `reading` says how.
+    """
 
     _internal = True
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        protect_queries(cls)
 
 
 def parts_of(others: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -243,6 +243,10 @@ class StaticFunctionBuilder(Mergeable):
         OSError
             If the spill folder cannot be written to.
         """
+        with self._lock:
+            return self._build(progress)
+
+    def _build(self, progress: bool) -> StaticFunction:
         gathered, kinds, store = self.gathered, self.gathered.kinds, self.gathered.store
         numbering = gathered.dictionary.number() if kinds.result.is_text else None
         with store.scratch_folder() as folder:

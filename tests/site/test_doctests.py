@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import inspect
 import pkgutil
 import re
 import shutil
@@ -52,7 +53,8 @@ class Finder(doctest.DocTestFinder):
     def _from_module(self, module, object):
         if isinstance(object, type):
             return vars(object).get("_defined_in", object.__module__) == module.__name__
-        return super()._from_module(module, object)
+        # Queries are wrapped.
+        return super()._from_module(module, inspect.unwrap(object))
 
 
 def doctests(name: str) -> list[doctest.DocTest]:

@@ -25,6 +25,7 @@ from ...lsh.support.wording import counted
 from .column_names import NamedColumns
 from .guard import changing, locked, uninterrupted
 from .merging import StoredMergeable, parts_of
+from .notebook import Share
 from .reading import reading
 from .state import REDUCTIONS, SketchState, StateSpec
 from .stored import Stored
@@ -491,11 +492,22 @@ class MergeableSketch(NamedColumns, StoredMergeable):
             used, n = int(np.bitwise_count(array).sum(dtype=np.int64)), 8 * array.nbytes
         else:
             used, n = int(np.count_nonzero(array if spec.fill == 0 else array != spec.fill)), array.size
-        return [f"{100.0 * used / n:.3g}% of {what}"]
+        return [Share(used / n, what)]
+
+    @property
+    def _chosen_for(self) -> str:
+        """The arguments by which the size was chosen, in words."""
+        return ", ".join(f"{k}={v:_}" if type(v) is int else f"{k}={v!r}" for k, v in self._asked.items())
+
+    def _facts(self) -> list[tuple[str, str]]:
+        facts = [("updates", f"{self.n_updates:,}"), *super()._facts()]
+        if self._asked:
+            facts.append(("chosen for", self._chosen_for))
+        return [*facts, *(("state", fact) for fact in self._fullness() if self.n_updates)]
 
     @reading
     def __repr__(self) -> str:
-        asked = ", ".join(f"{k}={v:_}" if type(v) is int else f"{k}={v!r}" for k, v in self._asked.items())
+        asked = self._chosen_for
         facts = [counted(self.n_updates, "update"), f"{self.nbytes:,} bytes"]
         if self.n_updates:
             facts += self._fullness()

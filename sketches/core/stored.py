@@ -26,6 +26,8 @@ from .file_format import (
 )
 from .file_objects import Source, Target, opened, write_pieces
 from .guard import Guarded, locked
+from .notebook import html_table
+from .reading import reading
 from .state import Arrays, State
 
 __all__ = ["Stored", "from_bytes", "load", "stored_classes"]
@@ -157,6 +159,18 @@ class Stored(Guarded, Configured, ABC):
     def _rebuilt(cls, config: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Self:
         """Return the object of a configuration and a state; pickles refer to this name only."""
         return cls._from_config(config)._set_arrays(arrays)
+
+    # -- notebooks ---------------------------------------------------------------------------------
+
+    def _facts(self) -> list[tuple[str, str]]:
+        """Return what a notebook shows beside the configuration: names and values."""
+        return [("size", f"{self.nbytes:,} bytes")]
+
+    @reading
+    def _repr_html_(self) -> str:
+        """Return a table of the configuration, the size and the contents, for notebooks."""
+        configured = [(name, repr(value)) for name, value in arguments_of(self).items()]
+        return html_table(type(self).__name__, [*configured, *self._facts()])
 
     # -- storage ----------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from ...lsh.support.checks import check_flag, check_int
 from ...lsh.support.threads import cut_range
 from ...lsh.support.types import RowsLike
 from ...lsh.support.wording import counted
+from ..core.notebook import Share
 from ..kernels import index
 from .collision_estimates import CollisionEstimates
 from .ranking import ALL_RANKED, ranker
@@ -131,7 +132,7 @@ class LSHIndex(CollisionEstimates, IndexTables):
         if seen is None:
             return []
         used = int(np.minimum(seen, self.capacity).sum(dtype=np.int64))
-        shown = [f"{100.0 * used / seen.size / self.capacity:.3g}% of slots used"]
+        shown: list[str] = [Share(used / seen.size / self.capacity, "slots used")]
         overflow = self.overflow
         return [*shown, f"{100.0 * overflow:.3g}% of entries dropped"] if overflow else shown
 

@@ -178,6 +178,10 @@ class PrivateRace(KernelQueries):
             budget.spend(epsilon)
         return self._set_arrays(arrays)
 
+    def _facts(self) -> list[tuple[str, str]]:
+        noise = f"{self.noise_std:.4g} a counter"
+        return [*super()._facts(), ("epsilon", f"{self.epsilon:.6g}"), ("noise", noise)]
+
     def __repr__(self) -> str:
         # Nothing that was counted is shown: the updates are those of the merged releases.
         disjoint = f" ({self.epsilon_if_disjoint:.6g} if disjoint)" if self.n_updates > 1 else ""

@@ -16,6 +16,7 @@ from ...lsh.support.backend import to_host
 from ...lsh.support.checks import NO_INTEGERS, check_int, check_real, renamed
 from ...lsh.support.types import KeyLike, KeysLike
 from ..core.key_kinds import ANY, BYTES, INTEGERS, KIND_ARRAYS, STRINGS
+from ..core.notebook import Share
 from ..kernels import bloom
 from ..kernels.bloom import BLOCK_BITS
 from .bloom_capacity import MOST_KEYS, BloomCapacity
@@ -289,7 +290,7 @@ class BloomFilter(BloomCapacity):
         # NumPy does not have to compile a kernel first, as `error_rate` does.
         fills = np.bitwise_count(blocks).sum(axis=1, dtype=np.int64) / BLOCK_BITS
         rate = np.mean(fills**self.n_hashes)
-        return [f"{100.0 * fills.mean():.3g}% of bits set", f"false positive rate {rate:.2g}"]
+        return [Share(float(fills.mean()), "bits set"), f"false positive rate {rate:.2g}"]
 
     def cardinality(self) -> float:
         """Estimate the number of distinct keys added; the notes of the class give its variance.

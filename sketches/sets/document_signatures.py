@@ -296,6 +296,9 @@ class DocumentSignatures(StoredMergeable):
     def __reduce__(self) -> tuple[Any, ...]:
         return Stored.__reduce__(self.copy())
 
+    def _facts(self) -> list[tuple[str, str]]:
+        return [("documents", f"{len(self):,}"), ("files", f"{self.n_paths:,}"), *super()._facts()]
+
     def __repr__(self) -> str:
         facts = [
             counted(len(self), "document"),

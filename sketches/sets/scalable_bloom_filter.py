@@ -464,6 +464,10 @@ class ScalableBloomFilter(StoredMergeable):
     def __reduce__(self) -> tuple[Any, ...]:
         return Stored.__reduce__(self.copy())
 
+    def _facts(self) -> list[tuple[str, str]]:
+        slices, keys = counted(self.n_slices, "slice"), f"about {self.cardinality():,.0f}"
+        return [("updates", f"{self.n_updates:,}"), *super()._facts(), ("state", slices), ("keys", keys)]
+
     def __repr__(self) -> str:
         facts = [
             counted(self.n_updates, "update"),

@@ -149,6 +149,9 @@ class RibbonFilter(StaticStructure):
         super()._set_config(config)
         self.n_bits = check_int("n_bits", config["n_bits"], 1, _MAX_BITS)
 
+    def _facts(self) -> list[tuple[str, str]]:
+        return [*super()._facts(), ("error rate", f"{self.error_rate:.2g}")]
+
     def __repr__(self) -> str:
         keys = counted(self.n_keys, "key")
         return f"<RibbonFilter: {keys}, error rate {self.error_rate:.2g}, {self.nbytes:,} bytes>"

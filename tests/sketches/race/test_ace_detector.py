@@ -83,6 +83,17 @@ def test_by_default_few_rows_are_outliers_and_far_ones_are() -> None:
     assert (detector.predict(np.zeros((3, 4))) == 1).all()
 
 
+def test_by_default_outliers_among_the_rows_of_fit_are_found() -> None:
+    """They count themselves, so the threshold for them is higher by the density of one row."""
+    X = normal(18, 600)
+    X[:12] *= 6
+    detector = AceDetector().fit(X)
+    assert (detector.predict(X)[:12] == -1).mean() > 0.5
+    assert (detector.predict(X)[12:] == -1).mean() < 0.02
+    own = 1 / 600 / (1 - detector.sketch_.family.chance_collision)
+    assert detector.offset_ == pytest.approx(detector.sketch_.threshold + own, rel=1e-12)
+
+
 def test_the_threshold_by_logarithms_is_that_of_all_rows_while_the_sample_holds_them() -> None:
     X = normal(3, 800)
     sketch = AceSketch(PStable(4, 50, width=4.0, seed=1), contamination="auto", alpha=2.0).update(X)

@@ -51,10 +51,10 @@ class AceDetector(OutlierMixin, KernelEstimator):  # type: ignore[misc]
     scaling_ : dict or None
         The centres and scales in use.
     offset_ : float
-        ``decision_function(X) = score_samples(X) - offset_``. After `fit` with a number as `contamination` it
-        is that quantile of the scores of the rows, so that this share of them is below, as in scikit-learn.
-        Otherwise, and after `partial_fit` or `merge`, it is the threshold of the sketch, which is for new
-        rows: on average the share `contamination` of new rows is below.
+        ``decision_function(X) = score_samples(X) - offset_``. After `fit` it is the threshold for the rows of
+        `fit`, as in scikit-learn: if `contamination` is a number, this share of them is below. After
+        `partial_fit` or `merge` it is the threshold of the sketch, which is for new rows: on average this
+        share of new rows is below. New rows do not count themselves, so it is lower.
     n_features_in_, feature_names_in_
         As in scikit-learn.
 
@@ -100,7 +100,7 @@ class AceDetector(OutlierMixin, KernelEstimator):  # type: ignore[misc]
     _sketch_class = AceSketch
 
     sketch_: AceSketch
-    #: The quantile of the scores of the rows of `fit`; None if the threshold is that of the sketch.
+    #: The threshold for the rows of `fit`; None if it is that of the sketch.
     _fitted_offset: float | None
 
     def __init__(
@@ -160,8 +160,12 @@ class AceDetector(OutlierMixin, KernelEstimator):  # type: ignore[misc]
 
     def _after_fit(self, Z: Any, weights: NDArray[np.int64] | None) -> None:
         share = self.contamination
-        self._fitted_offset = None
-        if share is not None and not isinstance(share, str):
+        if share is None or isinstance(share, str):
+            # The sketch's threshold is for new rows, and the rows of fit count themselves.
+            family = self.sketch_.family
+            own = 1.0 / (1.0 - family.chance_collision) / self.sketch_.n_updates
+            self._fitted_offset = self.sketch_.threshold + own
+        else:
             scores = self.sketch_.score_samples(Z)
             repeated = scores if weights is None else np.repeat(scores, weights)
             self._fitted_offset = float(np.percentile(repeated, 100.0 * share))

@@ -126,13 +126,16 @@ def choose_scaling(found: DistinctRows, *, centred: bool) -> dict[str, NDArray[n
         np.take_along_axis(rows, np.take_along_axis(order, _place(ends, share), 0), 0)[0]
         for share in (0.25, 0.5, 0.75)
     )
-    mean = weights @ rows / weights.sum()
-    spread = np.sqrt(weights @ (rows - mean) ** 2 / weights.sum())
+    # In units of the largest magnitudes, so that squares neither overflow nor vanish.
+    largest = np.abs(rows).max(axis=0)
+    units = rows / np.where(largest > 0, largest, 1.0)
+    shares = weights / weights.sum()
+    spread = largest * np.sqrt(shares @ (units - shares @ units) ** 2)
     quartiles = (high - low) / _QUARTILES
     # Quartiles ignore the outliers, and a standard deviation shows that there are any. Detectors over their
     # geometric mean separate best, and it withstands outliers far away.
-    scale = np.where(quartiles > 0, np.sqrt(quartiles * spread), spread)
-    constant = scale <= _ROUNDING * np.abs(rows).max(axis=0)
+    scale = np.where(quartiles > 0, np.sqrt(quartiles) * np.sqrt(spread), spread)
+    constant = scale <= _ROUNDING * largest
     return {
         "center": center if centred else np.zeros(center.size),
         "scale": np.where(constant, 1.0, scale),

@@ -11,7 +11,7 @@ import pytest
 import scipy.sparse
 from mergesketch import AceDetector, AceSketch
 from mergesketch.errors import IncompatibleSketchError
-from mergesketch.lsh import BitSampling, PStable
+from mergesketch.lsh import BitSampling, MinHash, PStable
 from mergesketch.sketches.core.file_format import pieces_of_file
 from mergesketch.sketches.race.kernel_choice import choose_scaling, distinct_rows
 from sklearn.base import clone
@@ -81,6 +81,17 @@ def test_by_default_few_rows_are_outliers_and_far_ones_are() -> None:
     assert 0 < (detector.predict(X) == -1).mean() < 0.03
     assert (detector.predict(np.full((3, 4), 8.0)) == -1).all()
     assert (detector.predict(np.zeros((3, 4))) == 1).all()
+
+
+def test_by_default_outliers_among_the_rows_of_fit_are_found() -> None:
+    """They count themselves, so the threshold for them is higher by the density of one row."""
+    X = normal(18, 600)
+    X[:12] *= 6
+    detector = AceDetector().fit(X)
+    assert (detector.predict(X)[:12] == -1).mean() > 0.5
+    assert (detector.predict(X)[12:] == -1).mean() < 0.02
+    own = 1 / 600 / (1 - detector.sketch_.family.chance_collision)
+    assert detector.offset_ == pytest.approx(detector.sketch_.threshold + own, rel=1e-12)
 
 
 def test_the_threshold_by_logarithms_is_that_of_all_rows_while_the_sample_holds_them() -> None:
@@ -169,6 +180,29 @@ def test_a_family_of_the_users_own_hashes_rows_as_they_are() -> None:
     np.testing.assert_array_equal(detector.score_samples(X), sketch.score_samples(X))
     bits = np.random.default_rng(0).integers(0, 256, (500, 5)).astype(np.uint8)
     assert AceDetector(BitSampling(40, 50, power=4)).fit(bits).predict(bits).shape == (500,)
+
+
+@pytest.mark.parametrize("unit", [1e-250, 1e-9, 1e9, 1e250])
+def test_units_make_no_difference(unit: float) -> None:
+    X = normal(15, 500)
+    ours, theirs = (AceDetector(n_hashes=400).fit(A).score_samples(A) for A in (X, X * unit))
+    # Other rounding errors lead to another sample and width.
+    assert np.corrcoef(ours, theirs)[0, 1] > 0.95
+
+
+def test_sets_and_searches_over_families() -> None:
+    rng = np.random.default_rng(16)
+    sets = scipy.sparse.csr_array((rng.random((400, 30)) < 0.2).astype(float))
+    detector = AceDetector(MinHash(60, n_buckets=256), contamination=0.05).fit(sets)
+    assert (detector.predict(sets) == -1).mean() <= 0.05
+    assert detector.sketch_ == AceSketch(MinHash(60, n_buckets=256), contamination=0.05).update(sets)
+    X, odd = normal(17, 600), rng.permutation(600) < 30
+    X[odd] *= 5
+    families = [PStable(4, 50, width=1e-9), PStable(4, 50, width=4.0)]
+    search = GridSearchCV(AceDetector(), {"family": families}, scoring="roc_auc", cv=2)
+    with pytest.warns(UserWarning, match="no rows collide"):
+        search.fit(X, np.where(odd, -1, 1))
+    assert search.best_params_["family"].width == 4.0
 
 
 def test_a_sketch_that_was_loaded_goes_on_in_the_estimator(tmp_path) -> None:

@@ -91,8 +91,8 @@ _LAZY = {
     "PrivateClassifier": ".sketches.race.private_estimators",
     "PrivateRegressor": ".sketches.race.private_estimators",
     "RaceDensity": ".sketches.race.race_density",
-    "StormClassifier": ".sketches.regression.storm_estimators",
-    "StormRegressor": ".sketches.regression.storm_estimators",
+    "StormClassifier": ".sketches.regression.storm_classifier",
+    "StormRegressor": ".sketches.regression.storm_regressor",
     "distributed": ".distributed",
     "CleanedCorpus": ".distributed",
     "Communicator": ".distributed",
@@ -125,8 +125,8 @@ if TYPE_CHECKING:
     from .sketches.race.private_estimators import PrivateClassifier as PrivateClassifier
     from .sketches.race.private_estimators import PrivateRegressor as PrivateRegressor
     from .sketches.race.race_density import RaceDensity as RaceDensity
-    from .sketches.regression.storm_estimators import StormClassifier as StormClassifier
-    from .sketches.regression.storm_estimators import StormRegressor as StormRegressor
+    from .sketches.regression.storm_classifier import StormClassifier as StormClassifier
+    from .sketches.regression.storm_regressor import StormRegressor as StormRegressor
     from .sketches.sets.link_features import LinkFeatures as LinkFeatures
 else:
 

@@ -256,6 +256,45 @@ def group_testing_calibration() -> str:
     )
 
 
+# -- STORM ------------------------------------------------------------------------------------------
+
+
+def storm_classes() -> str:
+    return table(
+        ("rows", "rare class", "KB", "found", "by the discriminant", "log loss", "of the discriminant"),
+        (
+            (
+                r["data"].removeprefix("rare class, "),
+                percent(r["share"]),
+                r["bytes"] // 1024,
+                f"{r['recall, STORM']:.3f}",
+                f"{r['recall, discriminant analysis']:.3f}",
+                f"{r['log loss, STORM']:.4f}",
+                f"{r['log loss, discriminant analysis']:.4f}",
+            )
+            for r in rows("storm")
+            if r.get("data", "").startswith("rare class") and r["bytes"] > 16_384
+        ),
+    )
+
+
+def storm_accuracies() -> str:
+    return table(
+        ("rows", "KB", "STORM", "logistic regression", "of a sample of rows"),
+        (
+            (
+                r["data"].removeprefix("test accuracy, "),
+                r["bytes"] // 1024,
+                f"{r['STORM']:.3f}",
+                f"{r['logistic regression, all rows']:.3f}",
+                f"{r['logistic regression, sample of rows']:.3f}",
+            )
+            for r in rows("storm")
+            if r.get("data", "").startswith("test accuracy")
+        ),
+    )
+
+
 # -- counting, static functions ---------------------------------------------------------------------
 
 
@@ -461,6 +500,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "group_testing_missed": group_testing_missed,
     "group_testing_dorfman": group_testing_dorfman,
     "group_testing_calibration": group_testing_calibration,
+    "storm_accuracies": storm_accuracies,
+    "storm_classes": storm_classes,
     "counting_costs": counting_costs,
     "static_functions_drawn": static_functions_drawn,
     "static_functions_real": static_functions_real,

@@ -4,7 +4,8 @@ Regression: the test RMSE over that of least squares on all training rows, a mea
 rows for training). The peers get the same bytes: a uniform sample of rows (float32), count-sketch regression
 (Clarkson and Woodruff 2013: rows added with random signs into fewer rows, float32), and the exact sums of
 products (float32), whose bytes are fixed. Classification: test accuracy, compared with logistic regression on
-all rows, and on a sample of the same bytes.
+all rows, and on a sample of the same bytes. Rare classes: how many of their test rows are found, and the log
+loss, compared with linear discriminant analysis of all rows.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ import numpy as np
 from measure import parse, show, write
 from mergesketch import StormClassifier, StormRegressor
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -156,6 +159,57 @@ def classification() -> list[dict[str, Any]]:
     return rows
 
 
+def two_classes(share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return two normal classes with one covariance in six features, four deviations apart."""
+    rng = np.random.default_rng(seed)
+    y = (rng.random(40_000) < share).astype(int)
+    mixing = rng.standard_normal((6, 6)) / np.sqrt(6) + np.eye(6)
+    apart = rng.standard_normal(6)
+    apart *= 4.0 / np.sqrt(apart @ np.linalg.solve(mixing.T @ mixing, apart))
+    return rng.standard_normal((len(y), 6)) @ mixing + y[:, None] * apart, y
+
+
+def one_digit(share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the digits, of which the eights are one class, and a part of these is left out."""
+    X, y = load_digits(return_X_y=True)
+    eights, others = np.flatnonzero(y == 8), np.flatnonzero(y != 8)
+    kept = np.random.default_rng(seed).permutation(eights)[: round(share / (1 - share) * len(others))]
+    rows = np.random.default_rng(seed).permutation(np.concatenate([others, kept]))
+    return X[rows], (y[rows] == 8).astype(int)
+
+
+def rare_classes() -> list[dict[str, Any]]:
+    rows = []
+    for name, make, shares in (
+        ("normal classes", two_classes, (0.5, 0.05, 0.02, 0.005)),
+        ("eights among digits", one_digit, (0.09, 0.05, 0.02)),
+    ):
+        for share in shares:
+            for n_bytes in (16_384, 65_536, 262_144):
+                found: dict[str, list[float]] = {}
+                for seed in range(SPLITS):
+                    X, y = make(share, seed)
+                    half = len(X) // 2
+                    for method, model in (
+                        ("STORM", StormClassifier(n_bytes=n_bytes, random_state=seed)),
+                        ("discriminant analysis", LinearDiscriminantAnalysis()),
+                    ):
+                        model.fit(X[:half], y[:half])
+                        hits = model.predict(X[half:])[y[half:] == 1] == 1
+                        loss = log_loss(y[half:], model.predict_proba(X[half:]))
+                        found.setdefault(f"recall, {method}", []).extend(hits)
+                        found.setdefault(f"log loss, {method}", []).append(loss)
+                rows.append(
+                    {
+                        "data": f"rare class, {name}",
+                        "share": share,
+                        "bytes": n_bytes,
+                        **{method: float(np.mean(values)) for method, values in found.items()},
+                    }
+                )
+    return rows
+
+
 def logistic() -> Any:
     return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
 
@@ -185,14 +239,15 @@ def main() -> None:
     warnings.filterwarnings("ignore", module=__name__)
     try:
         regressed, clipped = regression(), clipping()
-        classified, learnt = classification(), speed()
+        classified, rare, learnt = classification(), rare_classes(), speed()
     finally:
         mergesketch.set_num_threads(before)
     show("Regression", regressed)
     show("Clipping", clipped)
     show("Classification", classified)
+    show("Rare classes", rare)
     show("Speed", learnt)
-    write(arguments.json, regressed + clipped + classified + learnt)
+    write(arguments.json, regressed + clipped + classified + rare + learnt)
 
 
 if __name__ == "__main__":

@@ -62,19 +62,23 @@ class SketchEstimator(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "sketch_")
         parts: tuple[Self, ...] = parts_of(others)
         for part in parts:
-            if type(part) is not type(self):
-                raise IncompatibleSketchError(
-                    f"expected a {type(self).__name__} to merge, got {type(part).__name__}"
-                )
-            check_is_fitted(part, "sketch_")
-            for name in ("n_features_in_", "feature_names_in_", *self._must_agree):
-                ours, theirs = getattr(self, name, None), getattr(part, name, None)
-                if not _equal(ours, theirs):
-                    raise IncompatibleSketchError(
-                        f"{type(self).__name__} estimators differ in {name}: {ours} here, {theirs} there"
-                    )
+            self._check_mergeable(part)
         self._merge_parts(parts)
         return self
+
+    def _check_mergeable(self, part: Any) -> None:
+        """Refuse to merge an estimator that differs in more than its sketch."""
+        if type(part) is not type(self):
+            raise IncompatibleSketchError(
+                f"expected a {type(self).__name__} to merge, got {type(part).__name__}"
+            )
+        check_is_fitted(part, "sketch_")
+        for name in ("n_features_in_", "feature_names_in_", *self._must_agree):
+            ours, theirs = getattr(self, name, None), getattr(part, name, None)
+            if not _equal(ours, theirs):
+                raise IncompatibleSketchError(
+                    f"{type(self).__name__} estimators differ in {name}: {ours} here, {theirs} there"
+                )
 
     def _merge_parts(self, parts: tuple[Self, ...]) -> None:
         """Merge fitted estimators that agree with this one."""

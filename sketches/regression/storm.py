@@ -31,7 +31,7 @@ _MAX_SIGNS = 32
 #: The longest row that is split, in bounds. It has the square of that number of parts.
 _LONGEST = 2.0**20
 #: Share of the rows that may be clipped without a warning.
-_MOST_CLIPPED = 0.2
+_MOST_CLIPPED = 0.1
 #: Number of codes that are worked on at a time.
 _BLOCK_CODES = {"cpu": 1 << 20, "gpu": 1 << 26}
 
@@ -314,7 +314,7 @@ class StormSketch(MergeableSketch):
         Warns
         -----
         UserWarning
-            If more than a fifth of the rows were clipped.
+            If more than a tenth of the rows were clipped.
         """
         n, n_parts = self.n_updates, self.n_parts
         if min(n, n_parts) <= 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -119,6 +120,18 @@ def test_many_clipped_rows_are_told() -> None:
     sketch = StormSketch(3, 20, max_norm=0.1).update(Z)
     with pytest.warns(UserWarning, match=r'rows were longer than max_norm=0.1 .*oversize="split"'):
         sketch.second_moments()
+
+
+@pytest.mark.parametrize(("n_long", "warned"), [(10, False), (11, True)])
+def test_more_than_a_tenth_of_clipped_rows_is_told(n_long: int, warned: bool) -> None:
+    Z = np.full((100, 3), 0.1)
+    Z[:n_long] = 5.0
+    sketch = StormSketch(3, 20, max_norm=1.0).update(Z)
+    assert sketch.n_clipped == n_long
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        sketch.second_moments()
+    assert [str(warning.message)[:30] for warning in told] == ["11 of 100 rows were longer tha"] * warned
 
 
 def test_frames_err_less_than_independent_pairs_of_as_many_counters() -> None:

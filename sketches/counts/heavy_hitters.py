@@ -63,12 +63,12 @@ class HeavyHitters(CountMinTable):
 
     Notes
     -----
-    A Count-Min table counts every key. In addition, the sketch keeps the names of `n_candidates` keys: first
-    of those whose estimate exceeds *half* of ``frequency * N``, in a summary of Misra and Gries [1]_. Each
-    name has a count of its occurrences since the name was kept. If there are more such names than places, the
-    largest count without a place is subtracted from all counts. Then names whose count is not above 0 are
-    dropped, as are names whose estimate falls to half of ``frequency * N``. If there are fewer, the other
-    places go to the keys of the largest estimates below.
+    A Count-Min table counts every key. In addition, the sketch keeps the names of keys whose estimate exceeds
+    *half* of ``frequency * N``, in a summary of Misra and Gries [1]_ with `n_candidates` counters. Each name
+    has a count of its occurrences since the name was kept. If there are more names than places, the largest
+    count without a place is subtracted from all counts. Then names whose count is not above 0 are dropped.
+    Names whose estimate falls to half of ``frequency * N`` are dropped too, unless there are no more than 256
+    names (or `n_candidates`, if that is less). So many are kept in any case, those of the largest estimates.
 
     `top` without `k` reports the names whose estimate exceeds ``frequency * N``. ``top(k)`` returns the k
     names of the largest estimates, also below that, where there is no guarantee.
@@ -371,7 +371,8 @@ class HeavyHitters(CountMinTable):
         -------
         list of (key, count)
             Counts are never below the truth. Keys with equal counts are in the order of their hashes. There
-            are at most `n_candidates`, and at most as many as there are different keys.
+            are fewer than k if the sketch has fewer names: it keeps 256 at least, if so many keys came and
+            `n_candidates` is not less.
 
         Raises
         ------
@@ -380,10 +381,9 @@ class HeavyHitters(CountMinTable):
 
         Notes
         -----
-        The guarantee is for keys with a share above `frequency`: none of them is missing, whatever `k`. Keys
-        below it are those that the sketch has kept in the places that were free. They are the next ones
-        for the streams of practice. But such a key may be missing, and which ones are kept may depend
-        on the order of the stream.
+        The guarantee is for keys with a share above `frequency`, none of which is missing among the first.
+        Keys below it are usually the next most frequent ones. But such a key may be missing, and which ones
+        are kept may depend on the order of the stream.
         """
         estimates = to_host(self._estimate(_CANDIDATES.used(self._arrays)[0]))
         hashes, _, lengths, contents = map(to_host, _CANDIDATES.used(self._arrays))

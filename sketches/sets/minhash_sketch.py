@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.families.minhash import MinHash
-from ...lsh.hashing.keys import read_keys
+from ...lsh.hashing.keys import Nulls, read_keys
 from ...lsh.inputs.arrays import check_array, refuse_flags
 from ...lsh.kernels import minhash
 from ...lsh.support.backend import backend_of, device_of
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.lazy import lazy
 from ...lsh.support.threads import get_num_threads, map_blocks
-from ...lsh.support.types import RowsLike
+from ...lsh.support.types import KeysLike, RowsLike
 from ..core.base import MergeableSketch
 from ..core.state import StateSpec
 
@@ -159,16 +159,19 @@ class MinHashSketch(MergeableSketch):
 
     # -- updates ----------------------------------------------------------------------------------
 
-    def update(self, tokens: ArrayLike, sets: RowsLike | None = None) -> Self:
+    def update(self, tokens: KeysLike, sets: RowsLike | None = None, *, nulls: Nulls = "raise") -> Self:
         """Add a batch of tokens.
 
         Parameters
         ----------
         tokens : array or list of n tokens, or one token
-            Integers are taken as they are, as by `MinHash`. Strings and bytes, in all forms that `hash_keys`
-            takes, are taken by their 64-bit hash.
+            Integers are taken as they are, as by `MinHash`. All other keys that `hash_keys` takes, such as
+            strings, dates and tuples, are taken by their 64-bit hash.
         sets : int or array of n int, optional
             The set of all tokens, or of each token. It may be omitted if there is only one set.
+        nulls : {"raise", "skip"}, default "raise"
+            What to do with tokens that are null: to refuse the batch, or to leave out these tokens and their
+            sets.
 
         Returns
         -------
@@ -177,15 +180,16 @@ class MinHashSketch(MergeableSketch):
         Raises
         ------
         TypeError, ValueError
-            If tokens are neither integers nor strings nor bytes, or the numbers of sets are no integers, not
-            n, or out of range. Nothing changes then.
+            If tokens are no keys, or null, or the numbers of sets are no integers, not n, or out of range.
+            Nothing changes then.
         """
-        return self._take_in({"tokens": tokens}, sets)
+        return self._take_in({"tokens": tokens}, sets, nulls)
 
-    def _read(self, tokens: Any, sets: Any) -> _Batch:
-        read = read_keys(tokens, "tokens", self.device)
+    def _read(self, tokens: Any, sets: Any, nulls: Nulls) -> _Batch:
+        read = read_keys(tokens, "tokens", self.device, nulls)
         words = read.hashes(0) if read.words is None else read.words
-        return _Batch(words, self._check_sets(sets, words.size))
+        numbers = self._check_sets(sets, words.size if read.kept is None else read.kept.size)
+        return _Batch(words, numbers[read.kept] if read.kept is not None and numbers.size else numbers)
 
     def _amounts(self, batch: _Batch) -> dict[str, int]:
         return {"n_updates": batch.tokens.size}

@@ -10,8 +10,9 @@ from typing import Any
 import mergesketch
 import numpy as np
 import pytest
-from mergesketch import BloomFilter, CountMinSketch, CountSketch, HeavyHitters
+from mergesketch import BloomFilter, CountMinSketch, CountSketch, HeavyHitters, MinHashSketch
 from mergesketch.errors import IncompatibleSketchError, SketchFormatError
+from mergesketch.lsh import hash_keys
 from mergesketch.sketches.core.file_format import pieces_of_file
 from mergesketch.sketches.core.key_kinds import ANY, KIND_ARRAYS
 
@@ -184,6 +185,20 @@ def test_other_ways_to_join_sketches_need_one_kind() -> None:
             with pytest.raises(IncompatibleSketchError, match="hold integers in one"):
                 join(other)
         assert one.update([18]).subtract(cls(3, 50).update([18])) == cls(3, 50).update([17])
+
+
+def test_sets_of_nulls_are_skipped() -> None:
+    tokens, sets = ["tea", None, "jam", NOON.isoformat()], [0, 1, 1, 0]
+    for given, kept in ((sets, [0, 1, 0]), (1, 1)):
+        sketch = MinHashSketch(2, 16).update(tokens, given, nulls="skip")
+        assert sketch == MinHashSketch(2, 16).update([tokens[0], *tokens[2:]], kept) and sketch.n_updates == 3
+    with pytest.raises(ValueError, match=r"sets must be an integer or of shape \(4,\)"):
+        MinHashSketch(2, 16).update(tokens, sets[:3], nulls="skip")
+    with pytest.raises(TypeError, match=r"^tokens must be all str"):
+        MinHashSketch(2, 16).update(tokens, sets)
+    # Hashes of strings are the strings.
+    assert MinHashSketch(1, 16).update(hash_keys(["tea"])) == MinHashSketch(1, 16).update(["tea"])
+    assert MinHashSketch(1, 16).update([NOON]) == MinHashSketch(1, 16).update(np.array([NOON], "M8[ms]"))
 
 
 def test_counts_of_nulls_are_skipped() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
 import itertools
 import math
@@ -10,6 +11,7 @@ from collections import Counter
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import mergesketch
 import numpy as np
@@ -414,6 +416,85 @@ def test_more_candidates_than_room() -> None:
     # With so many keys none is frequent, and none takes a place.
     even = HeavyHitters(0.01, n_rows=1, n_buckets=3, max_key_bytes=8, seed=1).update(np.arange(1000))
     assert even.top() == []
+
+
+def test_the_most_frequent_keys_need_no_guess_of_their_frequency() -> None:
+    words = [f"word {i}" for i in range(400) for _ in range(1 + (i < 20) * (40 - i))]
+    expected = [(f"word {i}", 41 - i) for i in range(20)]
+    shuffled = np.random.default_rng(0).permutation(words)
+    for batches in ([words], [words[::-1]], np.array_split(shuffled, 7)):
+        # No key has a share of a half.
+        sketch = HeavyHitters(0.5, n_buckets=5000, max_key_bytes=16)
+        assert sketch.top() == sketch.top(10) == []
+        for batch in batches:
+            sketch.update(batch)
+        assert sketch.top() == [] and sketch.n_candidates == 4
+        assert [count for _, count in sketch.top(2)] == sorted((n for _, n in sketch.top(2)), reverse=True)
+        default, parts = HeavyHitters(), [HeavyHitters().update(batch) for batch in batches]
+        for batch in batches:
+            default.update(batch)
+        for found in (default, functools.reduce(operator.or_, parts)):
+            assert found.top(20) == expected and found.top(3) == expected[:3]
+            assert len(found.top(10**6)) == 400
+            assert found.top(0) == []
+            assert HeavyHitters.from_bytes(found.to_bytes()).top(50) == found.top(50)
+    # Of keys that are not frequent, 256 are kept, or as many as there are places.
+    even = [f"word {i}" for i in range(5000)]
+    assert len(HeavyHitters().update(even).top(10**6)) == 256
+    assert len(HeavyHitters(0.05).update(even).top(10**6)) == 40
+    assert len(HeavyHitters().update(["a", "b"]).top(10)) == 2
+
+
+def test_a_frequent_key_is_first_among_those_that_fill_the_places() -> None:
+    """Crowds of keys before and after it do not change what is guaranteed."""
+    crowd, frequent = np.arange(200_000), np.full(3000, 10**6)
+    for batches in ([crowd, frequent], [frequent, crowd], [np.concatenate([crowd, frequent, crowd[::-1]])]):
+        sketch = HeavyHitters(0.005)
+        for batch in batches:
+            sketch.update(batch)
+        assert sketch.top(1)[0][0] == 10**6 and sketch.top()[0][1] >= 3000
+        assert len(sketch.top(256)) == 256
+
+
+def test_tuples_come_back() -> None:
+    noon = datetime.datetime(2026, 11, 30, 12)
+    keys = [("/", 200, noon), ("/", 404, noon), ("/", 200, noon), ("é", -1, noon)]
+    sketch = HeavyHitters(0.01).update(keys)
+    assert sketch.top(1) == [(("/", 200, noon), 2)] and dict(sketch.top()) == Counter(keys)
+    assert sketch.query(keys).tolist() == [2, 1, 2, 1]
+    assert HeavyHitters.from_bytes(sketch.to_bytes()) == sketch
+    other = HeavyHitters(0.01).update(
+        np.array([(b"/", 404, noon)], [("a", "S4"), ("b", "u2"), ("c", "M8[s]")])
+    )
+    assert (sketch | other).top() == (other | sketch).top()
+    assert dict((sketch | other).top())[("/", 404, noon)] == 2
+    # The first parts of a key that is too long are whole, and their number stays.
+    long = [("GET", "x" * 100, 5), ("GET", "x" * 100, 6)]
+    names = [key for key, _ in HeavyHitters(0.01, max_key_bytes=20).update(long).top()]
+    assert len(set(names)) == 2
+    for method, path, last in names:
+        assert method == "GET" and path.startswith("x" * 13 + "…") and last == path[13:]
+    for wide in ([(1,) * 9], pa_table(9)):
+        with pytest.raises(ValueError, match=r"keys must be tuples of at most 8 parts, .* got 9"):
+            HeavyHitters(0.01).update(wide)
+
+
+def pa_table(n_columns: int) -> Any:
+    pa = pytest.importorskip("pyarrow")
+    return pa.table({str(i): [1, 2] for i in range(n_columns)})
+
+
+def test_dates_come_back() -> None:
+    day = datetime.date(2026, 11, 30)
+    noon = datetime.datetime(2026, 11, 30, 12, tzinfo=datetime.UTC)
+    berlin = noon.astimezone(ZoneInfo("Europe/Berlin"))
+    far = np.array(["20000-01-01"], "M8[D]")
+    assert HeavyHitters(0.1).update([day, day]).top() == [(day, 2)]
+    assert HeavyHitters(0.1).update([noon, berlin]).top() == [(noon, 2)]
+    assert HeavyHitters(0.1).update(far).top() == [(far[0], 1)]
+    # A record of 8 bytes has no place for a date.
+    [(name, _)] = HeavyHitters(0.1, max_key_bytes=8).update([day]).top()
+    assert name == f"…{hash_keys(day):016x}"
 
 
 def test_weights_count_as_repetitions() -> None:

@@ -81,8 +81,8 @@ class LSHNeighbors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SketchEsti
     rows. So every row of the graph has `n_neighbors` entries, in the order of distances. With `radius`,
     neighbours that the index does not find are left out.
 
-    `fit` keeps a reference to `X` if it is a matrix of floats in C order, and a copy otherwise. The index
-    takes about a few times the memory of the rows. Two estimators merge into the one that is fitted to the
+    `fit` keeps a copy of `X`. A read-only array of floats in C order, such as an `np.memmap` that was opened
+    with ``mode="r"``, is kept as it is. The index takes a few times the memory of the rows. Two estimators merge into the one that is fitted to the
     rows of both, at the cost of that fit.
 
     References
@@ -151,7 +151,9 @@ class LSHNeighbors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SketchEsti
         k, radius, recall, metric = self._check_parameters()
         seed = seed_of(self.random_state)
         with self._restored_if_it_raises():
-            rows = validate_data(self, X, dtype=[np.float64, np.float32], order="C")
+            # The caller may change a writable array later.
+            is_fixed = isinstance(X, np.ndarray) and not X.flags.writeable
+            rows = validate_data(self, X, dtype=[np.float64, np.float32], order="C", copy=not is_fixed)
             self._plan(rows, k, radius, recall, metric, seed)
         return self
 

@@ -6,6 +6,7 @@ import pickle
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from mergesketch import LSHIndex, LSHNeighbors
 from mergesketch.errors import IncompatibleSketchError
@@ -365,6 +366,20 @@ def test_a_fit_that_fails_late_changes_nothing() -> None:
         model.fit(X[:, :3])
     assert model.n_features_in_ == 4
     assert_array_equal(model.kneighbors(), before)
+
+
+def test_rows_that_the_caller_changes_later(tmp_path) -> None:
+    X = np.random.default_rng(0).standard_normal((40, 4))
+    table = pd.DataFrame(X.copy())
+    np.save(tmp_path / "rows.npy", X)
+    mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    models = [LSHNeighbors().fit(rows) for rows in (X, table, X.T.copy().T, mapped)]
+    wanted = models[0].kneighbors()
+    table.iloc[:, :] = 0.0
+    X[...] = 0.0
+    for model in models:
+        assert_array_equal(model.kneighbors(), wanted)
+    assert np.may_share_memory(models[3]._search.rows, mapped)
 
 
 def test_bad_calls() -> None:

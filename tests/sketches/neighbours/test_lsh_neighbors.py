@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 from mergesketch import LSHIndex, LSHNeighbors
 from mergesketch.errors import IncompatibleSketchError
-from mergesketch.lsh import CrossPolytope, PStable, SignedRandomProjection
+from mergesketch.lsh import CrossPolytope, MinHash, PStable, SignedRandomProjection
 from mergesketch.sketches.neighbours import row_search
 from numpy.testing import assert_allclose, assert_array_equal
 from paths import SHARED
+from scipy.sparse import csc_array, csr_matrix
 from sklearn.base import clone
 from sklearn.cluster import DBSCAN
 from sklearn.datasets import load_digits, load_wine
@@ -42,7 +43,9 @@ def clusters(n: int, d: int = 16, seed: int = 0) -> np.ndarray:
     return centres[rng.integers(0, len(centres), n)] + 0.1 * rng.standard_normal((n, d))
 
 
-@parametrize_with_checks([LSHNeighbors(), LSHNeighbors(radius=1.0), LSHNeighbors(metric="cosine")])
+@parametrize_with_checks(
+    [LSHNeighbors(), LSHNeighbors(radius=1.0), *(LSHNeighbors(metric=m) for m in ("cosine", "jaccard"))]
+)
 def test_scikit_learns_checks(estimator, check) -> None:
     check(estimator)
 
@@ -150,6 +153,63 @@ def test_very_few_rows(n: int) -> None:
     if n > 1:
         assert ours.kneighbors(n_neighbors=n - 1)[1].shape == (n, n - 1)
     assert LSHNeighbors(radius=0.0).fit_transform(X).nnz == n
+
+
+def sets(n: int, d: int = 300, seed: int = 0) -> np.ndarray:
+    """Return rows of zeros and ones in groups of 25 that share most of their ones."""
+    rng = np.random.default_rng(seed)
+    centres = rng.random((max(1, n // 25), d)) < 0.1
+    return (centres[rng.integers(0, len(centres), n)] ^ (rng.random((n, d)) < 0.005)).astype(float)
+
+
+@pytest.mark.parametrize("make", [np.asarray, csr_matrix, csc_array, lambda X: (X * 7 - 2 * X).tolist()])
+def test_sets_have_the_neighbours_of_scikit_learn(make) -> None:
+    X = sets(300)
+    X[:3] = 0.0
+    exact = NearestNeighbors(metric="jaccard", algorithm="brute").fit(X > 0)
+    rows = make(X)
+    ours = LSHNeighbors(metric="jaccard").fit(rows)
+    assert_allclose(ours.kneighbors()[0], exact.kneighbors()[0], atol=1e-12)
+    assert_allclose(ours.kneighbors(make(X[:9]))[0], exact.kneighbors(X[:9] > 0)[0], atol=1e-12)
+    within = LSHNeighbors(metric="jaccard", radius=0.3).fit(rows).radius_neighbors_graph()
+    wanted = exact.radius_neighbors_graph(radius=0.3)
+    assert (within != wanted).nnz == 0 and wanted.nnz > 300
+    whole = LSHNeighbors(metric="jaccard").fit(make(X[:100])) | LSHNeighbors(metric="jaccard").fit(
+        make(X[100:])
+    )
+    assert whole.sketch_ == ours.sketch_
+    assert_array_equal(np.asarray(rows.todense() if hasattr(rows, "todense") else rows) > 0, X > 0)
+    with pytest.raises(TypeError, match="Sparse data was passed"):
+        LSHNeighbors().fit(csr_matrix(X))
+
+
+def test_stored_zeros_and_repeated_entries_are_read_as_numbers() -> None:
+    X = csr_matrix(sets(50))
+    odd = X.copy()
+    odd.data[::2] = 0.0
+    repeated = csr_matrix((np.repeat(odd.data, 2), np.repeat(odd.indices, 2), 2 * odd.indptr), shape=X.shape)
+    before = repeated.copy()
+    found = LSHNeighbors(metric="jaccard").fit(repeated).kneighbors(repeated)
+    assert_array_equal(found, LSHNeighbors(metric="jaccard").fit(odd.toarray()).kneighbors(odd.toarray()))
+    for name in ("data", "indices", "indptr"):
+        assert_array_equal(getattr(repeated, name), getattr(before, name))
+
+
+def test_tables_for_sets_find_the_recall() -> None:
+    X = csr_matrix(sets(5000))
+    model = LSHNeighbors(metric="jaccard").fit(X)
+    assert model.n_probes_ == 1
+    chosen = np.random.default_rng(5).permutation(5000)[:300]
+    common = (X[chosen] @ X.T).toarray()
+    sizes = np.asarray(X.sum(axis=1)).ravel()
+    every = 1.0 - common / np.maximum(sizes[chosen, None] + sizes - common, 1)
+    limit = np.sort(every, axis=1)[:, 5:6]
+    distances, ids = model.kneighbors(X[chosen], 6)
+    assert_allclose(distances, np.take_along_axis(every, ids, axis=1), atol=1e-12)
+    shares = ((distances <= limit + 1e-12) & (ids != chosen[:, None])).sum(axis=1).clip(max=5) / 5
+    assert shares.mean() >= 0.9 - 6 * shares.std() / np.sqrt(300)
+    given = LSHNeighbors(metric="jaccard", family=MinHash(30, power=3, n_buckets=4096, seed=1)).fit(X)
+    assert given.n_probes_ in (0, 1)
 
 
 # -- recall ---------------------------------------------------------------------------------------

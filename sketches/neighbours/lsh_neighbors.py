@@ -73,10 +73,11 @@ class LSHNeighbors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SketchEsti
     Notes
     -----
     `fit` finds the neighbours of 256 rows exactly. Their distances determine the tables (`suggest`). Then
-    the number of probes is doubled until the index finds a share `recall` of these neighbours. If 256 probes
-    do not suffice, or if a query would read more than a tenth of the rows, or if there are fewer than 4,096
-    rows, then queries are compared with all rows, which is exact and costs less. The recall holds for queries
-    like the rows, and for `n_neighbors` (or `radius`) as it was when the estimator was fitted.
+    the number of probes is doubled until the index finds a share `recall` of these neighbours, and a standard
+    error more. If 256 probes do not suffice, queries are compared with all rows, which is exact. With
+    ``family="auto"`` this is also done where it costs less: if there are fewer than 4,096 rows, or if a query
+    would read half as many ids as there are rows. The recall holds for queries like the rows, and for
+    `n_neighbors` (or `radius`) as it was when the estimator was fitted.
 
     Distances are exact. If the index finds fewer than `n_neighbors` rows, the query is compared with all
     rows. So every row of the graph has `n_neighbors` entries, in the order of distances. With `radius`,

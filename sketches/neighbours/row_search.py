@@ -24,8 +24,9 @@ __all__ = ["RowSearch", "plan_search"]
 
 #: Number of rows below which comparing with all costs less than an index.
 _FEW_ROWS = 4096
-#: Share of the rows that a query reads from its buckets, above which comparing with all rows costs less.
-_TOO_MANY_FOUND = 0.1
+#: Number of ids that a query reads from its buckets, as a share of the number of rows, above which comparing
+#: with all rows costs less.
+_TOO_MANY_FOUND = 0.5
 #: Number of rows whose neighbours are known exactly, and of those from which tables are suggested.
 _QUERIES, _SAMPLE = 256, 2048
 #: Number of probes for which tables are suggested, and the most that are tried.
@@ -180,13 +181,18 @@ def _neighbours_known(
 
 
 def _share_found(search: RowSearch, chosen: NDArray[np.int64], known: _Known) -> float:
-    """Return the share of the known neighbours that a search finds."""
+    """Return the share of the known neighbours that a search finds, less its standard error."""
     counts, found = search.within(search.rows[chosen], known.limits)
     owners = np.repeat(np.arange(len(chosen)), counts)
     others = np.bincount(owners[found.ids != chosen[owners]], minlength=len(chosen))
-    total = int(known.counts.sum())
     # Rows at the distance of the k-th neighbour are as good as that one.
-    return float(np.minimum(others, known.counts).sum()) / total if total else 1.0
+    others = np.minimum(others, known.counts)
+    total = int(known.counts.sum())
+    if not total:
+        return 1.0
+    share = float(others.sum()) / total
+    # The standard error of a ratio of sums over independent rows.
+    return share - float(np.sqrt(((others - share * known.counts) ** 2).sum())) / total
 
 
 def _suggested(

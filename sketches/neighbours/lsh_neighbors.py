@@ -8,7 +8,7 @@ from typing import Any, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, issparse, vstack
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -23,7 +23,7 @@ from .row_search import RowSearch, plan_search
 __all__ = ["LSHNeighbors"]
 
 #: The metrics by the names of scikit-learn, and the names of the families' metrics.
-_METRICS = {"euclidean": "euclidean", "manhattan": "cityblock", "cosine": "angle"}
+_METRICS = {"euclidean": "euclidean", "manhattan": "cityblock", "cosine": "angle", "jaccard": "jaccard"}
 _MODES = ("distance", "connectivity")
 
 #: What a radius of angles is widened by, so that rows at that cosine distance are within it after rounding.
@@ -44,13 +44,14 @@ class LSHNeighbors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SketchEsti
         If it is given, `transform` returns all neighbours within this distance, and not `n_neighbors` ones.
     mode : {"distance", "connectivity"}, default "distance"
         The values of the graph that `transform` returns: distances, or ones.
-    metric : {"euclidean", "manhattan", "cosine"}, default "euclidean"
-        "cosine" is 1 minus the cosine, as in scikit-learn.
+    metric : {"euclidean", "manhattan", "cosine", "jaccard"}, default "euclidean"
+        "cosine" is 1 minus the cosine, as in scikit-learn. For "jaccard" a row is the set of the columns
+        that are not 0, and rows may be sparse; the distance is 1 minus the Jaccard similarity.
     recall : float, default 0.9
         Share of the neighbours that is to be found, in (0, 1).
     family : "auto" or HashFamily, default "auto"
-        The family of the index, of the same metric: `PStable`, or for "cosine" `SignedRandomProjection` or
-        `CrossPolytope`. "auto" chooses it and all numbers from the rows.
+        The family of the index, of the same metric: `PStable`, for "cosine" `SignedRandomProjection` or
+        `CrossPolytope`, for "jaccard" `MinHash`. "auto" chooses it and all numbers from the rows.
     random_state : int, RandomState or None, default 0
         Seed of the index and of the sample of rows.
 
@@ -72,18 +73,19 @@ class LSHNeighbors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SketchEsti
     Notes
     -----
     `fit` finds the neighbours of 256 rows exactly. Their distances determine the tables (`suggest`). Then
-    the number of probes is doubled until the index finds a share `recall` of these neighbours. If 256 probes
-    do not suffice, or if a query would read more than a tenth of the rows, or if there are fewer than 4,096
-    rows, then queries are compared with all rows, which is exact and costs less. The recall holds for queries
-    like the rows, and for `n_neighbors` (or `radius`) as it was when the estimator was fitted.
+    the number of probes is doubled until the index finds a share `recall` of these neighbours, and a standard
+    error more. If 256 probes do not suffice, queries are compared with all rows, which is exact. With
+    ``family="auto"`` this is also done where it costs less: if there are fewer than 4,096 rows, or if a query
+    would read half as many ids as there are rows. The recall holds for queries like the rows, and for
+    `n_neighbors` (or `radius`) as it was when the estimator was fitted.
 
     Distances are exact. If the index finds fewer than `n_neighbors` rows, the query is compared with all
     rows. So every row of the graph has `n_neighbors` entries, in the order of distances. With `radius`,
     neighbours that the index does not find are left out.
 
-    `fit` keeps a reference to `X` if it is a matrix of floats in C order, and a copy otherwise. The index
-    takes about a few times the memory of the rows. Two estimators merge into the one that is fitted to the
-    rows of both, at the cost of that fit.
+    `fit` keeps a copy of `X`. A read-only array of floats in C order, such as an `np.memmap` that was opened
+    with ``mode="r"``, is kept as it is. The index takes a few times the memory of the rows. Two estimators
+    merge into the one that is fitted to the rows of both, at the cost of that fit.
 
     References
     ----------
@@ -131,12 +133,18 @@ class LSHNeighbors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SketchEsti
         self.family = family
         self.random_state = random_state
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = self.metric == "jaccard"
+        return tags
+
     def fit(self, X: RowsLike, y: Any = None) -> Self:
         """Index rows, whose neighbours are found afterwards.
 
         Parameters
         ----------
         X : array_like of shape (n, n_features)
+            Sparse for metric="jaccard" only.
         y : ignored
 
         Returns
@@ -151,7 +159,9 @@ class LSHNeighbors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SketchEsti
         k, radius, recall, metric = self._check_parameters()
         seed = seed_of(self.random_state)
         with self._restored_if_it_raises():
-            rows = validate_data(self, X, dtype=[np.float64, np.float32], order="C")
+            # The caller may change a writable array later.
+            is_fixed = isinstance(X, np.ndarray) and not X.flags.writeable
+            rows = self._read_rows(X, metric, copy=not is_fixed, reset=True)
             self._plan(rows, k, radius, recall, metric, seed)
         return self
 
@@ -173,18 +183,17 @@ class LSHNeighbors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SketchEsti
             raise TypeError(f'family must be "auto" or a HashFamily, got {family!r}')
         return k, radius, recall, metric
 
-    def _plan(
-        self, X: NDArray[Any], k: int, radius: float | None, recall: float, metric: str, seed: int
-    ) -> None:
+    def _plan(self, X: Any, k: int, radius: float | None, recall: float, metric: str, seed: int) -> None:
         """Set all fitted attributes."""
         family = None if isinstance(self.family, str) else self.family
         search = plan_search(X, _METRICS[metric], k=k, radius=radius, recall=recall, family=family, seed=seed)
         self._search, self.sketch_, self.n_probes_ = search, search.sketch, search.n_probes
-        self.n_samples_fit_, self.effective_metric_ = len(X), metric
+        self.n_samples_fit_, self.effective_metric_ = X.shape[0], metric
 
     def _merge_parts(self, parts: tuple[Any, ...]) -> None:
         k, radius, recall, metric = self._check_parameters()
-        X = np.vstack([self._search.rows, *(part._search.rows for part in parts)])
+        rows = [self._search.rows, *(part._search.rows for part in parts)]
+        X = vstack(rows, format="csr") if issparse(rows[0]) else np.vstack(rows)
         self._plan(X, k, radius, recall, metric, self.sketch_.seed)
 
     @property
@@ -231,7 +240,7 @@ class LSHNeighbors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SketchEsti
         if k > most:
             raise ValueError(
                 f"n_neighbors must be at most {most}, the number of rows that can be neighbours, got {k}; "
-                f"n_samples_fit = {self.n_samples_fit_}, n_samples = {len(queries)}"
+                f"n_samples_fit = {self.n_samples_fit_}, n_samples = {queries.shape[0]}"
             )
         found = self._search.nearest(queries, k + own)
         if own:
@@ -382,11 +391,22 @@ class LSHNeighbors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SketchEsti
         """
         return self.fit(X).transform(X)
 
-    def _queries(self, X: Any) -> tuple[NDArray[Any], int]:
+    def _queries(self, X: Any) -> tuple[Any, int]:
         """Return checked queries, and 1 if they are the fitted rows, otherwise 0."""
         if X is None:
             return self._search.rows, 1
-        return validate_data(self, X, dtype=[np.float64, np.float32], order="C", reset=False), 0
+        return self._read_rows(X, self.effective_metric_, copy=False, reset=False), 0
+
+    def _read_rows(self, X: Any, metric: str, *, copy: bool, reset: bool) -> Any:
+        """Return checked rows: a dense matrix, or for "jaccard" a sparse one of ones."""
+        options: dict[str, Any] = {"dtype": [np.float64, np.float32], "order": "C", "reset": reset}
+        if metric != "jaccard":
+            return validate_data(self, X, copy=copy, **options)
+        sets = csr_matrix(validate_data(self, X, accept_sparse="csr", copy=issparse(X), **options))
+        sets.sum_duplicates()
+        sets.eliminate_zeros()
+        sets.data = np.ones_like(sets.data)
+        return sets
 
     def _within(
         self, X: Any, radius: Any
@@ -397,13 +417,13 @@ class LSHNeighbors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SketchEsti
         if given is None:
             raise ValueError("radius must be given to the estimator or to the call, got None")
         queries, own = self._queries(X)
-        limits = np.full(len(queries), self._check_radius(given, self.effective_metric_))
+        limits = np.full(queries.shape[0], self._check_radius(given, self.effective_metric_))
         counts, (ids, distances) = self._search.within(queries, limits)
         if own:
-            owners = np.repeat(np.arange(len(queries)), counts)
+            owners = np.repeat(np.arange(queries.shape[0]), counts)
             others = ids != owners
             counts, ids, distances = (
-                np.bincount(owners[others], minlength=len(queries)),
+                np.bincount(owners[others], minlength=queries.shape[0]),
                 ids[others],
                 distances[others],
             )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import FullBucketsWarning
+from ...lsh.families.minhash import MinHash
 from ...lsh.families.pstable import PStable
 from ...lsh.families.srp import SignedRandomProjection
 from ...lsh.family import HashFamily
@@ -22,8 +24,9 @@ __all__ = ["RowSearch", "plan_search"]
 
 #: Number of rows below which comparing with all costs less than an index.
 _FEW_ROWS = 4096
-#: Share of the rows that a query reads from its buckets, above which comparing with all rows costs less.
-_TOO_MANY_FOUND = 0.1
+#: Number of ids that a query reads from its buckets, as a share of the number of rows, above which comparing
+#: with all rows costs less.
+_TOO_MANY_FOUND = 0.5
 #: Number of rows whose neighbours are known exactly, and of those from which tables are suggested.
 _QUERIES, _SAMPLE = 256, 2048
 #: Number of probes for which tables are suggested, and the most that are tried.
@@ -38,15 +41,16 @@ _FIRST_WITHIN, _WITHIN_BLOCK = 32, 1 << 22
 _CAPACITIES, _OVERFLOW = (16, 32, 64, 128, 256), 0.001
 
 
-class RowSearch(NamedTuple):
+@dataclass(frozen=True)
+class RowSearch:
     """Rows, an index of them, and how to find the nearest rows of queries with it."""
 
     sketch: LSHIndex
-    rows: NDArray[Any]
+    rows: Any
     #: Number of buckets that a query reads in each table; 0 to compare queries with all rows.
     n_probes: int
 
-    def nearest(self, Q: NDArray[Any], k: int) -> Nearest:
+    def nearest(self, Q: Any, k: int) -> Nearest:
         """Return k neighbours of each query; those that the index does not find come from all rows."""
         found = self._candidates(Q, k)
         lacking = np.flatnonzero(found.ids[:, -1] < 0) if k else np.empty(0, np.int64)
@@ -55,48 +59,48 @@ class RowSearch(NamedTuple):
                 ours[lacking] = exact
         return found
 
-    def within(self, Q: NDArray[Any], limits: NDArray[np.float64]) -> tuple[NDArray[np.int64], Nearest]:
+    def within(self, Q: Any, limits: NDArray[np.float64]) -> tuple[NDArray[np.int64], Nearest]:
         """Return the rows found within a distance of each query: their numbers, and all ids and distances.
 
         The numbers of neighbours differ much. So each search asks for more neighbours than the last, for
         those queries whose neighbours were all near.
         """
-        k, counts = min(_FIRST_WITHIN, len(self.rows)), np.zeros(len(Q), np.int64)
+        k, counts = min(_FIRST_WITHIN, self.rows.shape[0]), np.zeros(Q.shape[0], np.int64)
         parts: list[tuple[NDArray[Any], ...]] = []
-        left = np.arange(len(Q))
+        left = np.arange(Q.shape[0])
         while left.size:
             more = []
             for some in np.array_split(left, -(-left.size * k // _WITHIN_BLOCK)):
                 found = self._candidates(Q[some], k)
                 near = (found.ids >= 0) & (found.distances <= limits[some, None])
-                is_done = ~near[:, -1] | (k == len(self.rows))
+                is_done = ~near[:, -1] | (k == self.rows.shape[0])
                 more.append(some[~is_done])
                 near &= is_done[:, None]
                 counts[some] = near.sum(axis=1)
                 parts.append((np.repeat(some, counts[some]), found.ids[near], found.distances[near]))
-            left, k = np.concatenate(more), min(4 * k, len(self.rows))
+            left, k = np.concatenate(more), min(4 * k, self.rows.shape[0])
         if not parts:
             return counts, Nearest(np.empty(0, np.int64), np.empty(0))
         owners, ids, distances = (np.concatenate(column) for column in zip(*parts, strict=True))
         order = np.argsort(owners, kind="stable")
         return counts, Nearest(ids[order], distances[order])
 
-    def _candidates(self, Q: NDArray[Any], k: int) -> Nearest:
+    def _candidates(self, Q: Any, k: int) -> Nearest:
         """Return the k nearest of the rows that the index finds, or of all rows."""
         if k == 0:
-            return Nearest(np.empty((len(Q), 0), np.int64), np.empty((len(Q), 0)))
+            return Nearest(np.empty((Q.shape[0], 0), np.int64), np.empty((Q.shape[0], 0)))
         if not self.n_probes:
             return self._compare_all(Q, k)
         return self.sketch.search(Q, self.rows, k, n_probes=self.n_probes)
 
-    def _compare_all(self, Q: NDArray[Any], k: int) -> Nearest:
+    def _compare_all(self, Q: Any, k: int) -> Nearest:
         """Return the k nearest of all rows."""
-        n = len(Q)
+        n = Q.shape[0]
         ids, distances = np.empty((n, k), np.int64), np.empty((n, k))
         rank = ranker(self.sketch.family, Q, self.rows).rank
         # Candidates are ids plus one, and all queries share them.
-        candidates = np.arange(1, len(self.rows) + 1, dtype=self.sketch.buckets()[0].dtype)
-        offsets, sizes = np.zeros(n + 1, np.int64), np.full(n, len(self.rows))
+        candidates = np.arange(1, self.rows.shape[0] + 1, dtype=self.sketch.buckets()[0].dtype)
+        offsets, sizes = np.zeros(n + 1, np.int64), np.full(n, self.rows.shape[0])
         map_blocks(
             lambda a, b: rank(candidates, offsets[: b - a + 1], sizes[a:b], k, a, ids, distances), n, _BLOCK
         )
@@ -104,7 +108,7 @@ class RowSearch(NamedTuple):
 
 
 def plan_search(
-    rows: NDArray[Any],
+    rows: Any,
     metric: str,
     *,
     k: int,
@@ -117,8 +121,8 @@ def plan_search(
 
     Parameters
     ----------
-    rows : float matrix in C order
-    metric : {"angle", "euclidean", "cityblock"}
+    rows : float matrix in C order, or for "jaccard" a CSR matrix whose entries are the elements of sets
+    metric : {"angle", "euclidean", "cityblock", "jaccard"}
     k : int
         Number of neighbours that are to be found.
     radius : float, optional
@@ -128,7 +132,7 @@ def plan_search(
         By default `suggest` chooses it, and all rows are compared where that costs less.
     seed : int
     """
-    n = len(rows)
+    n = rows.shape[0]
     compare_all = RowSearch(LSHIndex(family or _any_family(rows, metric, seed), seed=seed), rows, 0)
     if family is None and n < _FEW_ROWS:
         return _filled(compare_all)
@@ -148,8 +152,8 @@ def plan_search(
         search = RowSearch(index, rows, n_probes)
         try:
             found = _share_found(search, chosen, known)
-        except ValueError:
-            # The family has fewer buckets than probes.
+        except (TypeError, ValueError):
+            # The family cannot probe, or has fewer buckets than probes.
             break
         if found >= recall:
             return search
@@ -177,37 +181,44 @@ def _neighbours_known(
 
 
 def _share_found(search: RowSearch, chosen: NDArray[np.int64], known: _Known) -> float:
-    """Return the share of the known neighbours that a search finds."""
+    """Return the share of the known neighbours that a search finds, less its standard error."""
     counts, found = search.within(search.rows[chosen], known.limits)
     owners = np.repeat(np.arange(len(chosen)), counts)
     others = np.bincount(owners[found.ids != chosen[owners]], minlength=len(chosen))
-    total = int(known.counts.sum())
     # Rows at the distance of the k-th neighbour are as good as that one.
-    return float(np.minimum(others, known.counts).sum()) / total if total else 1.0
+    others = np.minimum(others, known.counts)
+    total = int(known.counts.sum())
+    if not total:
+        return 1.0
+    share = float(others.sum()) / total
+    # The standard error of a ratio of sums over independent rows.
+    return share - float(np.sqrt(((others - share * known.counts) ** 2).sum())) / total
 
 
 def _suggested(
-    rows: NDArray[Any], metric: str, known: _Known, recall: float, sample: NDArray[np.int64], seed: int
+    rows: Any, metric: str, known: _Known, recall: float, sample: NDArray[np.int64], seed: int
 ) -> LSHIndex | None:
     """Return the empty index that `suggest` chooses, or None if comparing with all rows costs less."""
     near = float(np.quantile(known.limits, _NEAR_SHARE))
-    asked: dict[str, Any] = (
-        {"min_cosine": float(np.cos(near))} if metric == "angle" else {"max_distance": near}
-    )
+    asked: dict[str, Any] = {"max_distance": near, "n_probes": _PROBES}
+    if metric == "angle":
+        asked = {"min_cosine": float(np.cos(near)), "n_probes": _PROBES}
+    elif metric == "jaccard":
+        asked = {"min_jaccard": 1.0 - near}
     try:
-        plan = suggest(
-            metric, n_rows=len(rows), sample=rows[sample], recall=recall, n_probes=_PROBES, **asked
-        )
+        plan = suggest(metric, n_rows=rows.shape[0], sample=rows[sample], recall=recall, **asked)
     except ValueError:
         # Neighbours are not nearer than most rows, or no tables of this size find them.
         return None
-    return None if plan.candidates > _TOO_MANY_FOUND * len(rows) else plan.index(seed=seed)
+    return None if plan.candidates > _TOO_MANY_FOUND * rows.shape[0] else plan.index(seed=seed)
 
 
-def _any_family(rows: NDArray[Any], metric: str, seed: int) -> HashFamily:
+def _any_family(rows: Any, metric: str, seed: int) -> HashFamily:
     """Return a family for an index that is not searched."""
     if metric == "angle":
         return SignedRandomProjection(rows.shape[1], 10, power=8, seed=seed)
+    if metric == "jaccard":
+        return MinHash(10, n_buckets=1024, seed=seed)
     p = 2 if metric == "euclidean" else 1
     steps = np.abs(np.diff(rows[:_SAMPLE].astype(np.float64), axis=0))
     with np.errstate(over="ignore"):
@@ -216,12 +227,12 @@ def _any_family(rows: NDArray[Any], metric: str, seed: int) -> HashFamily:
     return PStable(rows.shape[1], 10, p=p, width=width, power=4, n_buckets=1024, seed=seed)
 
 
-def _capacity(family: HashFamily, rows: NDArray[Any]) -> int:
+def _capacity(family: HashFamily, rows: Any) -> int:
     """Return a size of buckets that drops few entries of these rows."""
     loads = [np.unique(codes, return_counts=True)[1] for codes in family.hash(rows).T]
     for capacity in _CAPACITIES:
         dropped = sum(int(np.maximum(load - capacity, 0).sum()) for load in loads)
-        if dropped <= _OVERFLOW * len(rows) * len(loads):
+        if dropped <= _OVERFLOW * rows.shape[0] * len(loads):
             return capacity
     return _CAPACITIES[-1]
 

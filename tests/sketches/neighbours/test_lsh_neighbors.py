@@ -6,13 +6,15 @@ import pickle
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from mergesketch import LSHIndex, LSHNeighbors
 from mergesketch.errors import IncompatibleSketchError
-from mergesketch.lsh import CrossPolytope, PStable, SignedRandomProjection
+from mergesketch.lsh import CrossPolytope, MinHash, PStable, SignedRandomProjection
 from mergesketch.sketches.neighbours import row_search
 from numpy.testing import assert_allclose, assert_array_equal
 from paths import SHARED
+from scipy.sparse import csc_array, csr_matrix
 from sklearn.base import clone
 from sklearn.cluster import DBSCAN
 from sklearn.datasets import load_digits, load_wine
@@ -41,7 +43,9 @@ def clusters(n: int, d: int = 16, seed: int = 0) -> np.ndarray:
     return centres[rng.integers(0, len(centres), n)] + 0.1 * rng.standard_normal((n, d))
 
 
-@parametrize_with_checks([LSHNeighbors(), LSHNeighbors(radius=1.0), LSHNeighbors(metric="cosine")])
+@parametrize_with_checks(
+    [LSHNeighbors(), LSHNeighbors(radius=1.0), *(LSHNeighbors(metric=m) for m in ("cosine", "jaccard"))]
+)
 def test_scikit_learns_checks(estimator, check) -> None:
     check(estimator)
 
@@ -151,14 +155,71 @@ def test_very_few_rows(n: int) -> None:
     assert LSHNeighbors(radius=0.0).fit_transform(X).nnz == n
 
 
+def sets(n: int, d: int = 300, seed: int = 0) -> np.ndarray:
+    """Return rows of zeros and ones in groups of 25 that share most of their ones."""
+    rng = np.random.default_rng(seed)
+    centres = rng.random((max(1, n // 25), d)) < 0.1
+    return (centres[rng.integers(0, len(centres), n)] ^ (rng.random((n, d)) < 0.005)).astype(float)
+
+
+@pytest.mark.parametrize("make", [np.asarray, csr_matrix, csc_array, lambda X: (X * 7 - 2 * X).tolist()])
+def test_sets_have_the_neighbours_of_scikit_learn(make) -> None:
+    X = sets(300)
+    X[:3] = 0.0
+    exact = NearestNeighbors(metric="jaccard", algorithm="brute").fit(X > 0)
+    rows = make(X)
+    ours = LSHNeighbors(metric="jaccard").fit(rows)
+    assert_allclose(ours.kneighbors()[0], exact.kneighbors()[0], atol=1e-12)
+    assert_allclose(ours.kneighbors(make(X[:9]))[0], exact.kneighbors(X[:9] > 0)[0], atol=1e-12)
+    within = LSHNeighbors(metric="jaccard", radius=0.3).fit(rows).radius_neighbors_graph()
+    wanted = exact.radius_neighbors_graph(radius=0.3)
+    assert (within != wanted).nnz == 0 and wanted.nnz > 300
+    whole = LSHNeighbors(metric="jaccard").fit(make(X[:100])) | LSHNeighbors(metric="jaccard").fit(
+        make(X[100:])
+    )
+    assert whole.sketch_ == ours.sketch_
+    assert_array_equal(np.asarray(rows.todense() if hasattr(rows, "todense") else rows) > 0, X > 0)
+    with pytest.raises(TypeError, match="Sparse data was passed"):
+        LSHNeighbors().fit(csr_matrix(X))
+
+
+def test_stored_zeros_and_repeated_entries_are_read_as_numbers() -> None:
+    X = csr_matrix(sets(50))
+    odd = X.copy()
+    odd.data[::2] = 0.0
+    repeated = csr_matrix((np.repeat(odd.data, 2), np.repeat(odd.indices, 2), 2 * odd.indptr), shape=X.shape)
+    before = repeated.copy()
+    found = LSHNeighbors(metric="jaccard").fit(repeated).kneighbors(repeated)
+    assert_array_equal(found, LSHNeighbors(metric="jaccard").fit(odd.toarray()).kneighbors(odd.toarray()))
+    for name in ("data", "indices", "indptr"):
+        assert_array_equal(getattr(repeated, name), getattr(before, name))
+
+
+def test_tables_for_sets_find_the_recall() -> None:
+    X = csr_matrix(sets(5000))
+    model = LSHNeighbors(metric="jaccard").fit(X)
+    assert model.n_probes_ == 1
+    chosen = np.random.default_rng(5).permutation(5000)[:300]
+    common = (X[chosen] @ X.T).toarray()
+    sizes = np.asarray(X.sum(axis=1)).ravel()
+    every = 1.0 - common / np.maximum(sizes[chosen, None] + sizes - common, 1)
+    limit = np.sort(every, axis=1)[:, 5:6]
+    distances, ids = model.kneighbors(X[chosen], 6)
+    assert_allclose(distances, np.take_along_axis(every, ids, axis=1), atol=1e-12)
+    shares = ((distances <= limit + 1e-12) & (ids != chosen[:, None])).sum(axis=1).clip(max=5) / 5
+    assert shares.mean() >= 0.9 - 6 * shares.std() / np.sqrt(300)
+    given = LSHNeighbors(metric="jaccard", family=MinHash(30, power=3, n_buckets=4096, seed=1)).fit(X)
+    assert given.n_probes_ in (0, 1)
+
+
 # -- recall ---------------------------------------------------------------------------------------
 
 
 def recall_of(model: LSHNeighbors, X: np.ndarray, k: int) -> tuple[float, float]:
     """Return the share of the k nearest that the model finds, and six of its standard errors."""
     chosen = np.random.default_rng(5).permutation(len(X))[:400]
-    exact = NearestNeighbors(n_neighbors=k + 1, algorithm="brute", metric=model.metric).fit(X)
-    limit = exact.kneighbors(X[chosen])[0][:, -1:]
+    exact = NearestNeighbors(n_neighbors=k + 1, algorithm="brute", metric=model.metric).fit(X.astype(float))
+    limit = exact.kneighbors(X[chosen].astype(float))[0][:, -1:]
     distances, ids = model.kneighbors(X[chosen], k + 1)
     shares = (distances[ids != chosen[:, None]].reshape(len(chosen), -1)[:, :k] <= limit + 1e-6).mean(axis=1)
     return float(shares.mean()), float(6 * shares.std() / np.sqrt(len(chosen)))
@@ -198,12 +259,12 @@ def test_tables_found_from_the_rows_find_the_recall(metric: str) -> None:
 @pytest.mark.skipif(not (SHARED / "mnist_t10k.npz").exists(), reason="the MNIST images are not here")
 def test_recall_among_images(monkeypatch) -> None:
     X = np.load(SHARED / "mnist_t10k.npz")["images"].reshape(10_000, -1).astype(np.float32)
-    assert recall_of(LSHNeighbors(metric="euclidean").fit(X), X, 5)[0] >= 0.9
     monkeypatch.setattr(row_search, "_TOO_MANY_FOUND", 1.0)
-    model = LSHNeighbors(metric="cosine").fit(X)
-    assert model.n_probes_ > 0
-    found, error = recall_of(model, X, 5)
-    assert found >= 0.9 - error
+    for metric in ("euclidean", "cosine"):
+        model = LSHNeighbors(metric=metric).fit(X)
+        assert model.n_probes_ > 0
+        found, error = recall_of(model, X, 5)
+        assert found >= 0.9 - error
 
 
 def test_queries_that_find_too_few_rows_are_compared_with_all() -> None:
@@ -365,6 +426,20 @@ def test_a_fit_that_fails_late_changes_nothing() -> None:
         model.fit(X[:, :3])
     assert model.n_features_in_ == 4
     assert_array_equal(model.kneighbors(), before)
+
+
+def test_rows_that_the_caller_changes_later(tmp_path) -> None:
+    X = np.random.default_rng(0).standard_normal((40, 4))
+    table = pd.DataFrame(X.copy())
+    np.save(tmp_path / "rows.npy", X)
+    mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    models = [LSHNeighbors().fit(rows) for rows in (X, table, X.T.copy().T, mapped)]
+    wanted = models[0].kneighbors()
+    table.iloc[:, :] = 0.0
+    X[...] = 0.0
+    for model in models:
+        assert_array_equal(model.kneighbors(), wanted)
+    assert np.may_share_memory(models[3]._search.rows, mapped)
 
 
 def test_bad_calls() -> None:

@@ -362,6 +362,34 @@ def static_functions_real() -> str:
     )
 
 
+def static_text() -> str:
+    columns = {
+        "raw": "raw B",
+        "gzip -9 of all": "gzip B",
+        "marisa-trie": "marisa-trie B",
+        "version 0.2": "version 0.2 B",
+        "static function": "ours B",
+        "of it the numbers": "ours, numbers only B",
+    }
+    times = {"static function, ns": "ours ns", "marisa-trie, ns": "marisa-trie ns", "build, us": "build us"}
+    return table(
+        ("strings", "number", *(f"{name}, bytes" for name in columns), *times),
+        (
+            (
+                r["data"],
+                r["texts"],
+                *(r.get(c, "") for c in columns.values()),
+                *(short(r[c]) if c in r else "" for c in times.values()),
+            )
+            for r in strings()
+        ),
+    )
+
+
+def strings() -> list[Row]:
+    return [r for r in rows("static_text") if "texts" in r]
+
+
 def both_threads(r: Row, what: str) -> str:
     return f"{short(r[f'{what}, 1 thread'])}, {short(r[f'{what}, 4 threads'])}"
 
@@ -505,6 +533,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "counting_costs": counting_costs,
     "static_functions_drawn": static_functions_drawn,
     "static_functions_real": static_functions_real,
+    "static_text": static_text,
     "gpu_rates": gpu_rates,
 }
 
@@ -560,6 +589,11 @@ FIGURES: dict[str, Callable[[], str]] = {
     ),
     "hash_list_ns": lambda: short(hashed("list of str")),
     "static_dict_bytes": lambda: span((r["dict B"] / r["keys"] for r in real()), 2),
+    "static_text_us": lambda: span((r["ours ns"] / 1e3 for r in strings()), 2),
+    "static_text_paths_share": lambda: percent(strings()[0]["ours B"] / strings()[0]["raw B"]),
+    "static_context_bytes": lambda: cell(rows("static_text")[-1]["ours B"]),
+    "static_context_plain": lambda: cell(rows("static_text")[-1]["without contexts B"]),
+    "static_context_entropy": lambda: cell(round(rows("static_text")[-1]["entropy B"])),
     "static_half_bit_kb": lambda: short(million("geometric, H=0.5")["file B"] / 1e3),
     "static_entropy_bytes": lambda: cell(round(two_bits()["entropy B"])),
     "static_file_bytes": lambda: cell(two_bits()["file B"]),

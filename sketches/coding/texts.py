@@ -178,7 +178,10 @@ class Texts:
             raise ValueError(f"text_bits must end with {PADDING} words of zeros")
         self._n_bits = (self._bits.size - PADDING) * 64
         n_blocks = -(-n // BLOCK)
-        elias_fano.check(self._starts, n_blocks, self._n_bits)
+        try:
+            elias_fano.check(self._starts, n_blocks, self._n_bits)
+        except ValueError as error:
+            raise ValueError(f"text_starts: {error}") from None
         self._layout = np.array(elias_fano.layout(n_blocks, self._n_bits)[:3], dtype=np.uint64)
         sizes, self._values = _read_codes(codes)
         _check_rules(self._rules, sum(sizes[2]))

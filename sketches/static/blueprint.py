@@ -15,6 +15,7 @@ from ..coding.value_counts import add_counts, count_words, keep_most
 from .batch import Batch
 from .column import CHECK_PURPOSE, Column, ribbons_of, solve_filter
 from .column_permutation import permute_columns
+from .contexts import Contexts, choose_classes
 from .dictionary import Numbering
 from .map import StaticMap
 from .ribbon import Shard, Solved, stored_arrays
@@ -43,6 +44,8 @@ class Blueprint:
     numbering : Numbering, optional
         The numbers of all texts, if the values are texts.
     columns : list of Column
+    contexts : Contexts, optional
+        Then the values have two columns, the second one of contexts, and each class has a column of its own.
     """
 
     def __init__(
@@ -54,9 +57,10 @@ class Blueprint:
         kinds: list[ValueKind],
         numbering: Numbering | None,
         columns: list[Column],
+        contexts: Contexts | None = None,
     ) -> None:
         self.seed, self.n_keys, self.key_kind, self.key_check_bits = seed, n_keys, key_kind, key_check_bits
-        self.kinds, self.numbering, self.columns = kinds, numbering, columns
+        self.kinds, self.numbering, self.columns, self._contexts = kinds, numbering, columns, contexts
         #: The kind of the frame that the rows came in, and the names of its columns.
         self.frame = ""
         self.names: tuple[str, ...] = ()
@@ -72,6 +76,13 @@ class Blueprint:
         solved = []
         if self.key_check_bits:
             solved.append(solve_filter(shard, CHECK_PURPOSE, self.key_check_bits))
+        if self._contexts is not None:
+            classes = self._contexts.classes_of(values[:, 1])
+            for i, column in enumerate(self.columns):
+                members = np.flatnonzero(classes == i)
+                encoder = self._encoders[self._numbers[i]]
+                solved += column.solve(shard.take(members), values[members, 0], encoder)
+            return solved
         for column, number, words in zip(self.columns, self._numbers, _by_column(values), strict=True):
             solved += column.solve(shard, words, self._encoders[number])
         return solved
@@ -112,6 +123,8 @@ class Blueprint:
         }
         if self.frame:
             config |= {"frame": self.frame, "names": list(self.names)}
+        if self._contexts is not None:
+            arrays |= self._contexts.arrays()
         if self.numbering is not None:
             config["n_texts"] = len(self.numbering.entries)
         return config, arrays
@@ -124,8 +137,9 @@ def build_map(
     progress: bool,
     codebook: str = "separate",
     permute: str = "none",
+    contexts: NDArray[np.uint64] | None = None,
 ) -> ConfigAndArrays:
-    """Return what the map of a batch is made of; the arguments are those of `StaticTable`."""
+    """Return what the map of a batch is made of, which may have contexts; see `StaticTable`."""
     seed = check_int("seed", seed, 0, _MASK)
     key_check_bits = check_int("key_check_bits", key_check_bits, 0, 64)
     is_shared = check_choice("codebook", codebook, ("separate", "shared")) == "shared"
@@ -148,10 +162,17 @@ def build_map(
     if batch.frame and permute != "none":
         raise ValueError(f"permute must be 'none' for rows with named columns, got {permute!r}")
     words = permute_columns(words, permute)
+    if contexts is not None:
+        words = np.stack([words, contexts], axis=1)
     seed, records = _order(batch, words, seed)
-    n_keys = records.hashes.size
-    columns = _choose_columns(records.values, n_keys, is_shared)
-    blueprint = Blueprint(seed, n_keys, batch.keys.kind, key_check_bits, kinds, numbering, columns)
+    n_keys, chosen = records.hashes.size, None
+    if contexts is None:
+        columns = _choose_columns(records.values, n_keys, is_shared)
+    else:
+        values, contexts = records.values.T
+        chosen = choose_classes(contexts, values, number_of_shards(n_keys))
+        columns = _columns_of_classes(values, chosen.classes_of(contexts), n_keys)
+    blueprint = Blueprint(seed, n_keys, batch.keys.kind, key_check_bits, kinds, numbering, columns, chosen)
     blueprint.frame, blueprint.names = batch.frame, batch.names
     solved = blueprint.solve_groups([(range(blueprint.n_shards), records)], n_keys, progress)
     return blueprint.config_and_arrays(solved)
@@ -192,6 +213,11 @@ def _refuse_conflict(batch: Batch, words: NDArray[np.uint64], rows: NDArray[np.i
     for row in rows.tolist():
         first = seen.setdefault(batch.keys.raw(row), row)
         if (words[first] != words[row]).any():
+            if words.ndim > batch.words.ndim and words[first, 0] == words[row, 0]:
+                key = batch.keys.item(row)
+                raise ValueError(
+                    f"keys must have one context each, got {key!r} with two (at {first} and {row})"
+                )
             one, other = (batch.shown(place) for place in (first, row))
             raise ValueError(
                 f"keys must have one value each, got {batch.keys.item(row)!r} with {one!r} (at {first}) and "
@@ -206,6 +232,13 @@ def _choose_columns(values: NDArray[np.uint64], n_keys: int, is_shared: bool) ->
     if is_shared and counts:
         return [Column.build(keep_most(*add_counts(counts)), n_shards)] * len(counts)
     return [Column.build(keep_most(*count), n_shards) for count in counts]
+
+
+def _columns_of_classes(values: NDArray[np.uint64], classes: NDArray[np.uint8], n_keys: int) -> list[Column]:
+    """Choose the code of every class."""
+    every = range(max(1, int(classes.max(initial=0)) + 1))
+    counts = [count_words(values[classes == i]) for i in every]
+    return [Column.build(keep_most(*count), number_of_shards(n_keys)) for count in counts]
 
 
 def _by_column(values: NDArray[np.uint64]) -> list[NDArray[np.uint64]]:

@@ -22,6 +22,7 @@ from ..coding.texts import Texts
 from ..core.state import ArraySpec
 from ..kernels import static
 from .column import CHECK_PURPOSE, Column, check_column_config, ribbons_of
+from .contexts import Contexts
 from .dictionary import ListedTexts
 from .ribbon import Ribbon
 from .structure import BLOCK, StaticStructure
@@ -49,6 +50,8 @@ class StaticMap(StaticStructure):
     _n_codebooks: int
     #: The number of distinct texts; None if the values are numbers, and in files of versions before 0.3.
     _n_texts: int | None
+    #: Contexts, whose classes have a column each; None if every column has a value of every key.
+    _contexts: Contexts | None = None
 
     # -- storage --------------------------------------------------------------------------------------
 
@@ -137,6 +140,8 @@ class StaticMap(StaticStructure):
         return ribbons_of(self.key_check_bits, self._columns)
 
     def _check_device(self, device: str) -> None:
+        if device == "gpu" and self._contexts is not None:
+            raise NotImplementedError("a map with contexts has no place on a GPU: look up its values here")
         if device == "gpu" and self._text is not None:
             raise NotImplementedError(
                 "strings and bytes have no place on a GPU: look up their numbers there, and the texts here"
@@ -193,7 +198,16 @@ class StaticMap(StaticStructure):
     #: A map stores no keys and is not iterable. Without this line Python would look up 0, 1, 2, ...
     __iter__ = None
 
-    def _look_up(self, keys: Keys, missing: Any) -> NDArray[Any]:
+    @property
+    def _n_values(self) -> int:
+        """The number of values of a key."""
+        return len(self._columns) if self._contexts is None else 1
+
+    def _ids(self, keys: Keys, context: Any) -> NDArray[np.uint64] | None:
+        """Return the context of each key of a look-up; None without contexts."""
+        return None
+
+    def _look_up(self, keys: Keys, missing: Any, contexts: Any = None) -> NDArray[Any]:
         """Return values of shape (n, columns).
 
         With check bits, absent keys are masked or get `missing`. Missing values are masked if the dtype has
@@ -201,11 +215,11 @@ class StaticMap(StaticStructure):
         """
         if missing is not None:
             self._check_missing(missing)
-            missing = read_missing(missing, self._kind, len(self._columns))
+            missing = read_missing(missing, self._kind, self._n_values)
         hashes, xp = keys.hashes(self.seed), self._backend.xp
-        values = xp.empty((hashes.size, len(self._columns)), dtype=np.dtype(self._kind.dtype))
+        values = xp.empty((hashes.size, self._n_values), dtype=np.dtype(self._kind.dtype))
         mask = np.zeros(values.shape, np.bool_) if self._kind.needs_mask else None
-        self._read_values(hashes, list(values.T), None if mask is None else list(mask.T))
+        self._read_values(hashes, list(values.T), None if mask is None else list(mask.T), contexts)
         absent = self._absent(hashes, missing)
         if absent is not None and missing is not None:
             values[absent] = xp.asarray(missing)
@@ -236,11 +250,11 @@ class StaticMap(StaticStructure):
 
     def _row_of(self, key: Keys) -> list[Any]:
         """Return the value of one key in each column, None if it is missing; KeyError for an absent key."""
-        hashes = key.hashes(self.seed)
+        hashes, contexts = key.hashes(self.seed), self._ids(key, None)
         absent = self._absent(hashes, ())
         if absent is not None and absent[0]:
             raise KeyError(key.item(0))
-        found = self._look_up_columns(hashes)
+        found = self._look_up_columns(hashes, contexts)
         return [None if _is_missing(column, mask) else column[0] for column, mask in found]
 
     def get(self, key: KeyLike, default: Any = None) -> Any:
@@ -280,20 +294,26 @@ class StaticMap(StaticStructure):
         """Return the value or the row of one key; raise KeyError if the check bits find it absent."""
         raise NotImplementedError
 
-    def _look_up_columns(self, hashes: NDArray[np.uint64]) -> list[tuple[NDArray[Any], Any]]:
+    def _look_up_columns(
+        self, hashes: NDArray[np.uint64], contexts: Any = None
+    ) -> list[tuple[NDArray[Any], Any]]:
         """Return each column's values, and where they are missing if they need a mask."""
-        n = range(len(self._columns))
+        n = range(self._n_values)
         kinds = [self._kind_of(column) for column in n]
         values = [self._backend.xp.empty(hashes.size, np.dtype(kind.dtype)) for kind in kinds]
         masks = [np.zeros(hashes.size, np.bool_) for _ in n]
-        self._read_values(hashes, values, masks)
+        self._read_values(hashes, values, masks, contexts)
         return [
             (column, mask if kind.needs_mask else None)
             for column, mask, kind in zip(values, masks, kinds, strict=True)
         ]
 
     def _read_values(
-        self, hashes: NDArray[np.uint64], out: list[NDArray[Any]], masks: list[NDArray[np.bool_]] | None
+        self,
+        hashes: NDArray[np.uint64],
+        out: list[NDArray[Any]],
+        masks: list[NDArray[np.bool_]] | None,
+        contexts: NDArray[np.uint64] | None = None,
     ) -> None:
         """Write the values of all keys into an array a column, a block of keys at a time.
 
@@ -306,13 +326,24 @@ class StaticMap(StaticStructure):
             return
         backend, block = self._backend, BLOCK[self.device]
         look_up, columns = backend.kernels(static).look_up, self._look_up_arguments
+        classes = None if contexts is None or not self._contexts else self._contexts.classes_of(contexts)
+
+        def read_words(first: int, last: int, place: int, words: NDArray[np.uint64]) -> None:
+            if classes is None:
+                look_up(hashes[first:last], *columns[place], words)
+                return
+            for number in np.flatnonzero(np.bincount(classes[first:last])).tolist():
+                members = np.flatnonzero(classes[first:last] == number)
+                found = np.empty(members.size, dtype=np.uint64)
+                look_up(hashes[first:last][members], *columns[number], found)
+                words[members] = found
 
         def read(start: int, stop: int) -> None:
             room = backend.xp.empty(min(stop - start, block), dtype=np.uint64)
             for first, last in cut_range(start, stop, block):
                 words = room[: last - first]
-                for place, (kind, arguments) in enumerate(zip(kinds, columns, strict=True)):
-                    look_up(hashes[first:last], *arguments, words)
+                for place, kind in enumerate(kinds):
+                    read_words(first, last, place, words)
                     is_null = None if kind.null is None else words == np.uint64(kind.null)
                     values = self._values_of(kind, words)
                     if kind.needs_mask and masks is not None and is_null is not None:

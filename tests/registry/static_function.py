@@ -47,6 +47,19 @@ def argument_cases() -> Iterator[Case]:
         lambda keys, values: stepped(keys, values).lookup(KEYS),
         {"keys": KEYS, "values": COUNTS / 4},
     )
+
+    def in_context(keys, values, context):
+        function = StaticFunction(keys, values, context=context, progress=False)
+        return function.lookup(keys, context=context)
+
+    arguments = {"keys": KEYS, "values": COUNTS, "context": COUNTS % 3}
+    yield Case("StaticFunction: contexts", in_context, arguments)
+    known = Later(lambda: StaticFunction(KEYS, COUNTS, context=COUNTS % 3, progress=False))
+    yield Case(
+        "StaticFunction.lookup: contexts",
+        lambda keys, context: known.lookup(keys, context=context),
+        {"keys": KEYS, "context": COUNTS % 3},
+    )
     function = Later(lambda: StaticFunction(KEYS, COUNTS, key_check_bits=16, progress=False))
     yield Case(
         "StaticFunction.lookup", lambda keys: function.lookup(keys, missing=-1), {"keys": KEYS}, "keys"
@@ -63,5 +76,6 @@ def stored_examples() -> dict[str, Stored]:
         "StaticFunction, paths": StaticFunction(
             SMALL_KEYS, [f"/srv/data/{i % 9}/file {i}" for i in range(40)]
         ),
+        "StaticFunction, contexts": StaticFunction(SMALL_WORDS, digits, context=("prefix", 2)),
         "StaticFunction, words": StaticFunction(SMALL_WORDS, digits, key_check_bits=8),
     }

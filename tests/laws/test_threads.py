@@ -18,7 +18,14 @@ import numpy as np
 import pytest
 from entries import take
 from hypothesis import HealthCheck, Phase, given, settings
-from mergesketch import BloomFilter, CountMinSketch, HeavyHitters, LSHIndex, StaticFunctionBuilder
+from mergesketch import (
+    BloomFilter,
+    CountMinSketch,
+    HeavyHitters,
+    LSHIndex,
+    ScalableBloomFilter,
+    StaticFunctionBuilder,
+)
 from mergesketch.sketches.core import guard, reading
 from mergesketch.sketches.core.merging import StoredMergeable
 from mergesketch.sketches.core.stored import stored_classes
@@ -380,6 +387,20 @@ def test_a_builder_that_builds_while_threads_add_batches() -> None:
     assert sizes == sorted(sizes) and all(size % 100 == 0 for size in sizes)
     whole = StaticFunctionBuilder().update(np.arange(4000), np.arange(4000) % 7)
     assert builder.build() == whole.build()
+
+
+def test_a_filter_that_grows_in_many_threads() -> None:
+    grown = ScalableBloomFilter(error_rate=0.01, initial_capacity=50)
+    parts = np.arange(4000).reshape(8, 10, 50)
+
+    def add(part: int) -> None:
+        for keys in parts[part]:
+            grown.update(keys)
+            assert grown.contains(keys).all()
+            assert ScalableBloomFilter.from_bytes(grown.to_bytes()).contains(keys).all()
+
+    run(*(lambda part=part: add(part) for part in range(8)))
+    assert grown.n_updates == 4000 and grown.contains(np.arange(4000)).all()
 
 
 # -- signals and forks ----------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from ..core.hashed_rows import check_symmetric_family, hash_block, row_blocks
 from ..core.records import Records, add_to_sample
 from ..core.state import Arrays, StateSpec
 from ..kernels import code_counters
+from .ace_contamination import LARGEST_SAMPLE, ROUNDING, check_contamination, least_sample, place_of
 from .code_counters import CODES_BLOCK, scatter
 from .collisions import crowding_advice, different_codes_agree, mean_density
 from .kernel_sums import kernel_sums, mean_counts, without_chance
@@ -32,12 +33,8 @@ __all__ = ["AceSketch"]
 
 #: The table of the sampled rows, by rising keys.
 _SAMPLE = Records(("sample_keys", "sample_codes", "sample_weights"), "sample_weights")
-#: Relative rounding error of sums of many floats.
-_ROUNDING = 1e-12
 #: Rows of the sample that are compared with each other.
 _COMPARED = 256
-#: The most rows of a sample.
-_LARGEST_SAMPLE = 1 << 24
 
 
 class _Batch(NamedTuple):
@@ -144,13 +141,13 @@ class AceSketch(MergeableSketch):
         seed: int = 0,
     ) -> None:
         self.family = check_symmetric_family(family)
-        self.contamination = _check_contamination(contamination)
+        self.contamination = check_contamination(contamination)
         self.alpha = check_real("alpha", alpha, 0.0, math.inf)
-        self.sample_size = check_int("sample_size", sample_size, 2, _LARGEST_SAMPLE)
+        self.sample_size = check_int("sample_size", sample_size, 2, LARGEST_SAMPLE)
         share = self._share
-        if share is not None and _place(share, self.sample_size) < 1.0:
+        if share is not None and place_of(share, self.sample_size) < 1.0:
             raise ValueError(
-                f"sample_size must be at least {_least_sample(share)} to tell a contamination of {share:g}, "
+                f"sample_size must be at least {least_sample(share)} to tell a contamination of {share:g}, "
                 f"got {self.sample_size}"
             )
         self.seed = check_int("seed", seed, 0, 2**64 - 1)
@@ -284,11 +281,11 @@ class AceSketch(MergeableSketch):
         if share is None:
             return self._without_itself(self._below_mean(scores, weights))
         n = int(weights.sum())
-        place = _place(share, n)
+        place = place_of(share, n)
         if place < 1.0:
             raise ValueError(
                 f"AceSketch has seen {n} rows, and a contamination of {share:g} takes at least "
-                f"{_least_sample(share)}"
+                f"{least_sample(share)}"
             )
         order = xp.argsort(scores, kind="stable")
         ends = xp.cumsum(weights[order])
@@ -336,7 +333,7 @@ class AceSketch(MergeableSketch):
         """
         chance = self.family.chance_collision
         score -= 1.0 / (1.0 - chance) / self.n_updates
-        return score - _ROUNDING * (abs(score) + 2.0 * chance / (1.0 - chance))
+        return score - ROUNDING * (abs(score) + 2.0 * chance / (1.0 - chance))
 
     def decision_function(self, X: RowsLike) -> NDArray[np.float64]:
         """Return scores less the threshold; anomalous rows have negative ones.
@@ -413,25 +410,3 @@ class AceSketch(MergeableSketch):
             raise ValueError("sample_keys must rise")
         if codes.size and int(codes.max()) >= self.family.n_buckets:
             raise ValueError(f"sample_codes must be below {self.family.n_buckets}, got {codes.max()}")
-
-
-def _check_contamination(contamination: Any) -> float | str | None:
-    if contamination is None or (isinstance(contamination, str) and contamination == "auto"):
-        return contamination
-    if isinstance(contamination, str):
-        raise ValueError(f'contamination must be "auto", None or a number in (0, 0.5], got {contamination!r}')
-    least = 1.0 / (_LARGEST_SAMPLE + 2)
-    return check_real("contamination", contamination, least, math.nextafter(0.5, 1.0))
-
-
-def _place(share: float, n: int) -> float:
-    """Return the place in n ordered scores below which a share of new scores lies, but no more of the n."""
-    return min(share * (n + 1), math.floor(share * n * (1.0 + _ROUNDING)) + 1.0)
-
-
-def _least_sample(share: float) -> int:
-    """Return the least number of scores for which `_place` of a share is at least 1."""
-    n = max(1, math.ceil(1.0 / share) - 2)
-    while _place(share, n) < 1.0:
-        n += 1
-    return n

@@ -167,7 +167,7 @@ class StormClassifier(ClassifierMixin, StormLinear):  # type: ignore[misc]
         TypeError, ValueError
             As scikit-learn's estimators do.
         """
-        with self._unchanged_on_failure():
+        with self._restored_if_it_raises():
             self._forget()
             return self._read(X, y, None if y is None else np.unique(np.asarray(y)), more=False)
 
@@ -204,7 +204,12 @@ class StormClassifier(ClassifierMixin, StormLinear):  # type: ignore[misc]
 
     def _read(self, X: Any, y: Any, classes: Any, *, more: bool) -> Self:
         first = self._is_new
-        with self._unchanged_on_failure() if first else nullcontext():
+        if "sketch_" in vars(self) and "class_count_" not in vars(self):
+            raise ValueError(
+                "partial_fit needs a classifier of this version, got one that version 0.2 or an earlier one "
+                "has pickled: it predicts, but its sketch has other columns; fit a new one to all rows"
+            )
+        with self._restored_if_it_raises() if first else nullcontext():
             X, y = validate_data(self, X, y, reset=first, dtype=np.float64)
             check_classification_targets(y)
             if first:

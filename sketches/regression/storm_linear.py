@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -90,17 +89,6 @@ class StormLinear(SketchEstimator):
     @property
     def _is_new(self) -> bool:
         return not (self._first_rows or "sketch_" in vars(self))
-
-    @contextmanager
-    def _unchanged_on_failure(self) -> Iterator[None]:
-        """Restore the attributes if a first batch is refused."""
-        before = dict(vars(self))
-        try:
-            yield
-        except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            raise
 
     def _take_in(self, X: NDArray[np.float64], targets: NDArray[Any], *, more: bool) -> None:
         """Learn from rows; `more` is true if others may follow, which the scaling must suit too."""

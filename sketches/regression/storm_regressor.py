@@ -117,7 +117,7 @@ class StormRegressor(RegressorMixin, StormLinear):  # type: ignore[misc]
         TypeError, ValueError
             As scikit-learn's estimators do.
         """
-        with self._unchanged_on_failure():
+        with self._restored_if_it_raises():
             self._forget()
             return self._read(X, y, more=False)
 
@@ -152,7 +152,7 @@ class StormRegressor(RegressorMixin, StormLinear):  # type: ignore[misc]
         return self._read(X, y, more=True)
 
     def _read(self, X: Any, y: Any, *, more: bool) -> Self:
-        with self._unchanged_on_failure() if self._is_new else nullcontext():
+        with self._restored_if_it_raises() if self._is_new else nullcontext():
             X, y = validate_data(self, X, y, reset=self._is_new, dtype=np.float64, y_numeric=True)
             self._take_in(X, np.asarray(y, np.float64)[:, None], more=more)
         return self

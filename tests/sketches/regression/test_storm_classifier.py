@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from itertools import pairwise
 
 import numpy as np
@@ -200,6 +201,21 @@ def test_structured_rows() -> None:
     # Rows without any information have the shares of the classes as probabilities.
     found = StormClassifier().fit(np.ones((3000, 2)), y).predict_proba(np.ones((1, 2)))
     np.testing.assert_allclose(found[0], np.bincount(y) / 3000, rtol=1e-9)
+
+
+def test_pickles_of_earlier_versions_predict_and_learn_no_more() -> None:
+    X, y = blobs(0.1, n=500)
+    model = StormClassifier().fit(X, y)
+    found = model.predict(X)
+    for name in ("class_count_", "_class_sums", "_first_rows", "_n_scaled", "_seed"):
+        vars(model).pop(name, None)
+    del model.scaling_["whitening"]
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict(X), found)
+    assert again.predict_proba(X).shape == (500, 2)
+    with pytest.raises(ValueError, match=r"got one that version 0\.2 or an earlier one has pickled"):
+        again.partial_fit(X, y)
+    assert again.fit(X, y).class_count_.sum() == 500
 
 
 def test_the_scaling_of_a_regressor_will_do() -> None:

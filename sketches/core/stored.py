@@ -158,7 +158,13 @@ class Stored(Guarded, Configured, ABC):
     @classmethod
     def _rebuilt(cls, config: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Self:
         """Return the object of a configuration and a state; pickles refer to this name only."""
-        return cls._from_config(config)._set_arrays(arrays)
+        new = cls._from_config(config)
+        return new._set_arrays(new._completed(arrays))
+
+    def _completed(self, arrays: Arrays) -> Arrays:
+        """Return the arrays of a state with substitutes for those that earlier versions did not have."""
+        absent = {name: self._absent_array(name) for name in self._state.specs if name not in arrays}
+        return arrays | {name: array for name, array in absent.items() if array is not None}
 
     # -- notebooks ---------------------------------------------------------------------------------
 
@@ -349,11 +355,7 @@ def _fill(sketch: S, header: Header, fetch: Fetch, verify: bool) -> S:
         name: np.require(a.astype(a.dtype.newbyteorder("="), copy=False), requirements="A")
         for name, a in arrays.items()
     }
-    for name in sketch._state.specs:
-        if name not in native:
-            substitute = sketch._absent_array(name)
-            assert substitute is not None
-            native[name] = substitute
+    native = sketch._completed(native)
     try:
         sketch._check_state(native)
     except ValueError as error:

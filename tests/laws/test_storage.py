@@ -85,7 +85,13 @@ def test_inspect(tmp_path: Path) -> None:
     assert told["class"] == "CountMinSketch"
     assert told["config"] == sketch.config()
     assert told["n_updates"] == 300
-    assert told["arrays"] == {"counts": "int32[3, 50]", "total": "int64[1]", "n_updates": "int64[1]"}
+    assert told["arrays"] == {
+        "counts": "int32[3, 50]",
+        "total": "int64[1]",
+        "key_forms": "uint8[1]",
+        "part_forms": "uint8[8]",
+        "n_updates": "int64[1]",
+    }
     assert told["bytes"] == path.stat().st_size
     assert told["intact"] is True
     damaged = bytearray(path.read_bytes())

@@ -69,7 +69,7 @@ _ROOM = 1 << 16
 def encode_texts(entries: list[bytes]) -> dict[str, NDArray[Any]]:
     """Return the arrays of texts.
 
-    It takes about a second for 100,000 texts, and 15 bytes of memory for each byte that no prefix shares.
+    It takes about a second for 100,000 paths, and two seconds and 100 MB for a million texts of ten bytes.
 
     Parameters
     ----------

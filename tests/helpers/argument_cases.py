@@ -178,6 +178,6 @@ def built_and_looked_up(make: Callable[..., Any]) -> Callable[..., Any]:
         function = make(keys, *values.values(), progress=False, key_check_bits=16)
         found = function.lookup(KEYS), type(function).from_bytes(function.to_bytes()).lookup(KEYS)
         # A table of a frame returns a frame.
-        return tuple(one.to_numpy(np.float64) if hasattr(one, "to_numpy") else one for one in found)
+        return tuple(np.asarray(one, np.float64) if hasattr(one, "to_numpy") else one for one in found)
 
     return call

@@ -32,6 +32,11 @@ KINDS = {
 }
 
 
+def container(values: Any) -> str:
+    """Return the name of a container, for the names of tests."""
+    return f"{type(values).__module__.partition('.')[0]} {type(values).__name__}"
+
+
 @settings(max_examples=60)
 @given(st.data())
 def test_functions_answer_as_a_dict_does(data: st.DataObject) -> None:
@@ -89,7 +94,7 @@ def test_none_keeps_integers_integers_and_is_not_an_absent_key() -> None:
         pa.array([1, None, 3]),
         pa.chunked_array([[1], [None, 3]]),
     ],
-    ids=repr,
+    ids=container,
 )
 def test_missing_values_of_any_container(values: Any) -> None:
     function = StaticFunction([10, 11, 12], values)
@@ -108,7 +113,7 @@ def test_missing_values_of_any_container(values: Any) -> None:
         pl.Series(["x", None, "z"], dtype=pl.Categorical),
         pa.array(["x", None, "z"]).dictionary_encode(),
     ],
-    ids=repr,
+    ids=container,
 )
 def test_missing_texts_of_any_container(values: Any) -> None:
     assert StaticFunction([10, 11, 12], values).lookup([12, 11, 10]).tolist() == ["z", None, "x"]

@@ -240,6 +240,9 @@ def _kind_of_array(array: NDArray[Any], precision: float | None, name: str) -> V
     if dtype.kind in "US":
         return ValueKind("str" if dtype.kind == "U" else "bytes", dtype.str)
     if dtype.kind in "mM":
+        if np.datetime_data(dtype)[0] == "generic":
+            what = "times" if dtype.kind == "M" else "durations"
+            raise TypeError(f"{name} must be {what} with a unit, got dtype {dtype}")
         return ValueKind("datetime" if dtype.kind == "M" else "timedelta", dtype.name)
     if dtype.kind == "O" and array.size and isinstance(array.flat[0], Decimal):
         return ValueKind("decimal", "object", scale=_scale(array, name))

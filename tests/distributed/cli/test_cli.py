@@ -669,7 +669,7 @@ def test_a_file_cannot_forge_its_report(run, fails, sketches):
     forge("wild", **{"class": wild, "config": json.dumps({"a\x1b[1A": wild})})
     code, out, err = run("inspect", "wild")
     assert (code, err) == (0, "")
-    assert len(out.splitlines()) == 7
+    assert len(out.splitlines()) == 9
     assert all(line.isprintable() for line in out.splitlines())
     assert all(
         text in out for text in ("\\x1b]0;gone\\x07\\r\\n", "a\\x1b[1A = ", "array x\\x1b[2Jy\\u202e: ")

@@ -140,7 +140,7 @@ def _read_arrow(values: Any, name: str) -> NDArray[Any]:
     if not any(is_text(column.type) for is_text in text):
         raise TypeError(
             f"{name} must be {describe(values)} of numbers, booleans, times, strings or bytes, got one of "
-            f" {column.type}"
+            f"{column.type}"
         )
     for chunk in chunks:
         arrow_strings(chunk, name, values)  # refuses offsets that lie outside of the bytes

@@ -243,6 +243,17 @@ def minhash() -> Iterator[Point]:
         yield Point(m, errors, expected=math.sqrt(0.25 / m))
 
 
+@curve("hyperloglog", "HyperLogLog", "relative error of the cardinality", "registers")
+def distinct() -> Iterator[Point]:
+    for precision in (6, 8, 10, 12, 14):
+
+        def errors(seed: int, precision: int = precision) -> tuple[Any, int]:
+            sketch = ms.HyperLogLog(precision, seed=seed).update(np.arange(300_000))
+            return sketch.cardinality() / 300_000 - 1, sketch.nbytes
+
+        yield Point(1 << precision, errors, expected=ms.HyperLogLog(precision).standard_error)
+
+
 @curve("bloom_filter", "BloomFilter", "false positives, over the rate asked for", "error rate asked for")
 def bloom_filter() -> Iterator[Point]:
     for rate in (0.1, 0.03, 0.01, 0.003):

@@ -148,6 +148,16 @@ def heavy_hitters() -> Cases:
 
 
 @benchmark
+def hyperloglog() -> Cases:
+    for n in SIZES:
+        for kind, keys in (("integers", integers(n)), ("strings", words(n))):
+            sketch = ms.HyperLogLog().update(keys)
+            yield f"update, {kind}, {n:,}", partial(sketch.update, keys)
+    yield "cardinality", sketch.cardinality
+    yield "intersection_cardinality", partial(sketch.intersection_cardinality, sketch.copy(), return_std=True)
+
+
+@benchmark
 def bloom_filter() -> Cases:
     for n in SIZES:
         keys, sketch = integers(n), ms.BloomFilter(capacity=100_000, error_rate=0.01)

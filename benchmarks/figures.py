@@ -504,7 +504,42 @@ def streaming_keys() -> str:
     return table(columns, ([r[columns[0]], *(short(r[c]) for c in columns[1:])] for r in found))
 
 
+# -- distinct counts --------------------------------------------------------------------------------
+
+
+def hyperloglog_errors() -> str:
+    found = {(r["sketch"], r["keys"]): r for r in rows("distinct") if "keys" in r}
+    peers = ("HLL_4, 8,192 registers", "HLL_8, 4,096 registers", "CPC, 8,192 rows")
+    lines = []
+    for ours in (r for (name, _), r in found.items() if name == "HyperLogLog"):
+        bias = f"{100 * ours['bias']:.2f} ± {100 * ours['standard error of the bias']:.2f} %"
+        line = [ours["keys"], bias, percent(ours["RMS error"]), percent(ours["theory"])]
+        for peer in peers:
+            pair = [found.get((f"{peer}, {how}", ours["keys"])) for how in ("one stream", "merged")]
+            line.append(" / ".join(percent(r["RMS error"]) for r in pair if r))
+        lines.append(line)
+    sizes = [
+        max(r["bytes"] for (name, _), r in found.items() if name.startswith(peer))
+        for peer in ("HyperL", *peers)
+    ]
+    columns = [f"{name}, {size:,} bytes" for name, size in zip(("error", *peers), sizes, strict=True)]
+    return table(("keys", "bias", columns[0], "theory", *columns[1:]), lines)
+
+
+def hyperloglog_speed() -> str:
+    return table(
+        ("keys are", "sketch", "ns a key", "times ours"),
+        (
+            (r["keys are"], r["sketch"], short(r["ns a key"]), short(r["ratio"]))
+            for r in rows("distinct")
+            if "ratio" in r
+        ),
+    )
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "hyperloglog_errors": hyperloglog_errors,
+    "hyperloglog_speed": hyperloglog_speed,
     "containment": dedup_tables.containment,
     "dedup_files": dedup_tables.files,
     "dedup_processes": dedup_tables.processes,
@@ -538,6 +573,17 @@ TABLES: dict[str, Callable[[], str]] = {
 }
 
 FIGURES: dict[str, Callable[[], str]] = {
+    "hyperloglog_ns": lambda: short(
+        row("distinct", sketch="HyperLogLog", **{"keys are": "integers"})["ns a key"]
+    ),
+    "hyperloglog_times": lambda: span(
+        (
+            r["ratio"]
+            for r in rows("distinct")
+            if r.get("keys are") == "integers" and r["sketch"].startswith(("HLL", "CPC"))
+        ),
+        2,
+    ),
     "outlier_mean": lambda: short(row("outliers", data="mean")["AceDetector"], 3),
     "outlier_mean_forest": lambda: short(row("outliers", data="mean")["isolation forest"], 3),
     "outlier_wine": lambda: short(row("outliers", data="wine, 8 of class 2")["AceDetector"]),

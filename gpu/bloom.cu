@@ -13,10 +13,6 @@ __device__ __forceinline__ u64 bloom_mix(u64 x) {
     return x ^ (x >> 32);
 }
 
-__device__ __forceinline__ u64 hash_of(const u64* keys, i64 i, u64 seed, bool hashed) {
-    return hashed ? keys[i] : xxh3_64_u64(keys[i], seed);
-}
-
 extern "C" __global__ void bloom_add(const u64* keys, i64 n, u64 seed, bool hashed, i64 n_blocks,
                                      i64 n_hashes, u64 low, u64 width, u64* words) {
     for (i64 i = thread_number(); i < n; i += thread_count()) {

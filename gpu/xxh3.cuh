@@ -76,6 +76,11 @@ __device__ __forceinline__ u64 hash_4_to_8(u64 swapped, u64 length, u64 seed) {
 __device__ __forceinline__ u64 xxh3_64_u64(u64 value, u64 seed) {
     return hash_4_to_8(rotate(value, 32), 8, seed);
 }
+
+// Return the hash of key i, which may be one already.
+__device__ __forceinline__ u64 hash_of(const u64* keys, i64 i, u64 seed, bool hashed) {
+    return hashed ? keys[i] : xxh3_64_u64(keys[i], seed);
+}
 __device__ __forceinline__ u64 mix_16(const u8* at, int key, u64 seed) {
     return fold_multiply(load_u64(at) ^ (secret(key) + seed), load_u64(at + 8) ^ (secret(key + 8) - seed));
 }

@@ -6,6 +6,7 @@ from .core.state import StateArray
 from .core.stored import from_bytes, load
 from .counts.counting import CountMinSketch, CountSketch
 from .counts.heavy_hitters import HeavyHitters
+from .counts.hyperloglog import HyperLogLog
 from .density.density import DensitySketch
 from .neighbours.index import LSHIndex, Nearest, Neighbours
 from .neighbours.suggestion import Suggestion, suggest
@@ -42,6 +43,7 @@ __all__ = [
     "DensitySketch",
     "DocumentSignatures",
     "HeavyHitters",
+    "HyperLogLog",
     "LSHIndex",
     "MergeableSketch",
     "MinHashSketch",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from functools import partial
 from typing import Any
 
 import fake_cupy
@@ -378,6 +379,28 @@ def test_heavy_hitters_come_back_by_name() -> None:
             there.update(["a"])
         with pytest.raises(ValueError, match="counts must be at least 0, got -1"):
             there.update(cupy.asarray(stream[:1]), cupy.asarray(np.array([-1])))
+
+
+def test_distinct_counts_are_the_cpus() -> None:
+    rng, make = np.random.default_rng(0), partial(mergesketch.HyperLogLog, 7, seed=3)
+    keys, others = rng.zipf(1.3, 3000), rng.zipf(1.3, 3000) + 20
+    here, there = make(), make()
+    for part in np.split(keys, 3):
+        here.update(part)
+        there.update(cupy.asarray(part))
+    assert there.device == "gpu" and there == here and there.to_bytes() == here.to_bytes()
+    more, more_there = make().update(others), make().update(cupy.asarray(others))
+    assert (there | more_there) == (here | more) == (there | more) == (here | more_there)
+    for other in (more, more_there):
+        for ask in ("union_cardinality", "jaccard", "intersection_cardinality"):
+            assert getattr(there, ask)(other) == getattr(here, ask)(more)
+    assert there.intersection_cardinality(more_there, return_std=True) == here.intersection_cardinality(
+        more, return_std=True
+    )
+    assert (there.cardinality(), there.bounds(0.9)) == (here.cardinality(), here.bounds(0.9))
+    assert there.to("cpu") == here
+    with pytest.raises(TypeError, match="keys lies in main memory, but the HyperLogLog on the GPU"):
+        there.update(["a"])
 
 
 def test_classes_without_kernels_say_so() -> None:

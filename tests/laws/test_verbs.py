@@ -22,8 +22,8 @@ from registry import ENTRIES
 every_sketch = pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES.keys())
 quickly = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
-#: Sketches that have several questions and none that comes first.
-NO_QUERY = {"BloomSignatures", "MinHashSketch", "StormSketch"}
+#: Sketches that have several questions and none that comes first, or one that takes no keys.
+NO_QUERY = {"BloomSignatures", "HyperLogLog", "MinHashSketch", "StormSketch"}
 
 
 def test_every_sketch_has_update_and_query() -> None:

@@ -22,8 +22,9 @@ PACKAGES = ("sphinx", "furo", "myst_parser", "numpydoc", "sphinx_copybutton", "s
 
 #: What people search for, and the page that answers; it must be among the first three.
 QUERIES = {
-    "unique users": "structures/minhash_sketch",
-    "count distinct": "structures/minhash_sketch",
+    "unique users": "structures/hyperloglog",
+    "count distinct": "structures/hyperloglog",
+    "hyperloglog": "structures/hyperloglog",
     "pandas frame": "guides/data_frames",
     "Docker": "faq",
     "dictionary compression": "structures/static_function",

@@ -11,13 +11,14 @@ from __future__ import annotations
 import numpy as np
 
 from ...lsh.kernels.compiled import helper, kernel
+from ...lsh.kernels.prefetch import prefetch
 from ...lsh.kernels.words import lowest_bit
 from ...lsh.kernels.xxh3 import xxh3_64_u64
 
 __all__ = ["add_keys", "count_pairs", "count_registers", "join_registers"]
 
-#: Keys that are hashed together.
-_TILE = 1024
+#: Keys that are hashed together, and keys by which registers are prefetched.
+_TILE, _AHEAD = 1024, 24
 
 
 @helper(inline="always")
@@ -38,7 +39,7 @@ def add_keys(keys, seed, hashed, precision, first, start, stop, registers):
     shift = np.uint64(64 - precision)
     end = np.uint64(1) << shift
     begin, size = np.uint64(first), np.uint64(registers.size)
-    hashes = np.empty(_TILE, np.uint64)
+    hashes = np.zeros(_TILE + _AHEAD, np.uint64)
     for left in range(start, stop, _TILE):
         n = min(_TILE, stop - left)
         # A loop of its own, so that vector instructions hash several keys at once.
@@ -49,6 +50,9 @@ def add_keys(keys, seed, hashed, precision, first, start, stop, registers):
             for i in range(n):
                 hashes[i] = xxh3_64_u64(keys[left + i], seed)
         for i in range(n):
+            # A thread fetches only registers of its own: those of others would be taken from their caches.
+            ahead = min((hashes[i + _AHEAD] >> shift) - begin, size - np.uint64(1))
+            prefetch(registers, np.int64(ahead))
             place = (hashes[i] >> shift) - begin
             if place < size:
                 value = lowest_bit(hashes[i] | end) + 1

@@ -71,6 +71,7 @@ def structures(rng):
         ("CountSketch", "5 x 27,183 counters", lambda: ms.CountSketch(5, 27_183), (often,), "query", often),
         ("HeavyHitters", "frequency 0.001", lambda: ms.HeavyHitters(0.001), (often,), None, None),
         ("BloomFilter", "1 % of error", lambda: ms.BloomFilter(N, 0.01), (keys,), "contains", keys),
+        ("HyperLogLog", "4,096 registers", lambda: ms.HyperLogLog(), (keys,), None, None),
         ("MinHashSketch", "1 set, 1,024 bins", lambda: ms.MinHashSketch(1, 1024), (keys,), None, None),
         ("LSHIndex", "angles, 16 tables", lambda: ms.LSHIndex(angles, capacity=64), (X,), "query", X),
         (

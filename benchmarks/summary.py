@@ -193,6 +193,11 @@ def keys() -> Iterator[Job]:
     yield times(
         "the same, add a list of str", found["ours (M/s)"], found["rbloom (M/s)"], "million/s", "rbloom", 1
     )
+    counts = [r for r in rows("distinct") if r.get("keys are") == "integers"]
+    found = {r["sketch"]: 1e3 / r["ns a key"] for r in counts}
+    theirs = max(rate for name, rate in found.items() if name.startswith("HLL"))
+    name = "distinct count, add integers, 1 thread"
+    yield times(name, found["HyperLogLog"], theirs, "million/s", "DataSketches HLL", 10)
 
 
 def rest() -> Iterator[Job]:
@@ -273,11 +278,16 @@ def summary() -> str:
             lines.append(f"| {job.name} | {job.ours.strip()} | {job.peer} | {ratio} |")
         lines += ["", "</details>", ""]
     files = ("bloom_filter", "dedup", "index", "merge_over_ranks", "minhash", "private", "projection", "race")
-    lines.append(
-        machines(
-            [*files, "dedup_memory", "distributed_index", "scaling", "search", "static_functions", "svmlight"]
-        )
+    more = (
+        "dedup_memory",
+        "distinct",
+        "distributed_index",
+        "scaling",
+        "search",
+        "static_functions",
+        "svmlight",
     )
+    lines.append(machines([*files, *more]))
     return "\n".join(lines) + "\n"
 
 

@@ -5,6 +5,7 @@ from .core.inspection import inspect
 from .core.state import StateArray
 from .core.stored import from_bytes, load
 from .counts.counting import CountMinSketch, CountSketch
+from .counts.ddsketch import DDSketch
 from .counts.heavy_hitters import HeavyHitters
 from .density.density import DensitySketch
 from .neighbours.index import LSHIndex, Nearest, Neighbours
@@ -38,6 +39,7 @@ __all__ = [
     "BloomSignatures",
     "CountMinSketch",
     "CountSketch",
+    "DDSketch",
     "Decoded",
     "DensitySketch",
     "DocumentSignatures",

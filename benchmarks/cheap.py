@@ -158,6 +158,14 @@ def hyperloglog() -> Cases:
 
 
 @benchmark
+def ddsketch() -> Cases:
+    for n in SIZES:
+        values, sketch = np.random.default_rng(5).lognormal(3.0, 2.0, n), ms.DDSketch(relative_error=0.01)
+        yield f"update, {n:,}", partial(sketch.update, values)
+        yield f"cdf, {n:,}", partial(sketch.cdf, values)
+
+
+@benchmark
 def bloom_filter() -> Cases:
     for n in SIZES:
         keys, sketch = integers(n), ms.BloomFilter(capacity=100_000, error_rate=0.01)

@@ -5,6 +5,7 @@ from .core.inspection import inspect
 from .core.state import StateArray
 from .core.stored import from_bytes, load
 from .counts.counting import CountMinSketch, CountSketch
+from .counts.ddsketch import DDSketch
 from .counts.heavy_hitters import HeavyHitters
 from .counts.hyperloglog import HyperLogLog
 from .density.density import DensitySketch
@@ -39,6 +40,7 @@ __all__ = [
     "BloomSignatures",
     "CountMinSketch",
     "CountSketch",
+    "DDSketch",
     "Decoded",
     "DensitySketch",
     "DocumentSignatures",

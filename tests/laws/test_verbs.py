@@ -52,6 +52,7 @@ def test_aliases_call_the_method_that_they_name(monkeypatch: pytest.MonkeyPatch)
     assert {(cls.__name__, name, named) for cls, name, named in found} == {
         ("AceSketch", "query", "score_samples"),
         ("BloomFilter", "query", "contains"),
+        ("DDSketch", "query", "quantile"),
         ("DensitySketch", "query", "density"),
         ("DistributedIndex", "add", "update"),
         ("LSHIndex", "add", "update"),

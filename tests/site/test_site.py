@@ -38,6 +38,10 @@ QUERIES = {
     "differential privacy": "structures/private_race",
     "near-duplicates": "structures/deduplication",
     "rensa": "compare",
+    "quantile": "structures/quantiles",
+    "percentile": "structures/quantiles",
+    "latency p99": "structures/quantiles",
+    "histogram": "structures/quantiles",
 }
 
 

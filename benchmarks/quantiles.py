@@ -1,0 +1,136 @@
+"""Measure DDSketch beside ddsketch and DataSketches: time a value, and errors of quantiles at equal bytes.
+
+The peers are the ddsketch package, and KLL, REQ and t-digest of datasketches; those that are not installed
+are left out. All of them run on one thread, and their parameters are those at which they take at most the
+bytes of a DDSketch of the default range at an error of 1 %. The errors are the largest over the quantiles
+from 1 % to 99.99 %, and over the data sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+import mergesketch
+import numpy as np
+from measure import best_of, parse, show, write
+from mergesketch import DDSketch
+from numpy.typing import NDArray
+
+N = 1_000_000
+#: Values for peers that take one Python number at a time.
+N_SINGLE = 50_000
+SHARES = np.array([0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 0.999, 0.9999])
+Values = NDArray[np.float64]
+
+
+class Peer(NamedTuple):
+    """How a sketch is made from values, and what it then says."""
+
+    make: Callable[[Values], Any]
+    quantiles: Callable[[Any], Values]
+    n_bytes: Callable[[Any], int]
+    #: The most values that it takes in a reasonable time.
+    most: int = N
+
+
+def data_sets() -> Iterator[tuple[str, Values]]:
+    rng = np.random.default_rng(0)
+    yield "log-normal, sigma 2", rng.lognormal(3.0, 2.0, N)
+    yield "Pareto, exponent 1", rng.pareto(1.0, N) + 1.0
+    yield "uniform from 1 to 1000", rng.uniform(1.0, 1000.0, N)
+    yield "whole milliseconds", np.ceil(rng.gamma(2.0, 20.0, N))
+
+
+def peers() -> Iterator[tuple[str, Peer]]:
+    yield (
+        "DDSketch",
+        Peer(
+            lambda x: DDSketch(relative_error=0.01).update(x),
+            lambda s: s.quantile(SHARES),
+            lambda s: s.nbytes,
+        ),
+    )
+    if find_spec("ddsketch") is not None:
+        import ddsketch
+
+        def add_all(x: Values) -> Any:
+            sketch = ddsketch.DDSketch(0.01)
+            for value in x.tolist():
+                sketch.add(value)
+            return sketch
+
+        yield (
+            "ddsketch, Python",
+            Peer(
+                add_all,
+                lambda s: np.array([s.get_quantile_value(q) for q in SHARES]),
+                # Its bins are floats of Python.
+                lambda s: 8 * (len(s._store.bins) + len(s._negative_store.bins)),
+                N_SINGLE,
+            ),
+        )
+    if find_spec("datasketches") is not None:
+        import datasketches
+
+        def of_datasketches(make: Callable[[], Any], dtype: type) -> Peer:
+            def update(x: Values) -> Any:
+                sketch = make()
+                sketch.update(x.astype(dtype, copy=False))
+                return sketch
+
+            return Peer(
+                update,
+                lambda s: np.array([s.get_quantile(float(q)) for q in SHARES]),
+                lambda s: len(s.serialize()),
+            )
+
+        yield "KLL, k = 1050", of_datasketches(lambda: datasketches.kll_doubles_sketch(1050), np.float64)
+        yield "REQ, k = 50", of_datasketches(lambda: datasketches.req_floats_sketch(50, True), np.float32)
+        yield "t-digest, k = 1150", of_datasketches(lambda: datasketches.tdigest_double(1150), np.float64)
+
+
+def rank_errors(ordered: Values, found: Values) -> Values:
+    """Return how far the ranks of found values are from those that were asked for, as a share of all."""
+    low = np.searchsorted(ordered, found, "left") / ordered.size
+    high = np.searchsorted(ordered, found, "right") / ordered.size
+    return np.maximum(0.0, np.maximum(low - SHARES, SHARES - high))
+
+
+def main() -> None:
+    arguments = parse(__doc__ or "", "quantiles")
+    mergesketch.set_num_threads(1)
+    sketches, sets = dict(peers()), dict(data_sets())
+    values = next(iter(sets.values()))
+
+    def build(name: str) -> Callable[[], Any]:
+        return lambda: sketches[name].make(values[: sketches[name].most])
+
+    times = best_of({name: build(name) for name in sketches})
+    rows = []
+    for name, peer in sketches.items():
+        relative, ranks, n_bytes = 0.0, 0.0, 0
+        for x in sets.values():
+            x = x[: peer.most]
+            sketch = peer.make(x)
+            found, n_bytes = peer.quantiles(sketch), max(n_bytes, peer.n_bytes(sketch))
+            exact = np.quantile(x, SHARES, method="lower")
+            relative = max(relative, float(np.abs(found / exact - 1.0).max()))
+            ranks = max(ranks, float(rank_errors(np.sort(x), found).max()))
+        rows.append(
+            {
+                "sketch": name,
+                "bytes": n_bytes,
+                "ns a value": 1e9 * times[name] / peer.most,
+                "million values/s": peer.most / times[name] / 1e6,
+                "largest relative error, %": 100.0 * relative,
+                "largest rank error, %": 100.0 * ranks,
+            }
+        )
+    show("quantiles", rows)
+    write(arguments.json, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ...lsh.support.public import publish
 from ...lsh.support.types import RowsLike
-from .storm_linear import StormLinear, check_scaling, spread
+from .storm_linear import StormLinear, center_and_scale, check_scaling
 
 __all__ = ["StormRegressor"]
 
@@ -64,11 +64,8 @@ class StormRegressor(RegressorMixin, StormLinear):  # type: ignore[misc]
     """
 
     def _scaling_of(self, X: NDArray[np.float64], targets: NDArray[Any]) -> dict[str, Any]:
-        return {
-            **super()._scaling_of(X, targets),
-            "target_center": targets.mean(axis=0),
-            "target_scale": spread(targets),
-        }
+        center, scale = center_and_scale(targets)
+        return {**super()._scaling_of(X, targets), "target_center": center, "target_scale": scale}
 
     def _check_scaling(self, scaling: Any, n_features: int) -> dict[str, Any]:
         shapes = {

@@ -9,13 +9,13 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from ...errors import IncompatibleSketchError
 from ...lsh.support.callers import stacklevel_of_caller
 from ...lsh.support.checks import check_int
 from ...lsh.support.moments import means_and_deviations
-from ..core.estimator import SketchEstimator, seed_of
+from ..core.estimator import SketchEstimator, seed_of, validated
 from ..core.merging import parts_of
 from .storm import StormSketch
 
@@ -191,7 +191,7 @@ class StormLinear(SketchEstimator):
 
     def _values(self, X: Any) -> NDArray[np.float64]:
         check_is_fitted(self, "sketch_")
-        X = validate_data(self, X, reset=False, dtype=np.float64)
+        X = validated(self, X, reset=False, dtype=np.float64)
         return np.asarray(X @ self._coefficients + self._intercepts)
 
     # -- merging ------------------------------------------------------------------------------------

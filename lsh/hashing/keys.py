@@ -207,7 +207,7 @@ def _read_batch(keys: Any, name: str, *, skip_nulls: bool = False) -> Keys:
         return _read_gpu(as_array(keys), name)
     keys = import_arrow(keys, name)
     parts = key_parts(keys, name)
-    if not skip_nulls:
+    if not skip_nulls or not hasattr(keys, "__len__"):  # None, a generator: neither a key nor keys
         return _read_column(keys, name) if parts is None else _read_parts(parts, name)
     masks = [null_mask(part, label) for label, part in (parts or {name: keys}).items()]
     _check_lengths([mask.size for _, mask in masks], name)

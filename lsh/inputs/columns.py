@@ -25,6 +25,10 @@ __all__ = [
 ]
 
 
+#: The types of single values of which one, NaN or NaT, differs from itself.
+_MAY_BE_NULL = (float, np.floating, np.datetime64, np.timedelta64)
+
+
 def is_arrow(values: Any) -> bool:
     """Tell whether `values` is an Arrow array or has Arrow's PyCapsule interface (polars, nanoarrow)."""
     return hasattr(values, "__arrow_c_array__") or hasattr(values, "__arrow_c_stream__")
@@ -38,10 +42,10 @@ def is_table(values: Any) -> bool:
 
 
 def is_null(value: Any) -> bool:
-    """Tell whether a Python object stands for a missing value: None, NaN, or one of those of pandas."""
+    """Tell whether an object stands for a missing value: None, NaN or NaT of Python, NumPy or pandas."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
-    return isinstance(value, float) and value != value
+    return isinstance(value, _MAY_BE_NULL) and bool(value != value)
 
 
 def open_column(values: Any, name: str, *, nulls_as_empty: bool = False) -> Any:

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .columns import is_null, refuse_nulls
+
 __all__ = [
     "CLOCKS",
     "DATES",
@@ -107,6 +109,7 @@ def list_times(items: Sequence[Any], name: str) -> tuple[str, NDArray[np.uint8]]
         return None
     if any(t.__name__ == "NaTType" for t in types):
         return None
+    refuse_nulls(np.fromiter(map(is_null, items), np.bool_, len(items)), name)
     kinds = {DATES} if types == {dt.date} else {_kind_of(item) for item in items}
     if len(kinds) > 1:
         raise TypeError(

@@ -14,13 +14,14 @@ from typing import Any, ClassVar, Self, cast
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ...errors import IncompatibleSketchError
+from ...lsh.inputs.columns import refuse_masked
 from .base import MergeableSketch
 from .merging import parts_of
 
-__all__ = ["SketchEstimator", "seed_of"]
+__all__ = ["SketchEstimator", "seed_of", "validated"]
 
 
 class SketchEstimator(BaseEstimator):  # type: ignore[misc]
@@ -112,6 +113,16 @@ class SketchEstimator(BaseEstimator):  # type: ignore[misc]
         """Forget what was learnt before: all attributes that a fit has set."""
         for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
             delattr(self, name)
+
+
+def validated(estimator: BaseEstimator, X: Any, y: Any = "no_validation", **options: Any) -> Any:
+    """Return rows, and targets if there are any, after scikit-learn's checks; masked values are refused.
+
+    scikit-learn would use the numbers under the mask.
+    """
+    refuse_masked(X, "X")
+    refuse_masked(y, "y")
+    return validate_data(estimator, X, y, **options)
 
 
 def seed_of(random_state: Any) -> int:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ...lsh.inputs.arrays import check_array
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_real
+from ...lsh.support.moments import means_and_deviations
 
 __all__ = ["check_width", "choose_widths", "cross_validation"]
 
@@ -31,12 +32,14 @@ def choose_widths(X: NDArray[Any], n_expected: int, *, one: bool) -> Any:
     if n > _MOST_ROWS:
         X = X[np.random.default_rng(0).choice(n, _MOST_ROWS, replace=False)]
     X = X.astype(np.float64)
-    spread = X.std(axis=0)
+    _, spread = means_and_deviations(X)
     flat = np.flatnonzero(~(spread > 1e-12 * np.abs(X).max(axis=0)))
     if flat.size:
         raise ValueError(f"X must vary in every column, got a constant column {flat[0]}; drop it")
     if one:
-        spread = np.full(d, np.sqrt((spread**2).mean()))
+        _, exponent = np.frexp(spread.max())  # squares would overflow or vanish
+        units = np.ldexp(spread, -exponent)
+        spread = np.full(d, np.ldexp(np.sqrt((units**2).mean()), exponent))
     normal_best = _TRIANGULAR * (4.0 / ((d + 2) * len(X))) ** (1.0 / (d + 4))
     scores = cross_validation(X / spread, normal_best * _FACTORS)
     factor = normal_best * _FACTORS[np.argmin(scores)] * (n_expected / len(X)) ** (-1.0 / (d + 4))

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, issparse, vstack
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from ...lsh.family import HashFamily
 from ...lsh.support.checks import check_choice, check_int, check_real
 from ...lsh.support.public import publish
 from ...lsh.support.types import RowsLike
-from ..core.estimator import SketchEstimator, seed_of
+from ..core.estimator import SketchEstimator, seed_of, validated
 from .index import LSHIndex, Nearest
 from .row_search import RowSearch, plan_search
 
@@ -401,8 +401,8 @@ class LSHNeighbors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SketchEsti
         """Return checked rows: a dense matrix, or for "jaccard" a sparse one of ones."""
         options: dict[str, Any] = {"dtype": [np.float64, np.float32], "order": "C", "reset": reset}
         if metric != "jaccard":
-            return validate_data(self, X, copy=copy, **options)
-        sets = csr_matrix(validate_data(self, X, accept_sparse="csr", copy=issparse(X), **options))
+            return validated(self, X, copy=copy, **options)
+        sets = csr_matrix(validated(self, X, accept_sparse="csr", copy=issparse(X), **options))
         sets.sum_duplicates()
         sets.eliminate_zeros()
         sets.data = np.ones_like(sets.data)

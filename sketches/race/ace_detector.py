@@ -16,7 +16,10 @@ from ..core.estimator import seed_of
 from .ace import AceSketch
 from .kernel_estimator import KernelEstimator
 
-__all__ = ["AceDetector"]
+__all__ = ["AceDetector", "weighted_quantile"]
+
+#: The largest sum of weights, up to which float64 holds every whole number.
+_MOST_REPEATS = 2.0**53
 
 
 class AceDetector(OutlierMixin, KernelEstimator):  # type: ignore[misc]
@@ -156,6 +159,8 @@ class AceDetector(OutlierMixin, KernelEstimator):  # type: ignore[misc]
                 "sample_weight must be whole numbers, which count a row as often as that, got "
                 f"{broken[0]:g}; multiply the weights by a constant and round them"
             )
+        if weights.sum() > _MOST_REPEATS:
+            raise ValueError(f"sample_weight must have a sum of at most 2**53, got {weights.sum():g}")
         return weights.astype(np.int64)
 
     def _after_fit(self, Z: Any, weights: NDArray[np.int64] | None) -> None:
@@ -167,8 +172,8 @@ class AceDetector(OutlierMixin, KernelEstimator):  # type: ignore[misc]
             self._fitted_offset = self.sketch_.threshold + own
         else:
             scores = self.sketch_.score_samples(Z)
-            repeated = scores if weights is None else np.repeat(scores, weights)
-            self._fitted_offset = float(np.percentile(repeated, 100.0 * share))
+            repeats = np.ones(scores.size, np.int64) if weights is None else weights
+            self._fitted_offset = weighted_quantile(scores, repeats, share)
 
     def _after_merge(self) -> None:
         self._fitted_offset = None
@@ -283,4 +288,16 @@ class AceDetector(OutlierMixin, KernelEstimator):  # type: ignore[misc]
         return np.where(self.decision_function(X) < 0, -1, 1)
 
 
-publish("mergesketch", __all__, globals())
+def weighted_quantile(values: NDArray[np.float64], repeats: NDArray[np.int64], share: float) -> float:
+    """Return a quantile of values that are repeated, as `numpy.percentile` does, without repeating them."""
+    order = np.argsort(values)
+    ends = np.cumsum(repeats[order])
+    place = float(ends[-1] - 1) * (100.0 * share / 100.0)
+    below = int(place)
+    low, high = values[order[np.searchsorted(ends, [below, min(below + 1, ends[-1] - 1)], side="right")]]
+    # Interpolation from the nearer end, with NumPy's rounding.
+    part = place - below
+    return float(high - (high - low) * (1.0 - part) if part >= 0.5 else low + (high - low) * part)
+
+
+publish("mergesketch", ["AceDetector"], globals())

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ...lsh.families.pstable import PStable
 from ...lsh.family import HashFamily
+from ...lsh.support.moments import means_and_deviations
 from ...lsh.support.random import random_uint64
 
 __all__ = [
@@ -217,8 +218,8 @@ def choose_regression_family(found: DistinctRows, n_hashes: int, seed: int) -> P
     rows, weights = found.rows, found.weights
     if bool((weights != np.floor(weights)).any()):
         weights = weights / weights.mean()
-    spread = found.targets.std(axis=0)
-    targets = (found.targets - found.targets.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    means, spread = means_and_deviations(found.targets)
+    targets = (found.targets - means) / np.where(spread > 0, spread, 1.0)
     typical = typical_distance(found, "euclidean")
     best, least, n_worse = None, math.inf, 0
     for factor in _WIDTHS:

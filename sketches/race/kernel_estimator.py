@@ -9,13 +9,14 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import scipy
 from numpy.typing import NDArray
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ...errors import IncompatibleSketchError
 from ...lsh.family import HashFamily
+from ...lsh.inputs.columns import refuse_masked
 from ...lsh.support.checks import check_int
 from ..core.base import MergeableSketch
-from ..core.estimator import SketchEstimator, seed_of
+from ..core.estimator import SketchEstimator, seed_of, validated
 from .collisions import crowding_advice, different_rows_collide, mean_density
 from .kernel_choice import DistinctRows, choose_family, choose_scaling, distinct_rows, read_scaling, scaled
 
@@ -104,11 +105,12 @@ class KernelEstimator(SketchEstimator):
         """Return the weights that the sketch takes; None if there are none."""
         if sample_weight is None:
             return None
+        refuse_masked(sample_weight, "sample_weight")
         return _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
 
     def _check_rows(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any]:
         """Return the rows and targets after scikit-learn's checks."""
-        return validate_data(self, X, reset=reset, accept_sparse="csr"), None
+        return validated(self, X, reset=reset, accept_sparse="csr"), None
 
     def _learn(self, X: Any, y: Any, sample_weight: Any, *, afresh: bool) -> None:
         """Learn from a batch; if it is refused, nothing has changed."""
@@ -182,7 +184,7 @@ class KernelEstimator(SketchEstimator):
     def _asked(self, X: Any) -> Any:
         """Return rows that are asked, scaled."""
         check_is_fitted(self, "sketch_")
-        X = validate_data(self, X, reset=False, accept_sparse="csr")
+        X = validated(self, X, reset=False, accept_sparse="csr")
         return scaled(X, self.scaling_)
 
     # -- merging ----------------------------------------------------------------------------------

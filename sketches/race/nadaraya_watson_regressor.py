@@ -7,11 +7,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
-from sklearn.utils.validation import validate_data
 
 from ...lsh.family import HashFamily
 from ...lsh.support.public import publish
 from ...lsh.support.types import RowsLike
+from ..core.estimator import validated
 from .kernel_choice import DistinctRows, choose_regression_family
 from .kernel_estimator import KernelEstimator
 from .nadaraya_watson import NadarayaWatsonSketch
@@ -114,7 +114,7 @@ class NadarayaWatsonRegressor(RegressorMixin, KernelEstimator):  # type: ignore[
         return choose_regression_family(found, n_hashes, seed)
 
     def _check_rows(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any]:
-        X, y = validate_data(self, X, y, reset=reset, accept_sparse="csr", multi_output=True, y_numeric=True)
+        X, y = validated(self, X, y, reset=reset, accept_sparse="csr", multi_output=True, y_numeric=True)
         return X, y
 
     def _add(self, Z: Any, y: Any, weights: Any) -> None:

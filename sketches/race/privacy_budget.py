@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import threading
+from fractions import Fraction
 from typing import Any, NoReturn, Self
 
 from ...errors import PrivacyBudgetError
 from ...lsh.support.checks import check_real
-from .noise import EPSILON_UNIT, round_epsilon
 
 __all__ = ["PrivacyBudget", "check_budget"]
+
+#: The share of the total by which the sum may exceed it: ten times the float 0.1 is a little more than 1.
+_ROUNDING = Fraction(1, 2**40)
 
 
 class PrivacyBudget:
@@ -22,9 +25,9 @@ class PrivacyBudget:
     Parameters
     ----------
     epsilon : float
-        The total budget, above 0. It is rounded down to a multiple of 2**-24.
+        The total budget, above 0.
     spent : float, default 0
-        What earlier releases have spent, for example those of another process. It is rounded up.
+        What earlier releases have spent, for example those of another process.
 
     Attributes
     ----------
@@ -77,25 +80,26 @@ class PrivacyBudget:
     """
 
     def __init__(self, epsilon: float, *, spent: float = 0.0) -> None:
-        self._total = round_epsilon(check_real("epsilon", epsilon, 0.0, math.inf))
-        spent = check_real("spent", spent, 0.0, self._total * EPSILON_UNIT, closed=True)
-        self._spent = math.ceil(spent / EPSILON_UNIT)
+        epsilon = check_real("epsilon", epsilon, 0.0, math.inf)
+        # Sums of fractions are exact, however many and small the parts are.
+        self._total = Fraction(epsilon)
+        self._spent = Fraction(check_real("spent", spent, 0.0, epsilon, closed=True))
         self._lock = threading.Lock()
 
     @property
     def epsilon(self) -> float:
         """The total budget."""
-        return self._total * EPSILON_UNIT
+        return float(self._total)
 
     @property
     def spent(self) -> float:
         """The sum of the budgets that were spent."""
-        return self._spent * EPSILON_UNIT
+        return float(min(self._spent, self._total))
 
     @property
     def remaining(self) -> float:
         """The budget that is left."""
-        return (self._total - self._spent) * EPSILON_UNIT
+        return max(0.0, float(self._total - self._spent))
 
     def spend(self, epsilon: float) -> None:
         """Spend a part of the budget, for a release that this library does not make.
@@ -103,7 +107,8 @@ class PrivacyBudget:
         Parameters
         ----------
         epsilon : float
-            Above 0. It is rounded down to a multiple of 2**-24, as `Race.release` does.
+            Above 0. It counts in full. A release of this library costs less than its `epsilon` by up to
+            2**-24, to which its noise is rounded.
 
         Raises
         ------
@@ -112,13 +117,13 @@ class PrivacyBudget:
         PrivacyBudgetError
             If less than `epsilon` remains. Nothing is spent then.
         """
-        units = round_epsilon(check_real("epsilon", epsilon, 0.0, math.inf))
+        amount = Fraction(check_real("epsilon", epsilon, 0.0, math.inf))
         with self._lock:
-            if units > self._total - self._spent:
+            if self._spent + amount > self._total * (1 + _ROUNDING):
                 raise PrivacyBudgetError(
                     f"epsilon must be at most {self.remaining:.6g}, the rest of the budget, got {epsilon:.6g}"
                 )
-            self._spent += units
+            self._spent += amount
 
     def __repr__(self) -> str:
         return f"<PrivacyBudget: epsilon {self.epsilon:.6g}, {self.spent:.6g} spent>"

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from ...errors import PrivacyLeakWarning
 from ...lsh.family import HashFamily
 from ...lsh.support.public import publish
 from ...lsh.support.types import RowsLike
-from ..core.estimator import SketchEstimator, seed_of
+from ..core.estimator import SketchEstimator, seed_of, validated
 from .private_classifier import ReleasedClassifier, private_classifier
 from .private_regressor import ReleasedRegressor, private_regressor
 from .private_tasks import PrivateTask
@@ -70,7 +70,7 @@ class _PrivateEstimator(SketchEstimator):
     def _rows(self, X: Any) -> NDArray[np.float64]:
         """Return the checked rows of a query."""
         check_is_fitted(self, "sketch_")
-        return np.asarray(validate_data(self, X, reset=False, dtype=np.float64))
+        return np.asarray(validated(self, X, reset=False, dtype=np.float64))
 
 
 class PrivateClassifier(ClassifierMixin, _PrivateEstimator):  # type: ignore[misc]
@@ -190,7 +190,7 @@ class PrivateClassifier(ClassifierMixin, _PrivateEstimator):  # type: ignore[mis
             return self._fit(X, y)
 
     def _fit(self, X: Any, y: Any) -> Self:
-        X, y = validate_data(self, X, y, dtype=np.float64)
+        X, y = validated(self, X, y, dtype=np.float64)
         check_classification_targets(y)
         taken: list[str] = []
         arguments = self._arguments(X, taken)
@@ -383,7 +383,7 @@ class PrivateRegressor(RegressorMixin, _PrivateEstimator):  # type: ignore[misc]
             return self._fit(X, y)
 
     def _fit(self, X: Any, y: Any) -> Self:
-        X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
+        X, y = validated(self, X, y, dtype=np.float64, y_numeric=True)
         targets = np.asarray(y, np.float64)
         taken: list[str] = []
         arguments = self._arguments(X, taken)

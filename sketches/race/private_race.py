@@ -175,7 +175,7 @@ class PrivateRace(KernelQueries):
         self._columns = race.column_names
         # The budget is spent last: what fails before has released nothing.
         if budget is not None:
-            budget.spend(epsilon)
+            budget.spend(units * EPSILON_UNIT)
         return self._set_arrays(arrays)
 
     def _facts(self) -> list[tuple[str, str]]:

@@ -75,6 +75,10 @@ class ReleasedRegressor(PrivateTask):
         super().__init__(family, n_outputs=2, low=low, high=high)
         self.target_low = check_real("target_low", target_low, -math.inf, math.inf)
         self.target_high = check_real("target_high", target_high, self.target_low, math.inf)
+        if math.isinf(self.target_high - self.target_low):
+            raise ValueError(
+                f"target_low must be below target_high, by a finite range, got {target_low} and {target_high}"
+            )
 
     def predict(self, X: RowsLike) -> NDArray[np.float64]:
         """Return estimated targets, within `target_low` and `target_high`.

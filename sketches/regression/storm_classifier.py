@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
 from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import validate_data
 
 from ...lsh.support.public import publish
 from ...lsh.support.types import RowsLike
+from ..core.estimator import validated
 from .storm_linear import StormLinear, check_scaling
 
 __all__ = ["StormClassifier"]
@@ -210,7 +210,7 @@ class StormClassifier(ClassifierMixin, StormLinear):  # type: ignore[misc]
                 "has pickled: it predicts, but its sketch has other columns; fit a new one to all rows"
             )
         with self._restored_if_it_raises() if first else nullcontext():
-            X, y = validate_data(self, X, y, reset=first, dtype=np.float64)
+            X, y = validated(self, X, y, reset=first, dtype=np.float64)
             check_classification_targets(y)
             if first:
                 self.classes_ = self._read_classes(classes)

@@ -9,16 +9,17 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from ...errors import IncompatibleSketchError
 from ...lsh.support.callers import stacklevel_of_caller
 from ...lsh.support.checks import check_int
-from ..core.estimator import SketchEstimator, seed_of
+from ...lsh.support.moments import means_and_deviations
+from ..core.estimator import SketchEstimator, seed_of, validated
 from ..core.merging import parts_of
 from .storm import StormSketch
 
-__all__ = ["StormLinear"]
+__all__ = ["StormLinear", "center_and_scale", "check_scaling"]
 
 #: The quantile of the first rows' norms that is the bound. Longer rows are counted as several. A tight
 #: bound spreads rows over the sphere, which lowers the error of the directions and costs only time.
@@ -66,7 +67,8 @@ class StormLinear(SketchEstimator):
 
     def _scaling_of(self, X: NDArray[np.float64], targets: NDArray[Any]) -> dict[str, Any]:
         """Return the centres and scales for these rows."""
-        return {"center": X.mean(axis=0), "scale": spread(X)}
+        center, scale = center_and_scale(X)
+        return {"center": center, "scale": scale}
 
     def _rows(self, X: NDArray[Any], targets: NDArray[Any], scaling: dict[str, Any]) -> NDArray[np.float64]:
         """Return the rows that the sketch counts."""
@@ -189,7 +191,7 @@ class StormLinear(SketchEstimator):
 
     def _values(self, X: Any) -> NDArray[np.float64]:
         check_is_fitted(self, "sketch_")
-        X = validate_data(self, X, reset=False, dtype=np.float64)
+        X = validated(self, X, reset=False, dtype=np.float64)
         return np.asarray(X @ self._coefficients + self._intercepts)
 
     # -- merging ------------------------------------------------------------------------------------
@@ -249,11 +251,12 @@ class StormLinear(SketchEstimator):
         self._wait(())
 
 
-def spread(columns: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the standard deviations of columns, and 1 for those that are constant."""
-    deviations = columns.std(axis=0)
-    least = 1e-12 * np.maximum(np.abs(columns).max(axis=0), 1e-300)
-    return np.where(deviations > least, deviations, 1.0)
+def center_and_scale(columns: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the means of columns, and their standard deviations, or 1 for those that are constant."""
+    means, deviations = means_and_deviations(columns)
+    # Coefficients are divided by deviations, so these must not be subnormal.
+    least = np.maximum(1e-12 * np.abs(columns).max(axis=0), np.finfo(np.float64).tiny)
+    return means, np.where(deviations > least, deviations, 1.0)
 
 
 def check_scaling(given: Any, shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:

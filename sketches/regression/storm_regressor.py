@@ -8,11 +8,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from ...lsh.support.public import publish
 from ...lsh.support.types import RowsLike
-from .storm_linear import StormLinear, check_scaling, spread
+from ..core.estimator import validated
+from .storm_linear import StormLinear, center_and_scale, check_scaling
 
 __all__ = ["StormRegressor"]
 
@@ -64,11 +65,8 @@ class StormRegressor(RegressorMixin, StormLinear):  # type: ignore[misc]
     """
 
     def _scaling_of(self, X: NDArray[np.float64], targets: NDArray[Any]) -> dict[str, Any]:
-        return {
-            **super()._scaling_of(X, targets),
-            "target_center": targets.mean(axis=0),
-            "target_scale": spread(targets),
-        }
+        center, scale = center_and_scale(targets)
+        return {**super()._scaling_of(X, targets), "target_center": center, "target_scale": scale}
 
     def _check_scaling(self, scaling: Any, n_features: int) -> dict[str, Any]:
         shapes = {
@@ -153,7 +151,7 @@ class StormRegressor(RegressorMixin, StormLinear):  # type: ignore[misc]
 
     def _read(self, X: Any, y: Any, *, more: bool) -> Self:
         with self._restored_if_it_raises() if self._is_new else nullcontext():
-            X, y = validate_data(self, X, y, reset=self._is_new, dtype=np.float64, y_numeric=True)
+            X, y = validated(self, X, y, reset=self._is_new, dtype=np.float64, y_numeric=True)
             self._take_in(X, np.asarray(y, np.float64)[:, None], more=more)
         return self
 

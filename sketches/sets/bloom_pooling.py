@@ -234,7 +234,7 @@ class BloomPooling:
         Parameters
         ----------
         outcomes : array of shape (n_tests,), bool
-            NaN for inconclusive tests, which are left out.
+            NaN, or null in a column, for inconclusive tests, which are left out.
         method : str
             - "belief_propagation": posterior probabilities, by loopy belief propagation with damping 1/2,
               from priors and error rates. It is exact if the pools form a tree. Loops make it count evidence

@@ -7,12 +7,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import TransformerMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from ...lsh.support.checks import check_flag, check_int
 from ...lsh.support.public import publish
 from ...lsh.support.types import RowsLike
-from ..core.estimator import SketchEstimator, seed_of
+from ..core.estimator import SketchEstimator, seed_of, validated
 from .bloom_signatures import BloomSignatures
 
 __all__ = ["LinkFeatures"]
@@ -138,7 +138,7 @@ class LinkFeatures(TransformerMixin, SketchEstimator):  # type: ignore[misc]
         hops, directed = check_int("n_hops", self.n_hops, 1, 2), check_flag("directed", self.directed)
         seed = seed_of(self.random_state)
         with self._restored_if_it_raises():
-            pairs = self._pairs_of(validate_data(self, X, dtype=None, ensure_min_features=2))
+            pairs = self._pairs_of(validated(self, X, dtype=None, ensure_min_features=2))
             if self.edges is not None:
                 edges = _pairs("edges", np.asarray(self.edges))
             elif y is not None:
@@ -199,7 +199,7 @@ class LinkFeatures(TransformerMixin, SketchEstimator):  # type: ignore[misc]
             If signatures have all bits set.
         """
         check_is_fitted(self, "sketch_")
-        pairs = self._pairs_of(validate_data(self, X, dtype=None, reset=False))
+        pairs = self._pairs_of(validated(self, X, dtype=None, reset=False))
         return self.sketch_.link_features(pairs, self._wider)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:

@@ -11,6 +11,7 @@ import scipy
 from numpy.typing import NDArray
 
 from ...lsh.inputs.arrays import check_array, refuse_flags
+from ...lsh.inputs.number_columns import read_numbers
 from ...lsh.support.backend import refuse_gpu
 from ..kernels.bloom_pooling import propagate_beliefs
 
@@ -44,9 +45,10 @@ _RARE = 1e-3
 
 
 def read_outcomes(name: str, outcomes: Any, n: int) -> NDArray[np.int8]:
-    """Return n outcomes as 0, 1 or, where they are NaN, `INCONCLUSIVE`."""
+    """Return n outcomes as 0, 1 or, where they are NaN or the nulls of a column, `INCONCLUSIVE`."""
     refuse_gpu("BloomPooling", outcomes)
-    array = check_array(name, outcomes)
+    column = read_numbers(outcomes)
+    array = check_array(name, outcomes if column is None else column.values)
     expected = f"{name} must be {n} booleans, or NaN for inconclusive tests"
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{expected}, got dtype {array.dtype}")

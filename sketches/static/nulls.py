@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...lsh.inputs.columns import is_null, is_table
+from ...lsh.inputs.columns import arrow_chunks, is_arrow, is_null, is_table
+from ...lsh.inputs.libraries import is_from, is_pandas_column
 
 __all__ = ["fill_nulls", "flat_items", "split_nulls"]
 
 #: The types of objects that stand for a missing value, beside NaN.
 _MISSING = ("NoneType", "NAType", "NaTType")
+#: The types of which NaN is a number, unless it stands beside strings.
+_FLOATS = (float, np.floating)
 
 
-def split_nulls(values: Any) -> tuple[Any, NDArray[np.bool_] | None]:
+def split_nulls(values: Any, name: str) -> tuple[Any, NDArray[np.bool_] | None]:
     """Return the values that are present, and where values are missing.
 
     Parameters
     ----------
     values : array, list of lists or column
+    name : str
+        The name of the argument, for messages.
 
     Returns
     -------
@@ -42,18 +47,12 @@ def split_nulls(values: Any) -> tuple[Any, NDArray[np.bool_] | None]:
         return _split_items(values)
     if isinstance(values, np.ndarray) or is_table(values):
         return values, None
-    if getattr(getattr(values, "dtype", None), "kind", "") in ("m", "M") and hasattr(values, "to_numpy"):
-        zone = getattr(values.dtype, "tz", None)
-        return (values if zone is not None else values.to_numpy()), None  # NaT stays in place
-    if hasattr(values, "isna") and not isinstance(values.dtype, np.dtype):
-        return _take_present(values, np.asarray(values.isna(), np.bool_))
-    if hasattr(values, "isna") and values.dtype == object:
-        present, missing = _split_items(np.asarray(values))
-        return (values, None) if missing is None else (present, missing)
-    for drop in ("drop_null", "drop_nulls"):  # Arrow and polars
-        if hasattr(values, drop) and hasattr(values, "is_null"):
-            nulls = np.asarray(values.is_null(), np.bool_)
-            return (getattr(values, drop)(), nulls) if nulls.any() else (values, None)
+    if is_pandas_column(values):
+        return _split_pandas(values)
+    if is_from(values, "polars", "Series"):
+        return _take_present(values, values.is_null().to_numpy(), values.drop_nulls)
+    if is_arrow(values):
+        return _split_arrow(values, name)
     return values, None
 
 
@@ -85,8 +84,33 @@ def _is_object_array(values: Any) -> bool:
     return isinstance(values, np.ndarray) and values.dtype == object and values.ndim > 0
 
 
-def _take_present(column: Any, missing: NDArray[np.bool_]) -> tuple[Any, NDArray[np.bool_] | None]:
-    return (column[~missing], missing) if missing.any() else (column, None)
+def _split_pandas(column: Any) -> tuple[Any, NDArray[np.bool_] | None]:
+    """Split a column of pandas. Arrow would take NaN for a null, and cannot read sparse columns."""
+    if column.dtype == object:
+        present, missing = _split_items(np.asarray(column))
+        return (column, None) if missing is None else (present, missing)
+    if isinstance(column.dtype, np.dtype) or str(column.dtype).startswith("Sparse"):
+        return np.asarray(column), None  # NaN and NaT stay in place
+    return _take_present(column, np.asarray(column.isna(), np.bool_))
+
+
+def _split_arrow(column: Any, name: str) -> tuple[Any, NDArray[np.bool_] | None]:
+    """Split a column of Arrow. Encodings hide nulls, and Arrow cannot select from all of them."""
+    import pyarrow as pa
+
+    chunks = arrow_chunks(column, name, keep_nulls=True)
+    if not chunks:
+        return column, None
+    values = pa.chunked_array(chunks)
+    return _take_present(values, np.asarray(values.is_null(), np.bool_), values.drop_null)
+
+
+def _take_present(
+    column: Any, missing: NDArray[np.bool_], drop: Callable[[], Any] | None = None
+) -> tuple[Any, NDArray[np.bool_] | None]:
+    if not missing.any():
+        return column, None
+    return (drop() if drop is not None else column[~missing]), missing
 
 
 def _split_items(values: Any) -> tuple[Any, NDArray[np.bool_] | None]:
@@ -95,10 +119,13 @@ def _split_items(values: Any) -> tuple[Any, NDArray[np.bool_] | None]:
     items = list(flat_items(values)) if array is None else array.ravel().tolist()
     types = set(map(type, items))
     has_text = any(issubclass(t, (str, bytes)) for t in types)
-    if not any(t.__name__ in _MISSING for t in types) and not (has_text and float in types):
+    has_floats = any(issubclass(t, _FLOATS) for t in types)
+    if not any(t.__name__ in _MISSING for t in types) and not (has_text and has_floats):
         return values, None
     flags = np.fromiter(
-        (is_null(item) and (has_text or not isinstance(item, float)) for item in items), np.bool_, len(items)
+        (is_null(item) and (has_text or not isinstance(item, _FLOATS)) for item in items),
+        np.bool_,
+        len(items),
     )
     shape = np.array(values, dtype=object).shape if array is None else array.shape
     if not flags.any() or flags.size != np.prod(shape):

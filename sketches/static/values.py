@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...lsh.inputs.arrays import check_array
-from ...lsh.inputs.columns import arrow_chunks, describe, is_arrow, is_table, open_column
+from ...lsh.inputs.columns import arrow_chunks, describe, is_arrow, is_table, open_column, refuse_masked
 from ...lsh.inputs.strings import arrow_strings
 from ...lsh.support.checks import check_real
 from .nulls import fill_nulls, flat_items, split_nulls
@@ -54,7 +54,7 @@ def read_values(values: Any, name: str, precision: float | None = None) -> Value
     ValueError
         If integers exceed 64 bits, decimal numbers are not finite, or the precision is not positive.
     """
-    values, missing = split_nulls(values)
+    values, missing = split_nulls(values, name)
     array = _read_array(values, name)
     if missing is not None:
         if not array.size:  # no value tells a type
@@ -103,15 +103,17 @@ def _read_array(values: Any, name: str) -> NDArray[Any]:
     values = open_column(values, name)
     if is_arrow(values):
         return _read_arrow(values, name)
-    array = check_array(name, values)
     if isinstance(values, (list, tuple)):
         items = list(flat_items(values))
-    elif array.dtype.kind == "O":
-        items = array.ravel().tolist()
+        is_text = bool(items) and isinstance(items[0], (str, bytes))
+        array = _of_texts(values, name) if is_text else check_array(name, values)
     else:
-        # StringDType has no byte order.
-        native = array.dtype.newbyteorder("=") if array.dtype.kind in "iufUmM" else array.dtype
-        return array.astype(native, copy=False)
+        array = check_array(name, values)
+        if array.dtype.kind != "O":
+            # StringDType has no byte order.
+            native = array.dtype.newbyteorder("=") if array.dtype.kind in "iufUmM" else array.dtype
+            return array.astype(native, copy=False)
+        items = array.ravel().tolist()
     if not items:
         return array
     kind = _kind_of_items(items, name)
@@ -131,7 +133,9 @@ def _read_arrow(values: Any, name: str) -> NDArray[Any]:
     types, column = pa.types, pa.chunked_array(chunks)
     numbers = (types.is_integer, types.is_floating, types.is_boolean, types.is_date, types.is_duration)
     if types.is_timestamp(column.type) and column.type.tz is not None:
-        raise TypeError(f"{name} must be times without a time zone, got {column.type.tz}: {_WITHOUT_ZONE}")
+        raise TypeError(
+            f"{name} must be timestamps without a time zone, got {column.type.tz}: {_WITHOUT_ZONE}"
+        )
     if types.is_timestamp(column.type) or any(is_kind(column.type) for is_kind in numbers):
         return np.asarray(column)
     if types.is_decimal(column.type):
@@ -139,12 +143,21 @@ def _read_arrow(values: Any, name: str) -> NDArray[Any]:
     text = (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary)
     if not any(is_text(column.type) for is_text in text):
         raise TypeError(
-            f"{name} must be {describe(values)} of numbers, booleans, times, strings or bytes, got one of "
-            f"{column.type}"
+            f"{name} must be {describe(values)} of numbers, booleans, dates, timestamps, durations, strings "
+            f"or bytes, got one of {column.type}"
         )
     for chunk in chunks:
         arrow_strings(chunk, name, values)  # refuses offsets that lie outside of the bytes
     return _object_array(column.to_pylist())
+
+
+def _of_texts(values: Any, name: str) -> NDArray[Any]:
+    """Return lists of texts as an array of objects: NumPy would give each text the width of the longest."""
+    refuse_masked(values, name)
+    array = np.array(values, dtype=object)
+    if any(isinstance(item, (list, tuple, np.ndarray)) for item in array.flat):
+        raise ValueError(f"{name} must be an array or a list of equal rows")
+    return array
 
 
 def _object_array(items: list[Any]) -> NDArray[Any]:
@@ -176,8 +189,8 @@ def _kind_of_items(items: list[Any], name: str) -> str:
         return kinds.pop()
     found = ", ".join(sorted(t.__name__ for t in types))
     raise TypeError(
-        f"{name} must be all int, all bool, all float, all str, all bytes, all Decimal, all dates, all times "
-        f"or all durations, got {found}"
+        f"{name} must be all int, all bool, all float, all str, all bytes, all Decimal, all dates, all "
+        f"timestamps or all durations, got {found}"
     )
 
 
@@ -189,7 +202,7 @@ def _times(items: list[Any], kind: str, name: str) -> NDArray[Any]:
     """Return dates, times or durations in the finest unit among them."""
     zone = next((item.tzinfo for item in items if getattr(item, "tzinfo", None) is not None), None)
     if zone is not None:
-        raise TypeError(f"{name} must be times without a time zone, got {zone}: {_WITHOUT_ZONE}")
+        raise TypeError(f"{name} must be timestamps without a time zone, got {zone}: {_WITHOUT_ZONE}")
     # The times of pandas have nanoseconds, which NumPy would cut off.
     plain = [item.to_numpy() if hasattr(item, "to_numpy") else item for item in items]
     largest = max((abs(item) for item in plain if isinstance(item, timedelta)), default=timedelta())
@@ -204,7 +217,9 @@ def _times(items: list[Any], kind: str, name: str) -> NDArray[Any]:
         if not isinstance(item, np.generic) or item.dtype == found.dtype or np.isnat(item):
             continue
         if time.astype(item.dtype) != item:
-            raise ValueError(f"{name} must be times that fit 64 bits in the unit {found.dtype}, got {item}")
+            raise ValueError(
+                f"{name} must be timestamps that fit 64 bits in the unit {found.dtype}, got {item}"
+            )
     return found
 
 
@@ -249,8 +264,8 @@ def _kind_of_array(array: NDArray[Any], precision: float | None, name: str) -> V
     if dtype.kind in "OT" and array.size:
         return ValueKind("bytes" if isinstance(array.flat[0], bytes) else "str", "object")
     raise TypeError(
-        f"{name} must be integers, booleans, float32 or float64, decimals, dates, times, durations, strings "
-        f"or bytes, got dtype {dtype}"
+        f"{name} must be integers, booleans, float32 or float64, decimals, dates, timestamps, durations, "
+        f"strings or bytes, got dtype {dtype}"
     )
 
 

@@ -407,3 +407,22 @@ def test_static_functions_have_these_keys_too() -> None:
             function.lookup([1])
         with pytest.raises(ValueError, match="keys must have one value each"):
             StaticFunction([*keys, keys[0]], np.arange(len(keys) + 1))
+
+
+def test_nulls_of_numpy_in_lists_are_nulls() -> None:
+    day = np.datetime64("2020-01-01")
+    for keys, left in (
+        ([np.datetime64("NaT"), day], [day]),
+        ([day, np.datetime64("NaT", "s")], [day]),
+        ([np.datetime64("NaT")], []),
+        ([np.float32("nan"), "a"], ["a"]),
+    ):
+        assert hash_keys(keys, nulls="skip").tolist() == hash_keys(left).tolist()
+    with pytest.raises(ValueError, match="keys must have no nulls, got 1, the first at 1"):
+        hash_keys([day, np.datetime64("NaT")])
+
+
+@pytest.mark.parametrize("keys", [None, float("nan"), iter("ab")], ids=["None", "NaN", "iterator"])
+def test_what_is_neither_a_key_nor_keys_is_refused_by_name(keys: object) -> None:
+    with pytest.raises(TypeError, match="keys must be an array or a list of int, str or bytes"):
+        hash_keys(keys, nulls="skip")  # type: ignore[call-overload]

@@ -497,3 +497,12 @@ def test_forged_states_are_refused(name: str, forge: Any, message: str) -> None:
     twin._set_arrays({**twin._arrays, name: forge(twin._arrays[name])})
     with pytest.raises(SketchFormatError, match=message):
         DensitySketch.from_bytes(twin.to_bytes())
+
+
+@pytest.mark.parametrize("rotate", [False, True])
+@pytest.mark.parametrize("exponent", [-1000, 600])
+def test_widths_are_in_the_unit_of_the_data(exponent: int, rotate: bool) -> None:
+    X = np.random.default_rng(9).standard_normal((200, 2)) + 5.0
+    near = DensitySketch.for_sample(X, rotate=rotate).width
+    far = DensitySketch.for_sample(np.ldexp(X, exponent), rotate=rotate).width
+    np.testing.assert_array_equal(np.ldexp(far, -exponent), near)

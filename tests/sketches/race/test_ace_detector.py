@@ -5,14 +5,17 @@ from __future__ import annotations
 import pickle
 import warnings
 
+import hypothesis
 import mergesketch
 import numpy as np
 import pytest
 import scipy.sparse
+from hypothesis import strategies as st
 from mergesketch import AceDetector, AceSketch
 from mergesketch.errors import IncompatibleSketchError
 from mergesketch.lsh import BitSampling, MinHash, PStable
 from mergesketch.sketches.core.file_format import pieces_of_file
+from mergesketch.sketches.race.ace_detector import weighted_quantile
 from mergesketch.sketches.race.kernel_choice import choose_scaling, distinct_rows
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_wine
@@ -118,6 +121,8 @@ def test_weights_are_repeats(sparse: bool) -> None:
         assert weighted.offset_ == plain.offset_
         for name in ("center", "scale"):
             np.testing.assert_array_equal(weighted.scaling_[name], plain.scaling_[name])
+    with pytest.raises(ValueError, match=r"sample_weight must have a sum of at most 2\*\*53, got 3e\+302"):
+        AceDetector().fit(X, sample_weight=np.full(300, 1e300))
     with pytest.raises(ValueError, match=r"sample_weight must be whole numbers.* got 0\.5; multiply"):
         AceDetector().fit(X, sample_weight=np.full(300, 0.5))
     with pytest.raises(ValueError, match="at least one non-zero number"):
@@ -341,3 +346,24 @@ def test_bad_arguments() -> None:
     dense = AceDetector().fit(X + 5)
     with pytest.raises(ValueError, match="X must be dense, because the centres in scaling_ are not 0"):
         dense.predict(scipy.sparse.csr_array(X))
+
+
+def test_large_weights_take_no_memory() -> None:
+    """The quantile of a trillion repeated scores is found without repeating them."""
+    X = np.random.default_rng(4).standard_normal((60, 2))
+    weights = np.full(60, 2.0**34)
+    detector = AceDetector(contamination=0.25).fit(X, sample_weight=weights)
+    scores = detector.score_samples(X)
+    assert np.sort(scores)[14] <= detector.offset_ <= np.sort(scores)[15]
+
+
+@hypothesis.given(
+    st.lists(st.tuples(st.floats(-1e6, 1e6), st.integers(0, 5)), min_size=1, max_size=20).filter(
+        lambda pairs: sum(n for _, n in pairs) > 0
+    ),
+    st.floats(0.001, 0.5),
+)
+def test_the_quantile_is_that_of_numpy(pairs: list[tuple[float, int]], share: float) -> None:
+    values, repeats = (np.array(column) for column in zip(*pairs, strict=True))
+    wanted = float(np.percentile(np.repeat(values, repeats), 100.0 * share))
+    assert weighted_quantile(values.astype(float), repeats.astype(np.int64), share) == wanted

@@ -267,3 +267,15 @@ def test_a_first_batch_of_few_rows_does_not_decide(make) -> None:
         assert apart.sketch_ == begun.sketch_
     else:
         np.testing.assert_allclose(apart.sketch_.query(X[:9]), begun.sketch_.query(X[:9]), rtol=1e-9)
+
+
+@pytest.mark.parametrize("exponent", [-1000, 480])
+def test_the_unit_of_the_targets_changes_no_choice(exponent: int) -> None:
+    """Squares of such targets vanish, or nearly overflow."""
+    rng = np.random.default_rng(8)
+    X = rng.standard_normal((400, 2))
+    y = np.sin(3 * X[:, 0]) + X[:, 1]
+    model = NadarayaWatsonRegressor().fit(X, y)
+    far = NadarayaWatsonRegressor().fit(X, np.ldexp(y, exponent))
+    assert far.sketch_.family == model.sketch_.family
+    np.testing.assert_allclose(np.ldexp(far.predict(X), -exponent), model.predict(X), rtol=1e-9)

@@ -212,9 +212,25 @@ def test_ten_tenths_are_one_and_not_more() -> None:
         budget.spend(0.1)
     with pytest.raises(PrivacyBudgetError):
         budget.spend(0.1)
-    # Each part is rounded down to units of 2**-24, as the noise of the release is.
     assert 0 <= budget.remaining < 10 * 2.0**-24
     assert PrivacyBudget(1.0, spent=0.1).spent >= 0.1
+    assert PrivacyBudget(1.0, spent=budget.spent).remaining == budget.remaining
+
+
+@pytest.mark.parametrize(("epsilon", "most"), [(1e-5, 1000), (1.1e-7, 90909), (1e-3 / 3, 30)])
+def test_small_parts_do_not_add_up_to_more_than_the_total(epsilon: float, most: int) -> None:
+    """The part counts in full: the mechanism is the caller's, whose noise the library does not round."""
+    budget = PrivacyBudget(0.01)
+    for _ in range(most):
+        budget.spend(epsilon)
+    with pytest.raises(PrivacyBudgetError):
+        budget.spend(epsilon)
+
+
+def test_a_release_spends_what_its_noise_was_made_for() -> None:
+    budget = PrivacyBudget(1.0)
+    release = Race(FAMILY).update(blobs(5)[0]).release(0.1, budget=budget)
+    assert budget.spent == release.epsilon <= 0.1
 
 
 def test_copies_and_clones_share_the_budget_and_pickles_are_refused() -> None:
@@ -266,3 +282,9 @@ def test_bad_budgets(arguments: dict, error: type, message: str) -> None:
         with pytest.raises(ValueError, match="epsilon must be a number in"):
             budget.spend(epsilon)
     assert budget.spent == 0.0
+
+
+def test_targets_have_a_finite_range() -> None:
+    X, y = blobs(20)
+    with pytest.raises(ValueError, match="target_low must be below target_high, by a finite range, got -1e"):
+        private_regressor(X, y, epsilon=1.0, low=-9.0, high=9.0, target_low=-1e308, target_high=1e308)

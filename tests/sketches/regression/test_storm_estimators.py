@@ -257,3 +257,16 @@ def test_without_scikit_learn_the_error_says_what_to_install() -> None:
     assert "StormRegressor" in dir(mergesketch)
     with pytest.raises(AttributeError, match="has no attribute 'Storm'"):
         _ = mergesketch.Storm
+
+
+@pytest.mark.parametrize("exponent", [-996, -600, 600, 996])
+def test_squares_of_the_data_may_overflow_or_vanish(exponent: int) -> None:
+    """The unit of the data is the caller's choice: another power of two changes predictions by it alone."""
+    X, y = made(3, 1500)
+    rows, targets, labels = np.ldexp(X, exponent), np.ldexp(y, exponent), y > np.median(y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        far = StormRegressor().fit(rows, targets).predict(rows)
+        np.testing.assert_allclose(np.ldexp(far, -exponent), StormRegressor().fit(X, y).predict(X), rtol=1e-9)
+        far = StormClassifier().fit(rows, labels).predict_proba(rows)
+    np.testing.assert_allclose(far, StormClassifier().fit(X, labels).predict_proba(X), rtol=1e-6)

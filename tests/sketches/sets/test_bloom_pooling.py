@@ -356,6 +356,18 @@ def test_second_rounds_ask_about_the_doubtful():
     assert pooling.suggest_pools(np.zeros(20), 4) == []
 
 
+def test_nulls_of_columns_are_inconclusive_tests():
+    pd, pl, pa = (pytest.importorskip(name) for name in ("pandas", "polars", "pyarrow"))
+    pooling = BloomPooling(40, 16, pools_per_sample=2, false_positive_rate=0.05)
+    outcomes = [None, *pooling.outcomes(np.arange(40) == 7).tolist()[1:]]
+    wanted = pooling.decode(np.array(outcomes, dtype=np.float64)).posterior
+    for column in (pd.Series(outcomes, dtype="boolean"), pl.Series(outcomes), pa.array(outcomes)):
+        np.testing.assert_array_equal(pooling.decode(column).posterior, wanted)
+    pools, answers = [[7], [8]], pd.Series([True, None], dtype="boolean")
+    found = pooling.decode(pd.Series(outcomes, dtype="boolean"), second_pools=pools, second_outcomes=answers)
+    assert np.flatnonzero(found.infected).tolist() == [7]
+
+
 # -- bad input ------------------------------------------------------------------------------------
 
 

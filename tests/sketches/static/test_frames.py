@@ -153,7 +153,7 @@ def test_records_of_a_dict() -> None:
         (
             pd.DataFrame({"t": pd.to_datetime(["2024-01-01"] * 3, utc=True)}),
             TypeError,
-            r"rows\['t'\] must be times without a time zone, got UTC",
+            r"rows\['t'\] must be timestamps without a time zone, got UTC",
         ),
     ],
     ids=range(7),

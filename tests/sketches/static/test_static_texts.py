@@ -200,3 +200,20 @@ def test_damaged_files_give_errors_or_texts(tmp_path):
         wrong += found != values
         path.unlink()
     assert refused > 10 and wrong > 10
+
+
+def test_a_long_text_does_not_widen_the_others() -> None:
+    """An array of NumPy would have the width of the longest text for each: 160 GB here."""
+    texts = [f"text {i}" for i in range(40_000)]
+    texts[7] = "long " * 200_000
+    for values in (texts, [text.encode() for text in texts]):
+        function = StaticFunction(range(len(values)), values)
+        assert function.lookup([7, 8, 39_999]).tolist() == [values[7], values[8], values[-1]]
+    table = StaticTable(range(len(texts)), [[text, "x"] for text in texts])
+    assert table.lookup([7, 8]).tolist() == [[texts[7], "x"], ["text 8", "x"]]
+
+
+@pytest.mark.parametrize("values", [[["a"], ["b", "c"]], [["a"], "b"], ["a", ["b"]]])
+def test_rows_of_texts_have_one_length(values: list) -> None:
+    with pytest.raises(ValueError, match="must be an array or a list of equal rows"):
+        StaticTable([1, 2], values)

@@ -176,14 +176,14 @@ def test_python_times_come_back_as_they_were() -> None:
 def test_what_is_no_time_is_refused() -> None:
     utc = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
     for values in ([utc], pd.Series([utc]), pa.array([utc]), pl.Series([utc])):
-        with pytest.raises(TypeError, match=r"values must be times without a time zone, got .*UTC"):
+        with pytest.raises(TypeError, match=r"values must be timestamps without a time zone, got .*UTC"):
             StaticFunction([1], values)
     with pytest.raises(
         ValueError, match=r"values must be durations that fit 64 bits in microseconds, got 106751992"
     ):
         StaticFunction([1], [dt.timedelta(days=-106_751_992)])
     with pytest.raises(
-        ValueError, match=r"values must be times that fit 64 bits in the unit datetime64\[ns\], got 9999"
+        ValueError, match=r"values must be timestamps that fit 64 bits in the unit datetime64\[ns\], got 9999"
     ):
         StaticFunction([1, 2], [np.datetime64("9999-01-01"), np.datetime64(5, "ns")])
     with pytest.raises(TypeError, match=r"values must be all .* got date, datetime"):
@@ -241,3 +241,39 @@ def test_old_files_have_no_new_fields() -> None:
     assert config["values"] == {"kind": "int", "dtype": "int64", "precision": 0.0}
     assert "null" in StaticFunction([1, 2], [2, None]).config()["values"]
     assert mergesketch.StaticFunction([1], [2]).to_bytes() == StaticFunction([1], [2]).to_bytes()
+
+
+FORMS = {
+    "a column with NaN": lambda: (pd.Series([1.5, np.nan, 2.0]), [1.5, np.nan, 2.0]),
+    "a column of float32 with NaN": lambda: (pd.Series([1.5, np.nan], dtype="f4"), [1.5, np.nan]),
+    "an index with NaN": lambda: (pd.Index([1.5, np.nan]), [1.5, np.nan]),
+    "a sparse column": lambda: (pd.Series(pd.arrays.SparseArray([0.0, np.nan, 3.0])), [0.0, np.nan, 3.0]),
+    "views of strings": lambda: (pa.array(["x", None, "y" * 30], pa.string_view()), ["x", None, "y" * 30]),
+    "views of bytes": lambda: (pa.array([b"x", None], pa.binary_view()), [b"x", None]),
+    "runs": lambda: (pa.RunEndEncodedArray.from_arrays([2, 3], pa.array(["a", None])), ["a", "a", None]),
+    "a null in a dictionary": lambda: (
+        pa.DictionaryArray.from_arrays([0, 1, 0], pa.array(["a", None])),
+        ["a", None, "a"],
+    ),
+    "NaN of NumPy beside None": lambda: ([np.float32("nan"), None, np.float32(1)], [np.nan, None, 1.0]),
+    "NaN of NumPy beside strings": lambda: ([np.float32("nan"), "a"], [None, "a"]),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_nan_is_a_number_and_every_column_may_have_nulls(form: str) -> None:
+    """Arrow would take NaN in a column of pandas for a null, and encodings hide nulls."""
+    values, wanted = FORMS[form]()
+    keys = list(range(len(wanted)))
+    looked_up = [StaticFunction(keys, values).lookup(keys)]
+    looked_up.append(StaticTable(keys, {"x": values}).lookup(keys)["x"])
+    for found in looked_up:
+        items = [None if np.ma.is_masked(item) else item for item in found]
+        for item, value in zip(items, wanted, strict=True):
+            assert item == value or (item != item and value != value and value is not None)
+
+
+def test_a_time_zone_is_named_also_beside_nulls() -> None:
+    column = pd.Series(pd.to_datetime(["2020-01-01", None])).dt.tz_localize("UTC")
+    with pytest.raises(TypeError, match="values must be timestamps without a time zone, got UTC"):
+        StaticFunction([1, 2], column)

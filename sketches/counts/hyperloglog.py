@@ -228,6 +228,45 @@ class HyperLogLog(KeysOfOneKind):
         kernel = self._backend.kernels(hyperloglog).join_registers
         self._backend.map_blocks(lambda a, b: kernel(others, a, b, registers), self._size, _REGISTERS_BLOCK)
 
+    def downsize(self, precision: int) -> Self:
+        """Return the sketch of the same keys with a lower precision, for example to merge it with others.
+
+        Parameters
+        ----------
+        precision : int
+            From 3 to the precision of this sketch.
+
+        Returns
+        -------
+        HyperLogLog
+            The sketch that updates with the keys would have given, bit for bit. This one does not change.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `precision` is no such integer.
+
+        Examples
+        --------
+        >>> import mergesketch
+        >>> fine = mergesketch.HyperLogLog(14).update(["tea", "cake"])
+        >>> coarse = mergesketch.HyperLogLog(10).update(["cake", "jam"])
+        >>> round((fine.downsize(10) | coarse).cardinality())
+        3
+        """
+        precision = check_int("precision", precision, _LEAST, self.precision)
+        backend, arrays = self._backend, self.copy()._arrays
+        joined = backend.constant(JOINED)
+        for before in range(self.precision, precision, -1):
+            pairs = arrays["registers"].reshape(-1, 2)
+            even, odd = pairs[:, 0], pairs[:, 1]
+            # The last bit of a register's number becomes the first bit of the values. That changes only the
+            # value of hashes without a one behind the 0 of an even number: they have one more zero now.
+            all_zeros = 4 * (66 - before) | ((even & 2) >> 1)
+            even = backend.xp.where(even >= 4 * (65 - before), all_zeros, even).astype(np.uint8)
+            arrays["registers"] = joined[even, odd]
+        return type(self)(precision, seed=self.seed)._set_arrays(arrays, self.device)
+
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         super()._check_state(arrays)
         registers = to_host(arrays["registers"])

@@ -398,6 +398,7 @@ def test_distinct_counts_are_the_cpus() -> None:
         more, return_std=True
     )
     assert (there.cardinality(), there.bounds(0.9)) == (here.cardinality(), here.bounds(0.9))
+    assert there.downsize(4) == here.downsize(4) and there.downsize(4).device == "gpu"
     assert there.to("cpu") == here
     with pytest.raises(TypeError, match="keys lies in main memory, but the HyperLogLog on the GPU"):
         there.update(["a"])

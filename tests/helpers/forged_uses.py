@@ -113,7 +113,7 @@ def uses(sketch: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
         "pairs": [[0, 1]], "edges": [[0, 1]], "n": 3, "counts": [1], "k": 2, "left": [0],
         "rows": _rows_for(sketch, 30), "right": [0], "tokens": [1, 2], "y": [0.5, 0.5], "epsilon": 1.0,
         "q": [0.0, 0.5, 1.0], "values": [1.0, -2.0],
-        "args": (), "pane": 5, "kwargs": {}, "n_documents": 10, "similarity": [0.5],
+        "args": (), "pane": 5, "precision": 3, "kwargs": {}, "n_documents": 10, "similarity": [0.5],
         "batches": [["key 1", "x"]], "key": "key 1",
         "documents": ["a b", "c"] if isinstance(sketch, ms.StreamingDeduplicator) else [0, 1],
         "codes": np.zeros((1, getattr(getattr(sketch, "family", None), "n_hashes", 1)), np.uint32),

@@ -73,6 +73,31 @@ def _below(u: int) -> list[list[int]]:
     return [[k for k in kept if k >= 1] for kept in ([], [u - 1], [u - 2], [u - 1, u - 2])]
 
 
+@given(st.lists(HASHES, max_size=40), st.integers(3, 9), st.integers(3, 9))
+def test_downsized_registers_are_those_of_the_lower_precision(hashes: list[int], a: int, b: int) -> None:
+    # Hashes whose last bits are zeros from within the number of the register on.
+    hashes = [*hashes, *(h >> 55 << 55 for h in hashes)]
+    low, high = min(a, b), max(a, b)
+    sketch = HyperLogLog(high).update([0] * len(hashes))
+    sketch.state["registers"].array[:] = registers_of(hashes, high)
+    downsized = sketch.downsize(low)
+    assert downsized.state["registers"].array.tolist() == naive.registers(hashes, low)
+    assert (downsized.precision, downsized.n_updates) == (low, len(hashes))
+    assert sketch.state["registers"].array.tolist() == naive.registers(hashes, high)
+
+
+def test_downsized_sketches_are_those_of_the_keys() -> None:
+    fine = HyperLogLog(9, seed=4).update(["a", "b", "c"])
+    assert fine.downsize(5) == HyperLogLog(5, seed=4).update(["a", "b", "c"])
+    assert fine.downsize(9) == fine and fine.downsize(9) is not fine
+    assert HyperLogLog(9).downsize(3) == HyperLogLog(3)
+    with pytest.raises(TypeError, match="keys must be strings"):
+        fine.downsize(5).update([1])
+    for precision in (10, 2, 5.0):
+        with pytest.raises((TypeError, ValueError), match="precision must be"):
+            fine.downsize(precision)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("precision", [10, 19])
 def test_threads_share_small_and_large_sketches(precision: int) -> None:
     keys = np.arange(400_000)

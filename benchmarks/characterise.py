@@ -340,6 +340,38 @@ def static_function() -> Iterator[Point]:
         yield Point(n, errors)
 
 
+def latencies(seed: int) -> NDArray[np.float64]:
+    return np.random.default_rng(seed).lognormal(3.0, 2.0, 100_000)
+
+
+@curve("quantiles", "DDSketch", "relative error of quantiles from 1 % to 99.9 %", "relative_error, %")
+def ddsketch() -> Iterator[Point]:
+    q = np.array([0.01, 0.1, 0.5, 0.9, 0.99, 0.999])
+    for percent in (0.1, 0.5, 1.0, 5.0):
+
+        def errors(seed: int, percent: float = percent) -> tuple[Any, int]:
+            values, sketch = latencies(seed), ms.DDSketch(percent / 100)
+            exact = np.quantile(values, q, method="lower")
+            return sketch.update(values).quantile(q) / exact - 1, sketch.nbytes
+
+        yield Point(percent, errors, bound=percent / 100)
+
+
+@curve("quantiles", "KLLSketch", "error of ranks, % of all values", "k")
+def kll() -> Iterator[Point]:
+    values = np.sort(latencies(0))
+    asked = np.arange(5_000, 100_000, 10_000)
+    for k in (50, 200, 800):
+
+        def errors(seed: int, k: int = k) -> tuple[Any, int]:
+            sketch = ms.KLLSketch(k, seed=seed).update(latencies(0))
+            return 100 * (sketch.rank(values[asked]) - (asked + 1)) / values.size, sketch.nbytes
+
+        halvings = ms.KLLSketch(k).update(values).state["compactions"].array
+        spread = math.sqrt(float((halvings * 4.0 ** np.arange(halvings.size)).sum()))
+        yield Point(k, errors, expected=100 * spread / values.size)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(

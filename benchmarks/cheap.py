@@ -166,6 +166,14 @@ def ddsketch() -> Cases:
 
 
 @benchmark
+def kll() -> Cases:
+    for n in SIZES:
+        values, sketch = np.random.default_rng(5).lognormal(3.0, 2.0, n), ms.KLLSketch(k=200)
+        yield f"update, {n:,}", partial(sketch.update, values)
+        yield f"cdf, {n:,}", partial(sketch.cdf, values)
+
+
+@benchmark
 def bloom_filter() -> Cases:
     for n in SIZES:
         keys, sketch = integers(n), ms.BloomFilter(capacity=100_000, error_rate=0.01)

@@ -126,6 +126,9 @@ def jobs(scale: float, least: int = 256) -> Iterator[Job]:
         asking = on(lambda a, d, t=table: t().to(d).update(a[0]), lambda s, keys: s.query(keys))
         yield Job(f"{cls.__name__}.query", asking, (keys,), n, moved + 8 * n, n // 4)
     yield Job("HyperLogLog.update", update(ms.HyperLogLog), (keys,), n, n * (8 + SECTOR), n // 4)
+    values = rng.lognormal(3.0, 2.0, n)
+    bins = partial(ms.DDSketch, relative_error=0.01)
+    yield Job("DDSketch.update", update(bins), (values,), n, 8 * n, n // 4)
     for capacity, where in ((many(1 << 22), "in cache"), (many(1 << 29), "in memory")):
         empty = partial(ms.BloomFilter, capacity, 0.01)
         moved = n * (8 + 2 * SECTOR)

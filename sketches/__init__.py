@@ -8,6 +8,7 @@ from .counts.counting import CountMinSketch, CountSketch
 from .counts.ddsketch import DDSketch
 from .counts.heavy_hitters import HeavyHitters
 from .counts.hyperloglog import HyperLogLog
+from .counts.kll import KLLSketch
 from .density.density import DensitySketch
 from .neighbours.index import LSHIndex, Nearest, Neighbours
 from .neighbours.suggestion import Suggestion, suggest
@@ -46,6 +47,7 @@ __all__ = [
     "DocumentSignatures",
     "HeavyHitters",
     "HyperLogLog",
+    "KLLSketch",
     "LSHIndex",
     "MergeableSketch",
     "MinHashSketch",

@@ -230,9 +230,10 @@ class DDSketch(MergeableSketch):
         for table in self._backend.map_blocks(count, words.size, block):
             if table is not None:
                 counts += table
-        self._arrays["total"] += batch.total
+        # Queries do not wait for updates. They read the total first, so it changes last.
         np.minimum(self._arrays["min"], batch.low, out=self._arrays["min"])
         np.maximum(self._arrays["max"], batch.high, out=self._arrays["max"])
+        self._arrays["total"] += batch.total
 
     @property
     def _kernel_parameters(self) -> tuple[Any, ...]:
@@ -373,8 +374,10 @@ class DDSketch(MergeableSketch):
         # The bin around zero has mostly zeros.
         is_zero = places == bins.n_bins // 2
         share = xp.where(is_zero, x >= 0.0, (x - low) / xp.where(high > low, high - low, 1.0))
-        found = before + xp.minimum(xp.maximum(share, 0.0), 1.0) * inside
-        found = xp.where(x < self.min, 0.0, xp.where(x >= self.max, float(self.total), found))
+        n = float(self.total)
+        # An update that runs at the same time may have counted more values than the total.
+        found = xp.minimum(before + xp.minimum(xp.maximum(share, 0.0), 1.0) * inside, n)
+        found = xp.where(x < self.min, 0.0, xp.where(x >= self.max, n, found))
         return _like(values, numbers, found)
 
     def cdf(self, values: RowsLike) -> Any:
@@ -426,7 +429,7 @@ class DDSketch(MergeableSketch):
         xp, x, n = self._backend.xp, numbers.values, float(self.total or math.nan)
         ends = []
         for found in (before, before + inside):
-            found = xp.where(x < self.min, 0.0, xp.where(x >= self.max, n, found))
+            found = xp.where(x < self.min, 0.0, xp.where(x >= self.max, n, xp.minimum(found, n)))
             ends.append(_like(values, numbers, found / n))
         return ends[0], ends[1]
 

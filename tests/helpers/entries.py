@@ -57,6 +57,8 @@ class Entry:
     #: Then check(whole, merged, batches) asserts the law that holds instead.
     merge_is_inexact: str | None = None
     weaker_law: Callable[[Any, Any, Sequence[tuple]], None] | None = None
+    #: False if the order of several merges changes the state; both orders then obey the weaker law.
+    associative: bool = True
     #: Names of states that a further update must refuse at the edge of int64.
     counters: Sequence[str] = field(default=("n_updates",))
 

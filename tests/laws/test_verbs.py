@@ -53,6 +53,7 @@ def test_aliases_call_the_method_that_they_name(monkeypatch: pytest.MonkeyPatch)
         ("AceSketch", "query", "score_samples"),
         ("BloomFilter", "query", "contains"),
         ("DDSketch", "query", "quantile"),
+        ("KLLSketch", "query", "quantile"),
         ("DensitySketch", "query", "density"),
         ("DistributedIndex", "add", "update"),
         ("LSHIndex", "add", "update"),

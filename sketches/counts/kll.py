@@ -1,0 +1,472 @@
+"""Quantiles of numbers within a rank error: KLLSketch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, Self, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ...lsh.inputs.answers import like
+from ...lsh.inputs.arrays import check_range
+from ...lsh.inputs.finite_numbers import FiniteNumbers, read_finite_numbers
+from ...lsh.support.aliases import alias
+from ...lsh.support.backend import refuse_gpu
+from ...lsh.support.checks import check_int, check_real
+from ...lsh.support.lazy import lazy
+from ...lsh.support.types import RowsLike
+from ..core.base import MergeableSketch
+from ..core.state import StateSpec
+from ..kernels import kll
+
+__all__ = ["KLLSketch"]
+
+#: Values of a level of depth i below the highest: k (2/3)**i, and at least this number.
+_LEAST_CAPACITY = 8
+_MAX_K = 1 << 20
+#: The values of 62 levels stand for more than 2**63 values.
+_N_LEVELS = 62
+
+
+class Batch(NamedTuple):
+    """Finite values."""
+
+    values: NDArray[np.float64]
+    low: float
+    high: float
+
+
+class KLLSketch(MergeableSketch):
+    """Estimate quantiles (percentiles, medians) of numbers within an error of their rank.
+
+    Parameters
+    ----------
+    k : int
+        The number of values in the highest level, from 8 to 2**20. The error of a rank is of the order of
+        1 / k of the number of values; `for_error` chooses k by the error.
+    seed : int
+        In [0, 2**64). Only sketches of one seed merge.
+
+    Attributes
+    ----------
+    min, max : float
+        The least and the largest value, exactly; NaN as long as there is none.
+
+    Notes
+    -----
+    A value on level h stands for 2**h values. When there is no room, the lowest full level is sorted, and
+    every second of its values goes to the next level, from the first or the second on, as a random bit says
+    (Karnin, Lang and Liberty 2016). The level of depth i below the highest has room for k (2/3)**i values.
+
+    A halving of level h changes the rank of a given number by 2**h or by nothing, and by 0 on average. So
+    after m(h) halvings of each level, the rank errs by more than t with probability at most ``2 exp(-t**2 /
+    (2 sum of m(h) 4**h))`` (Azuma and Hoeffding). `rank_error` computes this from the halvings that were
+    made. As long as there are fewer than k values, nothing was halved, and all answers are exact.
+
+    The random bits are a hash of the seed, of the first values that are halved, of the level, and of the
+    number of its halving. So the same values in the same order give the same sketch, in any batches. A merged
+    sketch depends on the parts: it is not that of all values in one pass, but its errors have the same bound.
+    Parts that begin with the same k values share their bits, so that their errors may add up.
+
+    An update takes O(log k) for each value, on one thread. Memory is about 8 (3 k + 500) bytes.
+
+    References
+    ----------
+    - Karnin, Lang, Liberty. Optimal quantile approximation in streams. FOCS 2016.
+
+    Examples
+    --------
+    >>> import mergesketch
+    >>> sketch = mergesketch.KLLSketch(k=200).update(range(100))
+    >>> sketch.quantile([0.5, 1.0])
+    array([49., 99.])
+    >>> large = mergesketch.KLLSketch.for_error(0.01).update(range(1_000_000))
+    >>> abs(large.quantile(0.5) - 500_000) < 0.01 * 1_000_000
+    True
+    """
+
+    _parameters = ("k", "seed")
+
+    def __init__(self, k: int = 200, *, seed: int = 0) -> None:
+        self.k = check_int("k", k, _LEAST_CAPACITY, _MAX_K)
+        self.seed = check_int("seed", seed, 0, 2**64 - 1)
+
+    @classmethod
+    def for_error(cls, rank_error: float, confidence: float = 0.99, *, seed: int = 0) -> Self:
+        """Return the smallest sketch whose ranks err by at most `rank_error`, whatever the values are.
+
+        Parameters
+        ----------
+        rank_error : float
+            In (0, 1): a share of the number of values. At 0.01, a median lies between the 49 % and the 51 %
+            quantile.
+        confidence : float, default 0.99
+            In (0, 1): the probability that the bound holds, for each number separately.
+        seed : int, default 0
+
+        Returns
+        -------
+        KLLSketch
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has the wrong type or lies outside its range, or no sketch is large enough.
+
+        Examples
+        --------
+        >>> import mergesketch
+        >>> mergesketch.KLLSketch.for_error(0.01)
+        <KLLSketch(k=787, seed=0) for rank_error=0.01, confidence=0.99: 0 updates, 23,024 bytes>
+        """
+        rank_error = check_real("rank_error", rank_error, 0.0, 1.0)
+        confidence = check_real("confidence", confidence, 0.0, 1.0)
+        if _largest_error(_MAX_K, confidence) > rank_error:
+            raise ValueError(f"rank_error must be reached by k = {_MAX_K}, got {rank_error:g}")
+        low, high = _LEAST_CAPACITY, _MAX_K
+        while low < high:
+            middle = (low + high) // 2
+            if _largest_error(middle, confidence) <= rank_error:
+                high = middle
+            else:
+                low = middle + 1
+        return cls(low, seed=seed)._asked_for(rank_error=rank_error, confidence=confidence)
+
+    def _layout(self) -> dict[str, StateSpec]:
+        room = int(self._capacities.sum()) + 1
+        return {
+            "items": StateSpec((room,), "float64", "kll", remedy="choose a smaller k"),
+            "sizes": StateSpec((_N_LEVELS,), "int64", "kll"),
+            "compactions": StateSpec((_N_LEVELS,), "int64", "kll"),
+            "salt": StateSpec((1,), "uint64", "kll"),
+            "min": StateSpec((1,), "float64", "min", fill=math.inf),
+            "max": StateSpec((1,), "float64", "max", fill=-math.inf),
+        }
+
+    @lazy
+    def _capacities(self) -> NDArray[np.int64]:
+        """Return the number of values at which a level is full, by its depth below the highest level."""
+        return _capacities(self.k)
+
+    @property
+    def min(self) -> float:
+        """The least value, exactly; NaN as long as there is none."""
+        return float(self._arrays["min"][0]) if self.n_updates else math.nan
+
+    @property
+    def max(self) -> float:
+        """The largest value, exactly; NaN as long as there is none."""
+        return float(self._arrays["max"][0]) if self.n_updates else math.nan
+
+    # -- updates ----------------------------------------------------------------------------------
+
+    def update(self, values: RowsLike, *, nulls: Literal["raise", "skip"] = "raise") -> Self:
+        """Add numbers.
+
+        Parameters
+        ----------
+        values : array, list or column of n numbers, or one number
+            Finite. Integers beyond 2**53 are rounded to float64.
+        nulls : {"raise", "skip"}, default "raise"
+            What to do with None, NaN, masked values and nulls of columns: to refuse the batch, or to leave
+            out these values.
+
+        Returns
+        -------
+        The sketch itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the values are no real numbers, infinite, null, or of several dimensions. Nothing changes then.
+        """
+        return self._take_in({"values": values}, nulls)
+
+    def _read(self, values: Any, nulls: Any) -> Batch:
+        numbers = read_finite_numbers("values", values, nulls)
+        return Batch(numbers.values, numbers.low, numbers.high)
+
+    def _amounts(self, batch: Batch) -> dict[str, int]:
+        return {"n_updates": batch.values.size}
+
+    def _add(self, batch: Batch) -> None:
+        arrays = self._arrays
+        kll.add_values(batch.values, self._capacities, np.uint64(self.seed), *self._compactor(arrays))
+        np.minimum(arrays["min"], batch.low, out=arrays["min"])
+        np.maximum(arrays["max"], batch.high, out=arrays["max"])
+
+    @staticmethod
+    def _compactor(arrays: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], ...]:
+        return tuple(arrays[name] for name in ("items", "sizes", "compactions", "salt"))
+
+    def _reduce_custom(
+        self, reduction: str, ours: dict[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]
+    ) -> None:
+        parts = [(arrays["items"], arrays["sizes"]) for arrays in (ours, theirs)]
+        pieces: list[NDArray[Any]] = []
+        ends = [int(sizes.sum()) for _, sizes in parts]
+        for h in range(_N_LEVELS):
+            for i, (items, sizes) in enumerate(parts):
+                pieces.append(items[ends[i] - int(sizes[h]) : ends[i]])
+                ends[i] -= int(sizes[h])
+        joined = np.concatenate(pieces[::-1])
+        sizes, compactions = ours["sizes"] + theirs["sizes"], ours["compactions"] + theirs["compactions"]
+        salt = ours["salt"] + theirs["salt"]
+        kll.compress_levels(self._capacities, np.uint64(self.seed), joined, sizes, compactions, salt)
+        n = int(sizes.sum())
+        ours["items"][:n], ours["items"][n:] = joined[:n], 0.0
+        ours["sizes"][:], ours["compactions"][:], ours["salt"][:] = sizes, compactions, salt
+
+    # -- queries ----------------------------------------------------------------------------------
+
+    def rank_error(self, confidence: float = 0.99) -> float:
+        """Return the largest error of a rank, as a share of the number of values.
+
+        Parameters
+        ----------
+        confidence : float, default 0.99
+            In (0, 1): the probability that the bound holds, for each number separately.
+
+        Returns
+        -------
+        float
+            0 as long as all values are kept. NaN without values.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `confidence` lies outside its range.
+        """
+        n, level = self.n_updates, np.arange(_N_LEVELS)
+        squares = float((self._arrays["compactions"] * 4.0**level).sum())
+        return _error_of(squares, confidence) / n if n else _error_of(squares, confidence) + math.nan
+
+    @overload
+    def quantile(self, q: float) -> float: ...
+    @overload
+    def quantile(self, q: ArrayLike) -> Any: ...
+    def quantile(self, q: ArrayLike) -> Any:
+        """Return a value whose rank is near that of the q-quantile: 0.5 is the median.
+
+        The answers to 0 and 1 are the least and the largest value, exactly.
+
+        Parameters
+        ----------
+        q : float, or array of floats of any shape
+            In [0, 1].
+
+        Returns
+        -------
+        float, or ndarray of the shape of `q`, float64
+            Values that were added; NaN as long as there are none.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `q` is no number, or outside of [0, 1].
+        """
+        return self._answer(q, self._at(_shares(q)))
+
+    query = alias(quantile)
+
+    def bounds(self, q: ArrayLike, confidence: float = 0.99) -> tuple[Any, Any]:
+        """Return the ends of an interval that contains the q-quantile with probability `confidence`.
+
+        Parameters
+        ----------
+        q : float, or array of floats of any shape
+            In [0, 1].
+        confidence : float, default 0.99
+            In (0, 1).
+
+        Returns
+        -------
+        low, high : float, or ndarray of the shape of `q`, float64
+            NaN as long as the sketch has no values.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is no number, or outside of its range.
+        """
+        shares, error = _shares(q), self.rank_error(confidence)
+        if not self.n_updates:
+            return self._answer(q, self._at(shares)), self._answer(q, self._at(shares))
+        # The rank of a value is rounded down to a whole number.
+        error += (1.0 / self.n_updates) if error else 0.0
+        low, high = np.maximum(shares - error, 0.0), np.minimum(shares + error, 1.0)
+        return self._answer(q, self._at(low)), self._answer(q, self._at(high))
+
+    def _at(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the kept values of some ranks, which are shares of all."""
+        items, below = self._weighted()
+        if not below.size:
+            return np.full(shares.shape, np.nan)
+        n = int(below[-1])
+        products = np.minimum(np.floor(shares * float(n - 1)), float(2**63 - 1024))
+        ranks = np.minimum(products.astype(np.int64), n - 1)
+        answers = items[np.searchsorted(below, ranks, side="right")]
+        return np.where(ranks == 0, self.min, np.where(ranks == n - 1, self.max, answers))
+
+    def _weighted(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return the kept values in order, and the sums of what they and those before them stand for."""
+        # An update moves values between levels, which a query must not see.
+        with self._lock:
+            levels = np.repeat(np.arange(_N_LEVELS)[::-1], self._arrays["sizes"][::-1])
+            items = self._arrays["items"][: levels.size].copy()
+        order = np.argsort(items, kind="stable")
+        return items[order], np.cumsum(np.int64(1) << levels[order])
+
+    def rank(self, values: RowsLike) -> Any:
+        """Estimate how many of the sketch's values are at most each of some values, without bias.
+
+        Parameters
+        ----------
+        values : array, list or column of n numbers, or one number
+            Finite.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+            A float for one number.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the values are no finite real numbers in one dimension.
+        """
+        numbers = _numbers(values)
+        return _like(values, numbers, self._ranks(numbers.values)[0])
+
+    def _ranks(self, x: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+        """Return the ranks of numbers, and the number of values; NaN if there is none."""
+        items, below = self._weighted()
+        if not below.size:
+            return np.zeros(x.shape), math.nan
+        n = float(below[-1])
+        found = np.concatenate([[0], below])[np.searchsorted(items, x, side="right")].astype(np.float64)
+        return np.where(x < self.min, 0.0, np.where(x >= self.max, n, found)), n
+
+    def cdf(self, values: RowsLike) -> Any:
+        """Estimate the share of the sketch's values that are at most each of some values, without bias.
+
+        Parameters
+        ----------
+        values : array, list or column of n numbers, or one number
+            Finite.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+            A float for one number. NaN as long as the sketch has no values.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the values are no finite real numbers in one dimension.
+        """
+        numbers = _numbers(values)
+        ranks, n = self._ranks(numbers.values)
+        return _like(values, numbers, ranks / n)
+
+    def cdf_bounds(self, values: RowsLike, confidence: float = 0.99) -> tuple[Any, Any]:
+        """Return the ends of an interval that contains each share with probability `confidence`.
+
+        Parameters
+        ----------
+        values : array, list or column of n numbers, or one number
+            Finite.
+        confidence : float, default 0.99
+            In (0, 1).
+
+        Returns
+        -------
+        low, high : ndarray of shape (n,), float64
+            Floats for one number. NaN as long as the sketch has no values.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the values are no finite real numbers in one dimension, or `confidence` is outside its range.
+        """
+        numbers, error = _numbers(values), self.rank_error(confidence)
+        x = numbers.values
+        ranks, n = self._ranks(x)
+        shares = ranks / n
+        is_outside = (x < self.min) | (x >= self.max)
+        low = np.where(is_outside, shares, np.maximum(shares - error, 0.0))
+        high = np.where(is_outside, shares, np.minimum(shares + error, 1.0))
+        return _like(values, numbers, low), _like(values, numbers, high)
+
+    def _answer(self, q: Any, answer: NDArray[Any]) -> Any:
+        """Return answers in the form of q: a float for a number, a Series for a Series."""
+        return answer.item() if answer.ndim == 0 else like(q, answer)
+
+    def _fullness(self) -> list[str]:
+        return [f"{int(self._arrays['sizes'].sum()):,} values kept"]
+
+    # -- storage ----------------------------------------------------------------------------------
+
+    def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        super()._check_state(arrays)
+        sizes, n = arrays["sizes"].tolist(), int(arrays["n_updates"][0])
+        low, high = float(arrays["min"][0]), float(arrays["max"][0])
+        used = max((h for h, size in enumerate(sizes) if size), default=0)
+        fits = min(sizes) >= 0 and sum(sizes) < int(self._capacities[: used + 1].sum())
+        if not fits or sum(size << h for h, size in enumerate(sizes)) != n:
+            raise ValueError(f"sizes must be those of levels that stand for {n} values, got {sizes}")
+        for h, number in enumerate(arrays["compactions"].tolist()):
+            if number < 0 or number * _LEAST_CAPACITY << h > n:
+                raise ValueError(f"compactions of level {h} must be possible for {n} values, got {number}")
+        items = arrays["items"][: sum(sizes)]
+        if arrays["items"][items.size :].any():
+            raise ValueError("items must be 0 after those of the levels")
+        if not n:
+            if (low, high) != (math.inf, -math.inf):
+                raise ValueError(f"min and max must be infinite without values, got {low} and {high}")
+            return
+        is_inside = bool(((items >= low) & (items <= high)).all())
+        if not (is_inside and math.isfinite(low) and math.isfinite(high)):
+            raise ValueError(f"items must lie between min and max, got {low} and {high}")
+
+
+def _numbers(values: Any) -> FiniteNumbers:
+    """Return the numbers of a query, which lie in main memory."""
+    refuse_gpu("KLLSketch", values)
+    return read_finite_numbers("values", values)
+
+
+def _shares(q: Any) -> NDArray[np.float64]:
+    """Return the shares of a query, which lie in main memory."""
+    refuse_gpu("KLLSketch", q)
+    return check_range("q", q, 1.0)
+
+
+def _like(values: Any, numbers: FiniteNumbers, answer: NDArray[Any]) -> Any:
+    """Return answers to numbers in the form of the argument."""
+    return answer.item() if numbers.is_single else like(values, answer)
+
+
+def _capacities(k: int) -> NDArray[np.int64]:
+    return np.array([max(_LEAST_CAPACITY, -(-k * 2**i // 3**i)) for i in range(_N_LEVELS)], np.int64)
+
+
+def _error_of(squares: float, confidence: float) -> float:
+    """Return the error that a sum of independent errors exceeds seldom, given the sum of their squares."""
+    confidence = check_real("confidence", confidence, 0.0, 1.0)
+    return math.sqrt(2.0 * squares * math.log(2.0 / (1.0 - confidence)))
+
+
+def _largest_error(k: int, confidence: float) -> float:
+    """Return the largest possible `KLLSketch.rank_error`.
+
+    Values of a total weight of at most n arrive on each level, and a halving of the level of depth i takes
+    at least e(i) of them, its capacity or one less. So there are at most n / (2**h e(i)) halvings. The
+    second level from above was halved when it was the highest, so n is at least e(0) 2**(H - 2), for H
+    levels.
+    """
+    even = _capacities(k) // 2 * 2
+    depths = np.arange(1, _N_LEVELS)
+    return _error_of(float(2.0 / even[0] * (0.5**depths / even[1:]).sum()), confidence)

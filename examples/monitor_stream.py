@@ -1,12 +1,19 @@
 """Watch a file that grows, or a socket, and never lose more than a few seconds of it.
 
     python examples/monitor_stream.py access.log --checkpoint access.sketch --every 5
+    python examples/monitor_stream.py access.log --checkpoint access.sketch --user 1 --page 7 --latency 10
     python examples/monitor_stream.py tcp://localhost:9999 --checkpoint feed.sketch
+    python examples/monitor_stream.py --merge one.sketch two.sketch --checkpoint both.sketch
 
-The program prints the most frequent keys (top-k, heavy hitters) and the number of distinct keys (count
-distinct) at every checkpoint. Every line is a key, and only its first 1,024 bytes are used.
+The program prints the most frequent pages (top-k, heavy hitters), the number of distinct users (count
+distinct), and quantiles of latencies at every checkpoint. Pages, users and latencies are fields of a line,
+which white space separates. Without such options every line is a page and a user, and only its first 1,024
+bytes are used. A latency that is no number is left out and counted.
 
-A checkpoint is one file, which is replaced in one step. It contains the two sketches. For a file, it also
+Programs on several machines may watch files of their own. ``--merge`` makes one checkpoint of theirs: its
+sketches are those of all lines.
+
+A checkpoint is one file, which is replaced in one step. It contains the three sketches. For a file, it also
 contains the identity of the file and the position up to which it was read. If the program is killed (by
 ``kill -9`` or a power cut), the next start continues from the checkpoint. Lines of a file are then read
 again and counted once. Lines of a socket that arrived after the checkpoint are lost.
@@ -31,7 +38,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from mergesketch import BloomFilter, HeavyHitters
+import numpy as np
+from mergesketch import DDSketch, HeavyHitters, HyperLogLog
 
 #: Bytes that are read at a time, the bytes of a line that count, and the most bytes of a line.
 CHUNK, KEY, LONGEST = 1 << 20, 1 << 10, 1 << 26
@@ -43,53 +51,103 @@ Place = tuple[int, int, int]
 
 
 class Monitor:
-    """Two sketches of all lines so far, and the place in the source where they end."""
+    """Sketches of all lines so far, and the place in the source where they end.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    page, user, latency : int, optional
+        The numbers of the fields of a line, the first of which is 1. Without a number, pages and users are
+        whole lines, and there are no latencies.
+    """
+
+    def __init__(self, page: int | None = None, user: int | None = None, latency: int | None = None) -> None:
+        self.fields = page, user, latency
         self.frequent = HeavyHitters(frequency=0.001, max_key_bytes=KEY, seed=1)
-        self.seen = BloomFilter(capacity=10_000_000, error_rate=0.01, seed=1)
+        self.users = HyperLogLog(precision=14, seed=1)
+        self.latencies = DDSketch(relative_error=0.01)
         self.place: Place | None = None
+        self.n_wrong = 0
+
+    @property
+    def sketches(self) -> tuple[HeavyHitters, HyperLogLog, DDSketch]:
+        return self.frequent, self.users, self.latencies
 
     def update(self, text: bytes, place: Place | None) -> None:
         """Count whole lines, which end at `place`."""
-        lines = [line[:KEY] for line in text.splitlines()]
-        self.frequent.update(lines)
-        self.seen.update(lines)
+        lines = text.splitlines()
+        page, user, latency = self.fields
+        split = [line.split() for line in lines] if any(self.fields) else []
+        self.frequent.update(_column(lines, split, page))
+        self.users.update(_column(lines, split, user))
+        if latency is not None:
+            numbers = _numbers(_column(lines, split, latency))
+            right = np.isfinite(numbers)
+            self.latencies.update(numbers[right])
+            self.n_wrong += len(lines) - int(right.sum())
         self.place = place
+
+    def merge(self, other: Monitor) -> None:
+        """Add all lines of another monitor. The place in the source is no longer known."""
+        for ours, theirs in zip(self.sketches, other.sketches, strict=True):
+            ours.merge(theirs)
+        self.place, self.n_wrong = None, self.n_wrong + other.n_wrong
 
     def save(self, path: Path) -> None:
         """Replace the checkpoint, so that a reader sees either the old one or the new one."""
-        parts = [self.frequent.to_bytes(), self.seen.to_bytes()]
-        head = json.dumps({"place": self.place, "sizes": [len(part) for part in parts]}).encode()
         temporary = path.with_name(path.name + ".new")
         with temporary.open("wb") as file:
-            file.write(head + b"\n" + b"".join(parts))
+            file.write(json.dumps({"place": self.place, "wrong": self.n_wrong}).encode() + b"\n")
+            for sketch in self.sketches:
+                sketch.save(file)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
 
     @classmethod
-    def load(cls, path: Path) -> Monitor:
+    def load(cls, path: Path, *fields: int | None) -> Monitor:
         """Return the monitor of a checkpoint, or a new one if there is no checkpoint."""
-        monitor = cls()
+        monitor = cls(*fields)
         if path.exists():
             with path.open("rb") as file:
                 try:
                     head = json.loads(file.readline())
-                    first, second = head["sizes"]
                     monitor.place = None if head["place"] is None else tuple(head["place"])
+                    monitor.n_wrong = int(head["wrong"])
                 except (ValueError, KeyError, TypeError) as error:
                     raise ValueError(f"{path} is not a checkpoint of this program") from error
-                monitor.frequent = HeavyHitters.from_bytes(file.read(first))
-                monitor.seen = BloomFilter.from_bytes(file.read(second))
+                monitor.frequent = HeavyHitters.load(file)
+                monitor.users = HyperLogLog.load(file)
+                monitor.latencies = DDSketch.load(file)
         return monitor
 
     def report(self) -> str:
-        """Return one line of text about the keys so far."""
+        """Return one line of text about the lines so far."""
         named = ((key[:60].decode(errors="backslashreplace"), count) for key, count in self.frequent.top(3))
         top = ", ".join(f"{key} ({count:,})" for key, count in named)
-        distinct = self.seen.cardinality()
-        return f"{self.frequent.n_updates:,} lines, about {distinct:,.0f} distinct; most frequent: {top}"
+        distinct = self.users.cardinality()
+        text = f"{self.frequent.n_updates:,} lines, about {distinct:,.0f} distinct; most frequent: {top}"
+        if self.latencies.n_updates:
+            middle, high = self.latencies.quantile([0.5, 0.99]).tolist()
+            text += f"; latency: half up to {middle:.4g}, 99 % up to {high:.4g}"
+        return text + (f"; {self.n_wrong:,} latencies are no numbers" if self.n_wrong else "")
+
+
+def _column(lines: list[bytes], split: list[list[bytes]], number: int | None) -> list[bytes]:
+    """Return a field of every line, or whole lines; b"" where a line has fewer fields."""
+    if number is None:
+        return [line[:KEY] for line in lines]
+    return [fields[number - 1][:KEY] if len(fields) >= number else b"" for fields in split]
+
+
+def _numbers(fields: list[bytes]) -> np.ndarray:
+    """Return the numbers of fields, with NaN in place of what is none."""
+    found = np.full(len(fields), np.nan)
+    for place, field in enumerate(fields):
+        try:
+            found[place] = float(field)
+        except ValueError:
+            continue
+    return found
 
 
 #: Whole lines and the place after them, or None when there is nothing new.
@@ -181,7 +239,7 @@ def watch(options: argparse.Namespace) -> None:
     signals: list[int] = []
     before = {number: signal.signal(number, lambda number, _: signals.append(number)) for number in STOPPING}
     try:
-        monitor = Monitor.load(options.checkpoint)
+        monitor = Monitor.load(options.checkpoint, options.page, options.user, options.latency)
         address = urlsplit(options.source) if options.source.startswith("tcp://") else None
         if address is None:
             source = follow(Path(options.source), monitor.place)
@@ -211,6 +269,17 @@ def watch(options: argparse.Namespace) -> None:
             signal.signal(number, handler)
 
 
+def merge(options: argparse.Namespace) -> None:
+    """Write one checkpoint with the lines of all."""
+    whole = Monitor()
+    for name in options.source:
+        if not Path(name).exists():
+            raise FileNotFoundError(f"{name} does not exist")
+        whole.merge(Monitor.load(Path(name)))
+    whole.save(options.checkpoint)
+    print(whole.report())
+
+
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -219,15 +288,27 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("source", help="a file, or tcp://host:port")
+    parser.add_argument("source", nargs="+", help="a file, or tcp://host:port; several for --merge")
+    parser.add_argument("--merge", action="store_true", help="merge the checkpoints that are given, and stop")
+    for name, what in (("page", "counted"), ("user", "told apart"), ("latency", "summarised, a number")):
+        parser.add_argument(f"--{name}", type=int, metavar="N", help=f"number of the field that is {what}")
     parser.add_argument("--checkpoint", type=Path, required=True, help="file of the sketches")
     parser.add_argument("--every", type=float, default=5.0, help="seconds between checkpoints (default: 5)")
     parser.add_argument("--once", action="store_true", help="stop at the end of the file")
     options = parser.parse_args(arguments)
     if not options.every >= 0:
         parser.error(f"argument --every: must be at least 0, got {options.every}")
+    for name in ("page", "user", "latency"):
+        if getattr(options, name) is not None and getattr(options, name) < 1:
+            parser.error(f"argument --{name}: must be at least 1, got {getattr(options, name)}")
+    if len(options.source) > 1 and not options.merge:
+        parser.error(f"one source is watched, got {len(options.source)}")
     try:
-        watch(options)
+        if options.merge:
+            merge(options)
+        else:
+            options.source = options.source[0]
+            watch(options)
     except (OSError, ValueError) as error:
         parser.exit(1, f"{parser.prog}: error: {error}\n")
 

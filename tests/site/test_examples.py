@@ -111,7 +111,36 @@ def holds(checkpoint: Path, lines: list[bytes]) -> bool:
     """Check that the sketches of a checkpoint are those of these lines, each counted once."""
     monitor = load("monitor_stream")
     found, whole = monitor.Monitor.load(checkpoint), monitor.Monitor()
-    return found.frequent == whole.frequent.update(lines) and found.seen == whole.seen.update(lines)
+    return found.frequent == whole.frequent.update(lines) and found.users == whole.users.update(lines)
+
+
+def test_a_monitor_counts_fields_and_merges(tmp_path, capsys) -> None:
+    logs, options = [], ["--user", "1", "--page", "2", "--latency", "3", "--once"]
+    rng = np.random.default_rng(0)
+    users, pages = rng.integers(0, 500, 2000), rng.zipf(1.5, 2000) % 50
+    seconds = rng.lognormal(size=2000).round(6)
+    lines = [f"u{u} /p{p} {s}\n" for u, p, s in zip(users, pages, seconds, strict=True)]
+    for part in range(2):
+        log = tmp_path / f"{part}.log"
+        log.write_text("".join(lines[part::2]) + "u1 /wrong\n" * (part == 1) + "u1 /nan nan\n" * (part == 1))
+        logs.append(log)
+    monitor = load("monitor_stream")
+    for log in logs:
+        monitor.main([str(log), "--checkpoint", str(log.with_suffix(".sketch")), *options])
+    both = tmp_path / "both.sketch"
+    monitor.main(["--merge", *(str(log.with_suffix(".sketch")) for log in logs), "--checkpoint", str(both)])
+    printed = capsys.readouterr().out.splitlines()[-1]
+    assert printed.startswith("2,002 lines, about ") and printed.endswith("; 2 latencies are no numbers")
+    merged = monitor.Monitor.load(both)
+    assert abs(merged.users.cardinality() / len(set(users)) - 1.0) < 6 * merged.users.standard_error
+    assert dict(merged.frequent.top())[b"/p1"] == int((pages == 1).sum())
+    for share, found in zip((0.5, 0.99), merged.latencies.quantile([0.5, 0.99]), strict=True):
+        assert abs(found / np.quantile(seconds, share, method="lower") - 1.0) <= 0.01
+    for wrong in (["a", "b"], ["a", "--user", "0"]):
+        with pytest.raises(SystemExit):
+            monitor.main([*wrong, "--checkpoint", str(both)])
+    with pytest.raises(SystemExit):
+        monitor.main(["--merge", str(tmp_path / "absent"), "--checkpoint", str(both)])
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from .counts.counting import CountMinSketch, CountSketch
 from .counts.ddsketch import DDSketch
 from .counts.heavy_hitters import HeavyHitters
 from .counts.hyperloglog import HyperLogLog
+from .counts.top_k import TopK
 from .density.density import DensitySketch
 from .neighbours.index import LSHIndex, Nearest, Neighbours
 from .neighbours.suggestion import Suggestion, suggest
@@ -68,6 +69,7 @@ __all__ = [
     "StormSketch",
     "StreamingDeduplicator",
     "Suggestion",
+    "TopK",
     "from_bytes",
     "inspect",
     "load",

@@ -208,6 +208,23 @@ def heavy_hitters() -> Iterator[Point]:
         yield Point(W, errors)
 
 
+@curve("top_k", "TopK", "error of a count, over all counts", "counters")
+def top_k() -> Iterator[Point]:
+    keys, truth = np.unique(ZIPF, return_counts=True)
+    rest = 1 - np.cumsum(np.append(0, np.sort(truth)[::-1])) / ZIPF.size
+    for m in (30, 100, 300, 1000):
+        bound = float((rest[: m + 1] / (m + 1 - np.arange(m + 1))).min())
+
+        def errors(seed: int, m: int = m) -> tuple[Any, int]:
+            stream = np.random.default_rng(seed).permutation(ZIPF)  # on which the errors depend
+            sketch = ms.TopK(10, n_counters=m, seed=seed)
+            for batch in np.array_split(stream, 20):
+                sketch.update(batch)
+            return (sketch.query(keys) - truth) / ZIPF.size, sketch.nbytes
+
+        yield Point(m, errors, bound=bound)
+
+
 @curve("minhash", "MinHashSketch", "error of the Jaccard similarity 0.5", "bins")
 def jaccard() -> Iterator[Point]:
     yield from sets(lambda sketch: sketch.jaccard([0], [1]) - 0.5, lambda m: math.sqrt(0.25 / m))

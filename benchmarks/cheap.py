@@ -174,6 +174,16 @@ def kll() -> Cases:
 
 
 @benchmark
+def top_k() -> Cases:
+    for n in SIZES:
+        for kind, keys in (("integers", integers(n)), ("strings", words(n))):
+            sketch = ms.TopK(10, n_counters=1000).update(keys)
+            yield f"update, {kind}, {n:,}", partial(sketch.update, keys)
+    yield "top", sketch.top
+    yield "query, 20,000", partial(sketch.query, keys)
+
+
+@benchmark
 def bloom_filter() -> Cases:
     for n in SIZES:
         keys, sketch = integers(n), ms.BloomFilter(capacity=100_000, error_rate=0.01)

@@ -9,6 +9,7 @@ from .counts.ddsketch import DDSketch
 from .counts.heavy_hitters import HeavyHitters
 from .counts.hyperloglog import HyperLogLog
 from .counts.kll import KLLSketch
+from .counts.top_k import TopK
 from .density.density import DensitySketch
 from .neighbours.index import LSHIndex, Nearest, Neighbours
 from .neighbours.suggestion import Suggestion, suggest
@@ -70,6 +71,7 @@ __all__ = [
     "StormSketch",
     "StreamingDeduplicator",
     "Suggestion",
+    "TopK",
     "from_bytes",
     "inspect",
     "load",

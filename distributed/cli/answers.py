@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from ...lsh.hashing.keys import Keys
 from ...sketches import HeavyHitters, MinHashSketch
 from .messages import percent
 
-__all__ = ["cardinality_error", "key_text", "print_distinct", "print_top", "typed_keys"]
+__all__ = ["cardinality_error", "key_text", "print_counts", "print_distinct", "print_top", "typed_keys"]
 
 
 def typed_keys(texts: Sequence[str]) -> Keys:
@@ -49,13 +50,18 @@ def print_distinct(sketch: MinHashSketch) -> None:
     print(f"different keys   about {n:,.0f}, with a standard error of {shown}{share}")
 
 
+def print_counts(found: list[tuple[Any, int]], total: int) -> None:
+    """Print the table of keys, their counts and their shares of the total."""
+    if found:
+        print(f"{'count':>12}  {'share':>8}  key")
+    for key, count in found:
+        print(f"{count:>12,}  {percent(count / total):>8}  {key_text(key)}")
+
+
 def print_top(sketch: HeavyHitters, k: int, hint: str = "") -> None:
     """Print the table of the k most frequent keys, and the hint if there are fewer and other keys."""
     found, total = sketch.top(), sketch.total
-    if found:
-        print(f"{'count':>12}  {'share':>8}  key")
-    for key, count in found[:k]:
-        print(f"{count:>12,}  {percent(count / total):>8}  {key_text(key)}")
+    print_counts(found[:k], total)
     if len(found) > k:
         print(f"{'':>24}... and {len(found) - k:,} more")
     print(

@@ -18,9 +18,10 @@ from ...sketches import (
     MinHashSketch,
     RibbonFilter,
     ScalableBloomFilter,
+    TopK,
 )
 from ..ranks.comm import Communicator
-from .answers import key_text, print_distinct, print_top, typed_keys
+from .answers import key_text, print_counts, print_distinct, print_top, typed_keys
 from .files import load_sketch
 from .key_files import KeyFiles
 from .sketches import asked_column
@@ -42,11 +43,14 @@ def _query(options: Namespace) -> None:
     if isinstance(sketch, HeavyHitters) and not has_keys:
         print_top(sketch, options.k)
         return
+    if isinstance(sketch, TopK) and not has_keys:
+        print_counts(sketch.top(options.k), sketch.total)
+        return
     if isinstance(sketch, MinHashSketch):
         _print_cardinality(sketch, path, has_keys)
         return
     ask: Callable[[Any], Any]
-    if isinstance(sketch, (CountMinSketch, CountSketch, HeavyHitters)):
+    if isinstance(sketch, (CountMinSketch, CountSketch, HeavyHitters, TopK)):
         ask = cast(Callable[[Any], Any], sketch.query)
     elif isinstance(sketch, (BloomFilter, RibbonFilter, ScalableBloomFilter)):
         contains = sketch.contains

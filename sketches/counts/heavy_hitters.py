@@ -7,27 +7,20 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from ...lsh.hashing.keys import Keys, Nulls
+from ...lsh.hashing.keys import Keys
 from ...lsh.support.backend import add_at, to_host
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.threads import get_num_threads
-from ...lsh.support.types import KeysLike
-from ..core.key_kinds import ANY, KIND_ARRAYS, MAX_PARTS, forms_of, refuse_mixed
-from ..core.records import Records
+from ..core.key_kinds import KIND_ARRAYS, refuse_mixed
 from ..core.state import StateSpec
 from ..kernels import counting
-from .key_records import check_records, merge_records, pack_keys, unpack_key
-from .key_table import KEYS_BLOCK, CountMinTable, KeyBatch, count_min_size
+from .counted_keys import CANDIDATES, KeyBatch, NamedKeys
+from .key_records import merge_records, pack_keys
+from .key_table import KEYS_BLOCK, CountMinTable, count_min_size
 
 __all__ = ["HeavyHitters"]
-
-#: The table of the names that are kept, by rising hashes.
-_CANDIDATES = Records(
-    ("candidate_hashes", "candidate_counts", "candidate_lengths", "candidate_keys"), "candidate_counts"
-)
-
 
 #: The number of names that are kept of any stream, also if fewer keys are frequent.
 _MOST_FILLED = 256
@@ -35,7 +28,7 @@ _MOST_FILLED = 256
 _FIRST_KEYS = 1024
 
 
-class HeavyHitters(CountMinTable):
+class HeavyHitters(NamedKeys, CountMinTable):
     """Find the most frequent keys (heavy hitters, top-k): all keys above a given share of a stream.
 
     Parameters
@@ -87,8 +80,8 @@ class HeavyHitters(CountMinTable):
     stream and not for another. Two
     sketches compare equal (``==``) if their tables are equal and they report the same keys.
 
-    SpaceSaving or Misra-Gries summaries alone, or cells with a majority candidate (Topkapi [4]_), are
-    smaller, but the counts that they report depend on the order of updates and merges.
+    SpaceSaving or Misra-Gries summaries alone (`TopK`), or cells with a majority candidate (Topkapi [4]_),
+    are smaller, but the counts that they report depend on the order of updates and merges.
 
     Keys are equal as for `mergesketch.lsh.hash_keys`: a str and its UTF-8 bytes are one key, and so are -1
     and 2**64 - 1. A sketch takes keys of one kind: integers, or strings and bytes, or dates, and so on.
@@ -193,55 +186,9 @@ class HeavyHitters(CountMinTable):
         return math.ceil(2.0 / self.frequency)
 
     def _layout(self) -> dict[str, StateSpec]:
-        n = self.n_candidates
-        return {
-            **super()._layout(),
-            "candidate_hashes": StateSpec((n,), "uint64", "candidates"),
-            "candidate_counts": StateSpec((n,), "int64", "candidates"),
-            "candidate_lengths": StateSpec((n,), "uint16", "candidates"),
-            "candidate_keys": StateSpec((n, self.max_key_bytes), "uint8", "candidates"),
-        }
+        return {**super()._layout(), **self._candidate_specs(self.n_candidates)}
 
     # -- updates ----------------------------------------------------------------------------------
-
-    def update(self, keys: KeysLike, counts: ArrayLike | None = None, *, nulls: Nulls = "raise") -> Self:
-        """Count a batch of keys.
-
-        Parameters
-        ----------
-        keys : array or list of n keys, or one key
-            Keys of any type that `mergesketch.lsh.hash_keys` takes. They may repeat. Tuples have at most 8
-            parts. All batches have keys of one kind: integers, or strings and bytes, or dates, ...
-        counts : array of n integers, optional
-            The number of occurrences of each key, 0 or more, an integer for one key; 1 by default.
-        nulls : {"raise", "skip"}, default "raise"
-            What to do with keys that are null: to refuse the batch, or to leave out these keys and their
-            counts.
-
-        Returns
-        -------
-        The sketch itself.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the keys are of no known or of mixed type, of another kind than those of earlier batches, or
-            null; or if counts are negative or of another length.
-        OverflowError
-            If a 64-bit counter could wrap. Nothing changes if an exception is raised.
-        """
-        return super().update(keys, counts, nulls=nulls)
-
-    def _read_keys(self, keys: Any, nulls: Nulls = "raise") -> Keys:
-        read = super()._read_keys(keys, nulls)
-        if len(read.parts) > MAX_PARTS:
-            raise ValueError(
-                f"keys must be tuples of at most {MAX_PARTS} parts, which are returned, got {len(read.parts)}"
-            )
-        return read
-
-    def _forms(self, keys: Keys) -> tuple[int, ...]:
-        return forms_of(keys)
 
     def _add(self, batch: KeyBatch) -> None:
         try:
@@ -259,7 +206,7 @@ class HeavyHitters(CountMinTable):
         # each part of a batch, so that only some hundred keys of a part are looked at.
         start, size = 0, _FIRST_KEYS
         while start < hashes.size:
-            frequent, is_filled = self._threshold(0.5), _CANDIDATES.n_used(self._arrays) >= self._n_filled
+            frequent, is_filled = self._threshold(0.5), CANDIDATES.n_used(self._arrays) >= self._n_filled
             least = min(frequent, self._least_estimate() - 1) if is_filled else 0
             size = max(size, KEYS_BLOCK) if is_filled else size
             stop = hashes.size if least == frequent else min(hashes.size, start + size)
@@ -278,7 +225,7 @@ class HeavyHitters(CountMinTable):
         """
 
         def find() -> int:
-            estimates = self._estimate(_CANDIDATES.used(self._arrays)[0])
+            estimates = self._estimate(CANDIDATES.used(self._arrays)[0])
             return int(self._backend.xp.sort(estimates)[-self._n_filled])
 
         return self._state.cached("least estimate", find)
@@ -298,7 +245,7 @@ class HeavyHitters(CountMinTable):
         found, first, inverse = xp.unique(hashes[places], return_index=True, return_inverse=True)
         came = xp.zeros(found.size, np.int64)
         add_at(came, inverse, sums)
-        known, counts, *names = _CANDIDATES.used(self._arrays)
+        known, counts, *names = CANDIDATES.used(self._arrays)
         counts = counts.copy()
         is_new = came > 0
         if known.size:
@@ -341,12 +288,12 @@ class HeavyHitters(CountMinTable):
         places = self.n_candidates, self._n_filled
         kept = merge_records(one, other, *places, self._estimate, self._threshold(0.5))
         self._state.caches.clear()
-        _CANDIDATES.put(self._arrays, kept)
+        CANDIDATES.put(self._arrays, kept)
 
     def _fullness(self) -> list[str]:
         return [
             *super()._fullness(),
-            f"{_CANDIDATES.n_used(self._arrays):,} of {self.n_candidates:,} names kept",
+            f"{CANDIDATES.n_used(self._arrays):,} of {self.n_candidates:,} names kept",
         ]
 
     def _reduce_custom(
@@ -354,7 +301,7 @@ class HeavyHitters(CountMinTable):
     ) -> None:
         # The table has been merged already, so that the merged counts decide which names are kept.
         refuse_mixed(type(self).__name__, int(self._arrays["key_forms"][0]))
-        self._keep(_CANDIDATES.used(self._arrays), _CANDIDATES.used(theirs))
+        self._keep(CANDIDATES.used(self._arrays), CANDIDATES.used(theirs))
 
     # -- answers ----------------------------------------------------------------------------------
 
@@ -385,15 +332,10 @@ class HeavyHitters(CountMinTable):
         Keys below it are usually the next most frequent ones. But such a key may be missing, and which ones
         are kept may depend on the order of the stream.
         """
-        estimates = to_host(self._estimate(_CANDIDATES.used(self._arrays)[0]))
-        hashes, _, lengths, contents = map(to_host, _CANDIDATES.used(self._arrays))
-        forms = self._all_forms
+        estimates = to_host(self._estimate(CANDIDATES.used(self._arrays)[0]))
         order = np.argsort(-estimates, kind="stable")
         n = np.count_nonzero(estimates > self._threshold(1.0)) if k is None else check_int("k", k, 0)
-        return [
-            (unpack_key(forms, int(lengths[i]), contents[i], int(hashes[i])), int(estimates[i]))
-            for i in order[:n].tolist()
-        ]
+        return list(zip(self._names_at(order[:n]), estimates[order[:n]].tolist(), strict=True))
 
     def _has_state_of(self, other: Self) -> bool:
         sums = ("counts", "total", "n_updates")
@@ -402,17 +344,10 @@ class HeavyHitters(CountMinTable):
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         super()._check_state(arrays)
-        hashes, counts, lengths, contents = (to_host(arrays[name]) for name in _CANDIDATES.names)
+        counts = to_host(arrays["candidate_counts"])
         if counts.size and not counts.astype(np.float64).sum() <= 1.000001 * float(arrays["total"][0]):
             raise ValueError("candidate_counts must be at most total in all")
-        form, *of_parts = (n for name in KIND_ARRAYS for n in to_host(arrays[name]).tolist())
-        if form == ANY:
-            raise ValueError("key_forms must be those of integers, or of strings and bytes, got 255")
-        forms = (form, *filter(None, of_parts))
-        check_records(forms, hashes, counts, lengths, contents, self.seed)
-
-    def _absent_array(self, name: str) -> NDArray[Any] | None:
-        return None if name == "key_forms" else super()._absent_array(name)
+        self._check_names(arrays)
 
 
 def _check_frequency(frequency: float) -> float:

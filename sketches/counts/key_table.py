@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, ClassVar, NamedTuple, Self, TypeVar, overload
+from typing import Any, Self, TypeVar, overload
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from ...lsh.hashing.keys import Keys, Nulls
-from ...lsh.inputs.answers import like
-from ...lsh.inputs.weights import check_weights
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import random_uint64
 from ...lsh.support.types import KeyLike, KeysLike
 from ..core.base import MergeableSketch
-from ..core.key_kinds import KeysOfOneKind, kind_specs
+from ..core.key_kinds import kind_specs
 from ..core.state import StateSpec
 from ..kernels import counting
+from .counted_keys import CountedKeys
 
 __all__ = [
     "KEYS_BLOCK",
     "MAX_BUCKETS",
     "CountMinTable",
     "CountSketchTable",
-    "KeyBatch",
     "KeyCounts",
     "KeyTable",
     "buckets_for",
@@ -64,26 +61,11 @@ def check_total(arrays: Mapping[str, NDArray[Any]]) -> None:
         raise ValueError(f"total must be at least 0, got {arrays['total'][0]}")
 
 
-class KeyBatch(NamedTuple):
-    """A batch of keys and the weight of each."""
-
-    keys: Keys
-    hashes: NDArray[np.uint64]
-    #: How often each key counts; empty if each counts once.
-    weights: NDArray[np.int64]
-    #: The sum of the weights' magnitudes.
-    magnitude: int
-    #: The bits of the forms of the keys.
-    forms: tuple[int, ...]
-
-
 class KeyTable(MergeableSketch):
     """A table of counters that keys are hashed into."""
 
     _gpu = True
     _filled = ("counts", "counters used")
-    #: The least count that a key may come with; None allows all counts.
-    _least_count: ClassVar[int | None] = None
 
     def __init__(self, n_rows: int, n_buckets: int, seed: int) -> None:
         self.n_rows = check_int("n_rows", n_rows, 1, 1 << 16)
@@ -162,7 +144,7 @@ class KeyTable(MergeableSketch):
         return np.array([float(a.astype(np.float64).dot(b.astype(np.float64))) for a, b in pairs])
 
 
-class KeyCounts(KeysOfOneKind, KeyTable):
+class KeyCounts(CountedKeys, KeyTable):
     """A table of counters of keys that callers pass, which are all of one kind."""
 
     _internal = True
@@ -170,53 +152,9 @@ class KeyCounts(KeysOfOneKind, KeyTable):
     def _layout(self) -> dict[str, StateSpec]:
         return {**super()._layout(), **kind_specs()}
 
-    def update(self, keys: KeysLike, counts: ArrayLike | None = None, *, nulls: Nulls = "raise") -> Self:
-        """Count a batch of keys.
-
-        Parameters
-        ----------
-        keys : array or list of n keys, or one key
-            Keys of any type that `mergesketch.lsh.hash_keys` takes. They may repeat.
-        counts : array of n integers, optional
-            The number of occurrences of each key, an integer for one key; 1 by default. Negative counts take
-            keys out again.
-        nulls : {"raise", "skip"}, default "raise"
-            What to do with keys that are null: to refuse the batch, or to leave out these keys and their
-            counts.
-
-        Returns
-        -------
-        The sketch itself.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the keys are of no known or of mixed type, or of another kind than those of earlier batches,
-            or null; or if the counts are of another length.
-        OverflowError
-            If a 64-bit counter could wrap. Nothing changes if an exception is raised.
-        """
-        return self._take_in({"keys": keys, "counts": counts}, nulls)
-
-    def _read(self, keys: Any, counts: Any, nulls: Nulls) -> Any:
-        read = self._read_keys(keys, nulls)
-        if read.is_single and np.ndim(counts) == 0 and counts is not None:
-            counts = self._as_our_array("counts", counts).reshape(1)
-        n = len(read) if read.kept is None else read.kept.size
-        weights, magnitude = check_weights("counts", counts, n, minimum=self._least_count)
-        if read.kept is not None and weights.size:
-            weights = weights[read.kept]
-        return KeyBatch(read, read.hashes(self.seed), weights, magnitude, self._forms(read))
-
     def _add(self, batch: Any) -> None:
         super()._add(batch)
         self._note_forms(batch.forms)
-
-    def _answer(self, keys: Any, estimate: Callable[[NDArray[np.uint64]], NDArray[Any]]) -> Any:
-        """Return what `estimate` makes of the hashes of keys: an array, or a number for one key."""
-        self._claim_device("keys", keys)
-        read = self._read_keys(keys)
-        return like(keys, read.answer(estimate(read.hashes(self.seed))))
 
 
 class CountMinTable(KeyCounts):

@@ -61,6 +61,7 @@ def test_every_kind_of_question_is_asked() -> None:
         "CountMinSketch.query",
         "CountSketch.upper_bound",
         "HeavyHitters.query",
+        "TopK.lower_bound",
     }, asked
 
 

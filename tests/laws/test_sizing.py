@@ -15,6 +15,7 @@ from mergesketch import (
     MinHashSketch,
     Race,
     RepresenterSketch,
+    TopK,
 )
 from mergesketch.lsh import MinHash, SignedRandomProjection
 
@@ -130,6 +131,7 @@ def test_subclasses_and_modes_of_a_race_are_sized_too() -> None:
         ("relative_error", lambda x: CountMinSketch.for_error(x)),
         ("relative_error", lambda x: CountSketch.for_error(x)),
         ("frequency", lambda x: HeavyHitters.for_error(x)),
+        ("relative_error", lambda x: TopK.for_error(10, x)),
         ("relative_error", lambda x: Race.for_error(FAMILY, x)),
     ],
 )
@@ -155,6 +157,7 @@ def test_what_no_size_reaches_is_refused() -> None:
         ("relative_error", lambda x: CountMinSketch.for_error(x)),
         ("relative_error", lambda x: CountSketch.for_error(x)),
         ("frequency", lambda x: HeavyHitters.for_error(x)),
+        ("relative_error", lambda x: TopK.for_error(10, x)),
         ("relative_error", lambda x: HeavyHitters.for_error(0.1, x)),
         ("relative_error", lambda x: Race.for_error(FAMILY, x)),
         ("relative_error", lambda x: Race.for_error(FAMILY, 0.5, density=x)),

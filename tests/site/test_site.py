@@ -34,6 +34,8 @@ QUERIES = {
     "nearest neighbour": "structures/nearest_neighbours",
     "nearest neighbors": "structures/nearest_neighbours",
     "top-k": "structures/counting",
+    "most frequent": "structures/top_k",
+    "heavy hitters": "structures/top_k",
     "bloom filter": "structures/bloom_filter",
     "differential privacy": "structures/private_race",
     "near-duplicates": "structures/deduplication",

@@ -15,7 +15,15 @@ from pathlib import Path
 import mergesketch
 import numpy as np
 import pytest
-from mergesketch import BloomFilter, CountMinSketch, CountSketch, HeavyHitters, MinHashSketch, RibbonFilter
+from mergesketch import (
+    BloomFilter,
+    CountMinSketch,
+    CountSketch,
+    HeavyHitters,
+    MinHashSketch,
+    RibbonFilter,
+    TopK,
+)
 from mergesketch.distributed.__main__ import main
 from mergesketch.distributed.cli import key_files
 from mergesketch.distributed.cli.answers import cardinality_error
@@ -295,7 +303,7 @@ def test_saved_sketches_merge_and_are_shown(run):
 
 
 def test_query_of_counts(run):
-    for sketch in (CountMinSketch(4, 1000), CountSketch(5, 1000), HeavyHitters(0.1)):
+    for sketch in (CountMinSketch(4, 1000), CountSketch(5, 1000), HeavyHitters(0.1), TopK()):
         sketch.update(["tea", "tea", "caf\u00e9 \x1b"]).save("s")
         code, out, err = run("query", "s", "tea", "jam", "caf\u00e9 \x1b")
         assert (code, err) == (0, "")
@@ -333,6 +341,9 @@ def test_query_without_a_key(run, fails):
     HeavyHitters(0.1).update(["tea"] * 3 + ["jam"]).save("h")
     out = run("query", "h", "-k", "1")[1]
     assert "           3      75 %  tea\n" in out and "... and 1 more" in out
+    TopK(1).update(["tea"] * 3 + ["jam"]).save("k")
+    assert run("query", "k", "-k", "1")[1].splitlines()[1] == "           3      75 %  tea"
+    assert len(run("query", "k")[1].splitlines()) == 3 and run("query", "k", "-k", "0")[1] == ""
     MinHashSketch(n_sets=2).update(["a"], sets=1).save("m")
     assert (
         run("query", "m")[1]

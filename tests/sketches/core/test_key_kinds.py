@@ -10,7 +10,7 @@ from typing import Any
 import mergesketch
 import numpy as np
 import pytest
-from mergesketch import BloomFilter, CountMinSketch, CountSketch, HeavyHitters, MinHashSketch
+from mergesketch import BloomFilter, CountMinSketch, CountSketch, HeavyHitters, MinHashSketch, TopK
 from mergesketch.errors import IncompatibleSketchError, SketchFormatError
 from mergesketch.lsh import hash_keys
 from mergesketch.sketches.core.file_format import pieces_of_file
@@ -32,7 +32,10 @@ EMPTY = {
     "conservative": lambda: CountMinSketch(3, 50, conservative=True),
     "CountSketch": lambda: CountSketch(3, 50),
     "HeavyHitters": lambda: HeavyHitters(0.1),
+    "TopK": TopK,
 }
+#: These have always known the kind, which the names of their keys need.
+WITH_NAMES = (HeavyHitters, TopK)
 every_sketch = pytest.mark.parametrize("empty", EMPTY.values(), ids=EMPTY.keys())
 
 
@@ -127,7 +130,7 @@ def test_kinds_are_saved(empty: Any, tmp_path: Path) -> None:
 
 def of_earlier_version(sketch: Any) -> Any:
     """Return the sketch that is read from a file without the arrays that earlier versions did not have."""
-    left_out = KIND_ARRAYS[1:] if isinstance(sketch, HeavyHitters) else KIND_ARRAYS
+    left_out = KIND_ARRAYS[1:] if isinstance(sketch, WITH_NAMES) else KIND_ARRAYS
     arrays = {name: array for name, array in sketch._arrays.items() if name not in left_out}
     return type(sketch).from_bytes(b"".join(pieces_of_file(type(sketch).__name__, sketch.config(), arrays)))
 
@@ -138,10 +141,10 @@ def test_sketches_of_earlier_versions_take_keys_of_any_kind(empty: Any) -> None:
     old = of_earlier_version(sketch)
     assert old == sketch
     rebuild, (config, arrays, *_) = sketch.__reduce__()[:2]  # as a pickle does
-    left_out = KIND_ARRAYS[1:] if isinstance(old, HeavyHitters) else KIND_ARRAYS
+    left_out = KIND_ARRAYS[1:] if isinstance(old, WITH_NAMES) else KIND_ARRAYS
     unpickled = rebuild(config, {name: array for name, array in arrays.items() if name not in left_out})
     assert unpickled == sketch and unpickled.update([17]) == sketch.copy().update([17])
-    if isinstance(old, HeavyHitters):  # which has always known
+    if isinstance(old, WITH_NAMES):  # which has always known
         with pytest.raises(TypeError, match="keys must be integers as before"):
             old.update(["17"])
         return
@@ -207,7 +210,7 @@ def test_sets_of_nulls_are_skipped() -> None:
 
 def test_counts_of_nulls_are_skipped() -> None:
     keys, counts = ["tea", None, "jam", "tea"], [1, 100, 20, 300]
-    for empty in (CountMinSketch(3, 500), CountSketch(3, 500), HeavyHitters(0.01)):
+    for empty in (CountMinSketch(3, 500), CountSketch(3, 500), HeavyHitters(0.01), TopK()):
         with pytest.raises(TypeError, match=r"^keys must be all str"):
             empty.copy().update(keys, counts)
         sketch = empty.copy().update(keys, counts, nulls="skip")

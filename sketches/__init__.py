@@ -13,6 +13,7 @@ from .density.density import DensitySketch
 from .neighbours.index import LSHIndex, Nearest, Neighbours
 from .neighbours.suggestion import Suggestion, suggest
 from .race.ace import AceSketch
+from .race.fourier import FourierSketch
 from .race.nadaraya_watson import NadarayaWatsonSketch
 from .race.privacy_budget import PrivacyBudget
 from .race.private_classifier import ReleasedClassifier, private_classifier
@@ -45,6 +46,7 @@ __all__ = [
     "Decoded",
     "DensitySketch",
     "DocumentSignatures",
+    "FourierSketch",
     "HeavyHitters",
     "HyperLogLog",
     "KLLSketch",

@@ -17,6 +17,7 @@ from .race.fourier import FourierSketch
 from .race.nadaraya_watson import NadarayaWatsonSketch
 from .race.privacy_budget import PrivacyBudget
 from .race.private_classifier import ReleasedClassifier, private_classifier
+from .race.private_fourier import PrivateFourier
 from .race.private_race import PrivateRace
 from .race.private_regressor import ReleasedRegressor, private_regressor
 from .race.race import Race
@@ -57,6 +58,7 @@ __all__ = [
     "Nearest",
     "Neighbours",
     "PrivacyBudget",
+    "PrivateFourier",
     "PrivateRace",
     "Race",
     "RaceWindow",

@@ -10,12 +10,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.inputs.weights import check_weights
-from ...lsh.support.checks import check_real
+from ...lsh.support.checks import check_flag, check_int, check_real
+from ...lsh.support.configured import arguments_of
 from ...lsh.support.types import RowsLike
 from ..core.state import StateSpec
 from ..kernels.fourier import ONE
 from .fourier_queries import FourierQueries
+from .privacy_budget import PrivacyBudget, check_budget
+from .private_fourier import PrivateFourier, fourier_sensitivity, total_unit
 from .race import largest_weight
+from .release import check_record_weight
 
 __all__ = ["FourierSketch"]
 
@@ -214,3 +218,59 @@ class FourierSketch(FourierQueries):
         arrays["sums"] += batch.sums
         arrays["total"] += batch.total
         np.maximum(arrays["largest_weight"], batch.heaviest, out=arrays["largest_weight"])
+
+    # -- releases ---------------------------------------------------------------------------------
+
+    def release(
+        self,
+        epsilon: float,
+        *,
+        record_weight: int = 1,
+        check_weights: bool = True,
+        budget: PrivacyBudget | None = None,
+    ) -> PrivateFourier:
+        """Return a differentially private copy, which contains noisy sums and no exact ones.
+
+        Parameters
+        ----------
+        epsilon : float
+            The budget, above 0. It is rounded down to a multiple of 2**-24.
+        record_weight : int, default 1
+            The largest sum of magnitudes of weights that one record has added, as for `Race.release`. It is a
+            public bound that you guarantee.
+        check_weights : bool, default True
+            False to release the sketch even if a row was heavier than `record_weight`, as for `Race.release`.
+        budget : PrivacyBudget, optional
+            The budget of all releases about the same people, from which this release takes `epsilon`.
+
+        Returns
+        -------
+        PrivateFourier
+            It is epsilon-differentially private under adding or removing a record.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is out of its range, or a row that was added, subtracted or merged has a larger
+            weight than `record_weight`. Such messages are for the owner of the data only.
+        OverflowError
+            If a sum and its noise may go beyond 63 bits.
+        PrivacyBudgetError
+            If less than `epsilon` remains of the budget. Nothing is released then.
+        """
+        if self.device == "gpu":
+            raise NotImplementedError('noise is drawn on the CPU: move the sketch with .to("cpu")')
+        check_budget(budget)
+        check_real("epsilon", epsilon, 0.0, math.inf)
+        record_weight = check_int("record_weight", record_weight, 1, 1 << 31)
+        if check_flag("check_weights", check_weights):
+            check_record_weight(self, record_weight)
+        with self._lock:
+            state = self.state
+            unit = total_unit(self.n_components)
+            if abs(self.total) * unit > 1 << 62:
+                raise OverflowError("sums and noise together go beyond 63 bits")
+            exact = {"sums": state.arrays["sums"], "total": state.arrays["total"] * unit}
+            sensitivity = fourier_sensitivity(self.n_components, record_weight)
+            release = PrivateFourier(**arguments_of(self))
+            return release._take_noisy(self, exact, sensitivity, epsilon, budget)

@@ -66,6 +66,11 @@ class FourierQueries(MergeableSketch):
     def total(self) -> Any:
         """The sum of the weights of all rows."""
 
+    @property
+    def _total_std(self) -> float:
+        """Standard deviation of the noise of the total."""
+        return 0.0
+
     # -- features ---------------------------------------------------------------------------------
 
     @property
@@ -202,10 +207,14 @@ class FourierQueries(MergeableSketch):
             If `query` refuses the rows, or the total weight is not above 0, as in a sketch without rows.
         """
         total = self.total
-        sums = self._sums(Q, return_std)
+        found = self._sums(Q, return_std)
         if not total > 0:
             raise ValueError(f"density needs a sketch of total weight above 0, got {total}")
-        return like(Q, tuple(part / total for part in sums) if isinstance(sums, tuple) else sums / total)
+        if not return_std:
+            return like(Q, found / total)
+        sums, std = found
+        xp = self._state.backend.xp
+        return like(Q, (sums / total, xp.hypot(std, sums / total * self._total_std) / total))
 
     def _sums(self, Q: Any, return_std: bool) -> Any:
         """Return what `query` returns, as arrays."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from argument_cases import COUNTS, ROWS, Case, D
@@ -10,8 +11,9 @@ from batches import SEEDS, join_arrays, real_batches
 from entries import Entry, GpuEntry
 from gpu_batches import gpu_weighted_rows
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from later import Later
-from mergesketch import FourierSketch
+from mergesketch import FourierSketch, PrivateFourier
 from mergesketch.sketches.core.stored import Stored
 from row_data import dense_rows
 from stored_data import SMALL_ROWS
@@ -21,6 +23,18 @@ _KINDS = (
     {"kernel": "laplacian"},
     {"kernel": "gaussian", "projection": "orthogonal"},
 )
+
+
+def _release_batches(sketch: Any) -> st.SearchStrategy[tuple]:
+    """Return noisy sums, totals and budgets of several releases."""
+    numbers = st.integers(-9, 9)
+    return st.integers(0, 3).flatmap(
+        lambda n: st.tuples(
+            hnp.arrays(np.int64, (n, 2, sketch.n_components), elements=numbers),
+            hnp.arrays(np.int64, (n, 1), elements=numbers),
+            hnp.arrays(np.int64, n, elements=st.integers(1, 99)),
+        )
+    )
 
 
 ENTRIES: dict[str, Entry] = {
@@ -43,6 +57,20 @@ ENTRIES: dict[str, Entry] = {
             ([[0.0] * 12], [0.5]),
         ],
         counters=("sums", "total", "n_updates"),
+    ),
+    "PrivateFourier": Entry(
+        PrivateFourier,
+        st.tuples(st.integers(2, 5), SEEDS).map(lambda t: PrivateFourier(12, t[0], seed=t[1])),
+        _release_batches,
+        join_arrays,
+        lambda rng, sketch: (
+            rng.integers(-9, 9, (5, 2, sketch.n_components)),
+            rng.integers(-9, 9, (5, 1)),
+            np.arange(1, 6),
+        ),
+        [([[0]],), ([[9.0]],)],
+        linear=False,
+        counters=(),
     ),
 }
 
@@ -69,10 +97,15 @@ def argument_cases() -> Iterator[Case]:
     full = Later(lambda: fourier(ROWS, COUNTS))
     yield Case("FourierSketch.query", full.query, {"Q": ROWS}, "Q", ("Q",))
     yield Case("FourierSketch.density", full.density, {"Q": ROWS}, "Q", ("Q",))
+    # Epsilon is so large that there is hardly any noise, and it is the same for all forms.
+    release = Later(lambda: fourier(ROWS, COUNTS).release(1e6, record_weight=9))
+    yield Case("PrivateFourier.query", release.query, {"Q": ROWS}, "Q", ("Q",))
+    yield Case("PrivateFourier.density", release.density, {"Q": ROWS}, "Q", ("Q",))
 
 
 def stored_examples() -> dict[str, Stored]:
     return {
         "FourierSketch": FourierSketch(4, 5).update(SMALL_ROWS),
+        "PrivateFourier": FourierSketch(4, 5).update(SMALL_ROWS).release(1.0),
         "FourierSketch, orthogonal": FourierSketch(4, 5, projection="orthogonal").update(SMALL_ROWS),
     }

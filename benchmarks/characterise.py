@@ -152,6 +152,19 @@ def representer() -> Iterator[Point]:
         yield Point(R, errors)
 
 
+@curve("fourier", "FourierSketch", "error of the density", "components")
+def fourier() -> Iterator[Point]:
+    # A density of cosines has a variance of at most 1 / (2 m), whatever the rows.
+    exact = np.exp(-((ROWS[:50, None] - ROWS) ** 2).sum(axis=2) / (2 * 4.0**2)).mean(axis=1)
+    for m in (64, 256, 1024, 4096):
+
+        def errors(seed: int, m: int = m) -> tuple[Any, int]:
+            sketch = ms.FourierSketch(16, m, 4.0, seed=seed).update(ROWS)
+            return sketch.density(ROWS[:50]) - exact, sketch.nbytes
+
+        yield Point(m, errors, bound=math.sqrt(0.5 / m))
+
+
 @curve("private", "PrivateRace", "relative error of the density, epsilon 1", "rows")
 def private() -> Iterator[Point]:
     X = clusters(100_000, 16)

@@ -292,6 +292,14 @@ def density() -> Cases:
 
 
 @benchmark
+def fourier() -> Cases:
+    for n in SIZES:
+        X, sketch = rows(n), ms.FourierSketch(16, 200, 4.0, seed=1).update(rows(20_000))
+        yield f"update, {n:,}", partial(sketch.update, X)
+        yield f"query, {n:,}", partial(sketch.query, X)
+
+
+@benchmark
 def storm() -> Cases:
     for n in SIZES:
         Z = rows(n, 5) / 10

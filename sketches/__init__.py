@@ -14,9 +14,11 @@ from .density.density import DensitySketch
 from .neighbours.index import LSHIndex, Nearest, Neighbours
 from .neighbours.suggestion import Suggestion, suggest
 from .race.ace import AceSketch
+from .race.fourier import FourierSketch
 from .race.nadaraya_watson import NadarayaWatsonSketch
 from .race.privacy_budget import PrivacyBudget
 from .race.private_classifier import ReleasedClassifier, private_classifier
+from .race.private_fourier import PrivateFourier
 from .race.private_race import PrivateRace
 from .race.private_regressor import ReleasedRegressor, private_regressor
 from .race.race import Race
@@ -46,6 +48,7 @@ __all__ = [
     "Decoded",
     "DensitySketch",
     "DocumentSignatures",
+    "FourierSketch",
     "HeavyHitters",
     "HyperLogLog",
     "KLLSketch",
@@ -56,6 +59,7 @@ __all__ = [
     "Nearest",
     "Neighbours",
     "PrivacyBudget",
+    "PrivateFourier",
     "PrivateRace",
     "Race",
     "RaceWindow",

@@ -74,7 +74,7 @@ class Stored(Guarded, Configured, ABC):
     def _without_arrays(self) -> Self:
         """Return an object of the same configuration, and with what is drawn from it, but without arrays."""
         new = type(self).__new__(type(self))
-        own = {name: value for name, value in vars(self).items() if name not in ("_state", "_guard")}
+        own = {name: value for name, value in dict(vars(self)).items() if name not in ("_state", "_guard")}
         vars(new).update(own)
         return new
 

@@ -13,7 +13,7 @@ from ...lsh.support.threads import map_blocks
 from ..kernels import noise
 from ..kernels.noise import LARGEST_SCALE
 
-__all__ = ["EPSILON_UNIT", "discrete_laplace", "laplace_variance", "round_epsilon"]
+__all__ = ["EPSILON_UNIT", "LARGEST_SCALE", "discrete_laplace", "laplace_variance", "round_epsilon"]
 
 #: Budgets are multiples of this unit, for the scale of exact noise must be a ratio of integers.
 EPSILON_UNIT = 2.0**-24

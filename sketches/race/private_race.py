@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -13,24 +12,20 @@ from ...lsh.family import HashFamily
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_flag, check_int, check_real
 from ...lsh.support.types import RowsLike
-from ..core.base import MergeableSketch
 from ..core.hashed_rows import check_family
 from ..core.state import StateSpec
 from .kernel_sums import KernelQueries
 from .modes import find_modes
-from .noise import EPSILON_UNIT, discrete_laplace, laplace_variance, round_epsilon
 from .privacy_budget import PrivacyBudget, check_budget
+from .release import Release, check_record_weight
 
 if TYPE_CHECKING:
     from .race import Race
 
 __all__ = ["PrivateRace"]
 
-#: The largest weight of a row if it is not known, or beyond 63 bits: above all weights that noise can hide.
-UNKNOWN_WEIGHT = np.iinfo(np.int64).max
 
-
-class PrivateRace(KernelQueries):
+class PrivateRace(Release, KernelQueries):
     """Estimate kernel densities from noisy counters (differential privacy), as `Race.release` makes them.
 
     Parameters
@@ -91,6 +86,7 @@ class PrivateRace(KernelQueries):
     True
     """
 
+    _released = "Race"
     _parameters: ClassVar[tuple[str, ...]] = ("family", "n_outputs")
 
     def __init__(self, family: HashFamily, *, n_outputs: int | None = None) -> None:
@@ -101,10 +97,7 @@ class PrivateRace(KernelQueries):
         outputs = () if self.n_outputs is None else (self.n_outputs,)
         return {
             "counts": StateSpec((self.family.n_hashes, self.family.n_buckets, *outputs), "int64", "sum"),
-            # Budgets in units of EPSILON_UNIT, so that they add exactly.
-            "spent": StateSpec((1,), "int64", "sum"),
-            "spent_if_disjoint": StateSpec((1,), "int64", "max"),
-            "variance": StateSpec((1,), "float64", "sum"),
+            **self._budgets(),
         }
 
     @classmethod
@@ -141,10 +134,10 @@ class PrivateRace(KernelQueries):
         PrivacyBudgetError
             If less than `epsilon` remains of the budget.
         """
-        if not (isinstance(race, MergeableSketch) and hasattr(race, "release")):
+        if not (isinstance(race, KernelQueries) and hasattr(race, "release")):
             raise TypeError(f"race must be a Race, got {type(race).__name__}")
         if check_flag("check_weights", check_weights) and race.dtype == "int":
-            _check_record_weight(race, check_int("record_weight", record_weight, 1, 1 << 31))
+            check_record_weight(race, record_weight)
         return PrivateRace(race.family, n_outputs=race.n_outputs)._take_release(
             race, epsilon, record_weight, budget
         )
@@ -156,76 +149,15 @@ class PrivateRace(KernelQueries):
         check_budget(budget)
         if race.dtype != "int":
             raise ValueError('release needs integer counters, for exact noise; got a Race with dtype="float"')
-        units = round_epsilon(check_real("epsilon", epsilon, 0.0, math.inf))
+        check_real("epsilon", epsilon, 0.0, math.inf)
         weight = check_int("record_weight", record_weight, 1, 1 << 31)
-        sensitivity = race.family.n_hashes * weight
-        counts = race.state["counts"].array
-        noisy = discrete_laplace(counts.shape, sensitivity, units)
-        if race.state.bound("counts") > 1 << 62 or (noisy.size and int(np.abs(noisy).max()) > 1 << 62):
-            raise OverflowError("counters and noise together go beyond 63 bits")
-        noisy += counts
-        variance = laplace_variance(sensitivity, units * EPSILON_UNIT)
-        arrays = {
-            "counts": noisy,
-            "spent": np.array([units]),
-            "spent_if_disjoint": np.array([units]),
-            "variance": np.array([variance]),
-            "n_updates": np.array([1]),
-        }
-        self._columns = race.column_names
-        # The budget is spent last: what fails before has released nothing.
-        if budget is not None:
-            budget.spend(units * EPSILON_UNIT)
-        return self._set_arrays(arrays)
-
-    def _facts(self) -> list[tuple[str, str]]:
-        noise = f"{self.noise_std:.4g} a counter"
-        return [*super()._facts(), ("epsilon", f"{self.epsilon:.6g}"), ("noise", noise)]
-
-    def __repr__(self) -> str:
-        # Nothing that was counted is shown: the updates are those of the merged releases.
-        disjoint = f" ({self.epsilon_if_disjoint:.6g} if disjoint)" if self.n_updates > 1 else ""
-        noise = f"noise of {self.noise_std:.4g} a counter"
-        return f"{super().__repr__()[:-1]}, epsilon {self.epsilon:.6g}{disjoint}, {noise}>"
-
-    def update(self, X: RowsLike, *args: Any, **kwargs: Any) -> Self:
-        """Raise TypeError: a release takes no rows. Update the `Race` and release it again, at its own cost.
-
-        Parameters
-        ----------
-        X, *args, **kwargs
-            They are ignored.
-
-        Returns
-        -------
-        Nothing.
-
-        Raises
-        ------
-        TypeError
-            Always.
-        """
-        raise TypeError("PrivateRace takes no rows: update a Race and release that")
+        counts = {"counts": race.state["counts"].array}
+        return self._take_noisy(race, counts, race.family.n_hashes * weight, epsilon, budget)
 
     @property
     def counts(self) -> NDArray[np.int64]:
         """The noisy counters, shape (R, W) or (R, W, n_outputs). This is a view: do not write to it."""
         return self._arrays["counts"]
-
-    @property
-    def epsilon(self) -> float:
-        """Budget spent on a record that is in all of the merged parts."""
-        return float(self._arrays["spent"][0]) * EPSILON_UNIT
-
-    @property
-    def epsilon_if_disjoint(self) -> float:
-        """Budget spent on a record that is in only one of the merged parts."""
-        return float(self._arrays["spent_if_disjoint"][0]) * EPSILON_UNIT
-
-    @property
-    def noise_std(self) -> float:
-        """Standard deviation of the noise of one counter."""
-        return math.sqrt(float(self._arrays["variance"][0]))
 
     @property
     def total(self) -> Any:
@@ -305,25 +237,4 @@ class PrivateRace(KernelQueries):
             n_starts=n_starts,
             n_steps=n_steps,
             seed=seed,
-        )
-
-    def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        if int(arrays["spent"][0]) < 0 or int(arrays["spent_if_disjoint"][0]) < 0:
-            raise ValueError("budgets must be at least 0")
-        if not float(arrays["variance"][0]) >= 0:
-            raise ValueError(f"variance must be at least 0, got {arrays['variance'][0]}")
-
-
-def _check_record_weight(race: Race, record_weight: int) -> None:
-    """Refuse a record weight below that of a row that the sketch has seen."""
-    heaviest = int(race.state["largest_weight"].array[0])
-    if heaviest == UNKNOWN_WEIGHT:
-        raise ValueError(
-            "release needs the largest weight of a row, which this Race does not know (an older version "
-            "saved it) or cannot count; pass check_weights=False if no row is heavier than record_weight"
-        )
-    if heaviest > record_weight:
-        raise ValueError(
-            f"record_weight must be at least the largest weight of a row, {heaviest} (which is private), got "
-            f"{record_weight}; clip weights to a public bound before they are taken in"
         )

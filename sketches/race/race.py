@@ -21,7 +21,8 @@ from ..core.state import StateSpec
 from .code_counters import add_rows, count_apart
 from .kernel_sums import KernelQueries
 from .privacy_budget import PrivacyBudget
-from .private_race import UNKNOWN_WEIGHT, PrivateRace
+from .private_race import PrivateRace
+from .release import UNKNOWN_WEIGHT
 
 __all__ = ["UNKNOWN_WEIGHT", "Race", "largest_weight", "weights_for"]
 

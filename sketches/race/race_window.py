@@ -18,8 +18,8 @@ from ..core.hashed_rows import check_family, hash_block, row_blocks
 from ..core.state import StateSpec
 from .code_counters import scatter
 from .kernel_sums import KernelQueries
-from .private_race import UNKNOWN_WEIGHT
 from .race import Race, largest_weight, weights_for
+from .release import UNKNOWN_WEIGHT
 
 __all__ = ["RaceWindow"]
 

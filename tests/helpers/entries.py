@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
-from mergesketch import MergeableSketch, PrivateRace
+from mergesketch import MergeableSketch
 from mergesketch.lsh import HashFamily
+from mergesketch.sketches.race.release import Release
 
 
 @dataclass(frozen=True)
@@ -74,19 +75,19 @@ class GpuEntry:
 
 def take(sketch: Any, *batch: Any) -> Any:
     """Add a batch to a sketch: by `update`, or by merging where a sketch takes no rows."""
-    if not isinstance(sketch, PrivateRace):
+    if not isinstance(sketch, Release):
         return sketch.update(*batch)
     return sketch.merge(
         *(
             sketch.empty_like()._set_arrays(
                 {
-                    "counts": counts,
+                    **dict(zip(sketch._layout(), sums, strict=False)),
                     "spent": np.array([spent]),
                     "spent_if_disjoint": np.array([spent]),
                     "variance": np.array([spent / 8]),
                     "n_updates": np.array([1]),
                 }
             )
-            for counts, spent in zip(*batch, strict=True)
+            for *sums, spent in zip(*batch, strict=True)
         )
     )

@@ -24,6 +24,7 @@ from mergesketch import DensitySketch, HeavyHitters, LSHIndex, Race
 from mergesketch.sketches.core import guard, hashed_rows
 from mergesketch.sketches.core.guard import check_interrupt, uninterrupted
 from mergesketch.sketches.density import cell_counts
+from mergesketch.sketches.race.release import Release
 from mergesketch.sketches.regression import storm
 from paths import environment
 from registry import ENTRIES
@@ -128,7 +129,7 @@ def ctrl_c(place: int) -> Iterator[list[int]]:
 
 def changes_of(entry: Any, sketch: Any) -> list[tuple[Any, Callable[[Any], Any]]]:
     """Yield sketches and changes of them: a first batch, small and large further ones, a merge."""
-    n = 3 if issubclass(entry.cls, mergesketch.PrivateRace) else 600
+    n = 3 if issubclass(entry.cls, Release) else 600
     first, second, third = batches_of(entry, sketch, *((2, 1, 2) if n == 3 else (40, 30, n)))
     filled, other = take(sketch.copy(), *first), take(sketch.copy(), *third)
     return [
@@ -240,7 +241,7 @@ def test_threads_that_update_one_sketch_lose_nothing(name: str) -> None:
     @FEW
     @given(entry.sketches, st.booleans())
     def check(sketch: Any, merged: bool) -> None:
-        small = issubclass(entry.cls, mergesketch.PrivateRace)
+        small = issubclass(entry.cls, Release)
         batches = batches_of(entry, sketch, *([1] * 5 if small else [100] * 40))
         one = sketch.empty_like()
         with hasty_threads() as pool:

@@ -29,6 +29,7 @@ from mergesketch import (
 from mergesketch.sketches.core import guard, reading
 from mergesketch.sketches.core.merging import StoredMergeable
 from mergesketch.sketches.core.stored import stored_classes
+from mergesketch.sketches.race.release import Release
 from paths import environment
 from registry import ENTRIES, FAMILIES
 from toy_family import ToyFamily
@@ -79,7 +80,7 @@ def run(*tasks: Callable[[], Any]) -> list[Any]:
 def few_batches(entry: Any, sketch: Any, n: int) -> list[tuple]:
     """Return parts of a large batch that a sketch takes."""
     batch = entry.large(np.random.default_rng(3), sketch)
-    size = 1 if issubclass(entry.cls, mergesketch.PrivateRace) else 60
+    size = 1 if issubclass(entry.cls, Release) else 60
     n = min(n, 5) if size == 1 else n
     return [tuple(column[i * size : (i + 1) * size] for column in batch) for i in range(n)]
 

@@ -1,4 +1,4 @@
-"""Draw docs/images/fourier.svg and fourier_release.svg from benchmarks/results/fourier.json.
+"""Draw docs/images/fourier.svg and fourier/release.svg from benchmarks/results/fourier.json.
 
 Run it as ``python docs/plots/fourier.py``.
 """
@@ -63,7 +63,7 @@ def releases(rows):
         ax.set_xticks([0.1, 1, 10], ["0.1", "1", "10"])
         ax.set_xlabel("epsilon")
     legend(figure, ncols=2)
-    save(figure, "fourier_release")
+    save(figure, "fourier/release")
 
 
 def main():

@@ -231,8 +231,9 @@ class DDSketch(MergeableSketch):
             if table is not None:
                 counts += table
         # Queries do not wait for updates. They read the total first, so it changes last.
-        np.minimum(self._arrays["min"], batch.low, out=self._arrays["min"])
-        np.maximum(self._arrays["max"], batch.high, out=self._arrays["max"])
+        # Adding 0.0 makes -0.0 to 0.0, so that the bits of a minimum do not depend on the order.
+        np.minimum(self._arrays["min"], batch.low + 0.0, out=self._arrays["min"])
+        np.maximum(self._arrays["max"], batch.high + 0.0, out=self._arrays["max"])
         self._arrays["total"] += batch.total
 
     @property

@@ -194,8 +194,9 @@ class KLLSketch(MergeableSketch):
     def _add(self, batch: Batch) -> None:
         arrays = self._arrays
         kll.add_values(batch.values, self._capacities, np.uint64(self.seed), *self._compactor(arrays))
-        np.minimum(arrays["min"], batch.low, out=arrays["min"])
-        np.maximum(arrays["max"], batch.high, out=arrays["max"])
+        # Adding 0.0 makes -0.0 to 0.0, so that the bits of a minimum do not depend on the order.
+        np.minimum(arrays["min"], batch.low + 0.0, out=arrays["min"])
+        np.maximum(arrays["max"], batch.high + 0.0, out=arrays["max"])
 
     @staticmethod
     def _compactor(arrays: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], ...]:

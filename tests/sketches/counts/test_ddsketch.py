@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from mergesketch import DDSketch
+from mergesketch import DDSketch, KLLSketch
 from mergesketch.errors import SaturationWarning, SketchFormatError
 from mergesketch.sketches.core.file_format import pieces_of_file
 from mergesketch.sketches.counts.log_bins import bins_per_octave, log_bins
@@ -357,3 +357,12 @@ def test_files_that_contradict_themselves_are_refused(data: st.DataObject) -> No
     forged = b"".join(pieces_of_file("DDSketch", sketch.config(), arrays))
     with pytest.raises(SketchFormatError, match="no state of a DDSketch"):
         DDSketch.from_bytes(forged)
+
+
+def test_the_sign_of_zero_leaves_no_trace_in_the_extremes() -> None:
+    for make in (DDSketch, KLLSketch):
+        for signs in ([0.0, -0.0], [-0.0, 0.0], [-0.0, -0.0]):
+            sketch = make().update(signs)
+            assert not np.signbit([sketch.min, sketch.max]).any()
+            merged = make().update(signs[:1]) | make().update(signs[1:])
+            assert not np.signbit([merged.min, merged.max]).any()

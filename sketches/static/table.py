@@ -200,8 +200,9 @@ class StaticTable(StaticMap):
             row = np.zeros(len(values), np.dtype(self._kind.dtype))
             row[~np.array(masked)] = [value for value in values if value is not None]
             return np.ma.MaskedArray(row, masked)
-        row = np.empty(len(values), np.dtype(self._kind.dtype))
-        row[...] = values
+        row = self._backend.xp.empty(len(values), np.dtype(self._kind.dtype))
+        for place, value in enumerate(values):
+            row[place] = value
         return row
 
     def _look_up_frame(self, keys: Any, read: Keys, missing: Any) -> Any:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ...lsh.hashing.keys import hash_keys
 from ...lsh.inputs.arrays import check_dense
 from ...lsh.inputs.weights import check_weights
+from ...lsh.support.callers import stacklevel_of_caller
 from ...lsh.support.lazy import lazy
 from ...lsh.support.threads import cut_range
 from ..core.guard import check_interrupt
@@ -244,17 +245,16 @@ class CellCounts(CountSketchTable):
             self._warn(
                 f"the table errs by {noise:.2g} rows a cell, where rows lie in cells of {typical:.2g}",
                 (2.0 * noise / typical) ** 2,
-                4,
             )
         return is_noise
 
-    def _warn(self, what: str, times: float, level: int) -> None:
+    def _warn(self, what: str, times: float) -> None:
         """Warn of what the size of the table does not allow, while `times` its buckets would."""
         warnings.warn(
             f"{what}: about {self.n_cells} cells have rows; max_bins={math.ceil(1.1 * self.n_cells)} keeps "
             f"all by name, without error, or n_buckets={math.ceil(self.n_buckets * times)} is enough for "
             f"the table, or wider cells; got max_bins={self.max_bins}, n_buckets={self.n_buckets}",
-            stacklevel=level,
+            stacklevel=stacklevel_of_caller(),
         )
 
     def _has_state_of(self, other: Self) -> bool:

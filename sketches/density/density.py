@@ -298,7 +298,6 @@ class DensitySketch(CellCounts):
             self._warn(
                 f"the integral of the density over the box of the rows errs by {error:.2g}",
                 (error / _INTEGRAL_ERROR) ** 2,
-                3,
             )
         with np.errstate(divide="ignore", over="ignore"):
             size = xp.exp(xp.log(xp.abs(counts)) - (math.log(self.total) + self.log_volume))

@@ -15,6 +15,7 @@ from ...lsh.inputs.answers import like
 from ...lsh.inputs.weights import check_weights
 from ...lsh.support.aliases import alias
 from ...lsh.support.backend import to_host
+from ...lsh.support.callers import stacklevel_of_caller
 from ...lsh.support.checks import check_int, check_real, renamed
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import random_uint64
@@ -323,7 +324,7 @@ class AceSketch(MergeableSketch):
                 return
         if text:
             self._has_warned = True
-            warnings.warn(f"AceSketch: {text}", UserWarning, stacklevel=4)
+            warnings.warn(f"AceSketch: {text}", UserWarning, stacklevel=stacklevel_of_caller())
 
     def _without_itself(self, score: float) -> float:
         """Return the score of a seen row without its own count, and without possible rounding errors.

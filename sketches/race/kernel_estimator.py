@@ -14,6 +14,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from ...errors import IncompatibleSketchError
 from ...lsh.family import HashFamily
 from ...lsh.inputs.columns import refuse_masked
+from ...lsh.support.callers import stacklevel_of_caller
 from ...lsh.support.checks import check_int
 from ..core.base import MergeableSketch
 from ..core.estimator import SketchEstimator, seed_of, validated
@@ -177,7 +178,7 @@ class KernelEstimator(SketchEstimator):
         text, is_wide = crowding_advice(mean_density(family, counts, total), total)
         if text and not (is_wide and not different_rows_collide(family, Z)):
             self._has_warned = True
-            warnings.warn(f"{type(self).__name__}: {text}", UserWarning, stacklevel=4)
+            warnings.warn(f"{type(self).__name__}: {text}", UserWarning, stacklevel=stacklevel_of_caller())
 
     # -- rows that are asked ----------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ...errors import PrivacyLeakWarning
 from ...lsh.family import HashFamily
+from ...lsh.support.callers import stacklevel_of_caller
 from ...lsh.support.public import publish
 from ...lsh.support.types import RowsLike
 from ..core.estimator import SketchEstimator, seed_of, validated
@@ -64,7 +65,7 @@ class _PrivateEstimator(SketchEstimator):
                 f"{', '.join(taken)} were not given to {type(self).__name__}, so they come from the data, "
                 "and the model is not differentially private; pass public values",
                 PrivacyLeakWarning,
-                stacklevel=4,
+                stacklevel=stacklevel_of_caller(),
             )
 
     def _rows(self, X: Any) -> NDArray[np.float64]:

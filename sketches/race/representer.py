@@ -16,6 +16,7 @@ from ...lsh.inputs.arrays import check_numbers
 from ...lsh.inputs.frames import column_names
 from ...lsh.inputs.raw_rows import read_raw_rows
 from ...lsh.support.backend import refuse_gpu
+from ...lsh.support.callers import stacklevel_of_caller
 from ...lsh.support.checks import check_choice, check_int, check_real, renamed
 from ...lsh.support.types import RowsLike
 from ..core.state import StateSpec
@@ -269,6 +270,6 @@ def _solve_sketched(
         warnings.warn(
             f"fit leaves {worst:.2g} of the outputs after {_MAX_ITERATIONS} steps: the ridge is too small "
             f"for rows so alike with outputs so different; pass a larger one, got ridge={ridge:g}",
-            stacklevel=3,
+            stacklevel=stacklevel_of_caller(),
         )
     return np.column_stack(found)

@@ -15,6 +15,7 @@ from ...lsh.families.projection import RandomVectors, prepare_vectors
 from ...lsh.inputs.rows import DenseRows, SparseRows, VectorRows, read_rows
 from ...lsh.kernels import projection
 from ...lsh.support.backend import Backend, backend_of
+from ...lsh.support.callers import stacklevel_of_caller
 from ...lsh.support.checks import check_choice, check_int, check_real
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import normal
@@ -324,7 +325,7 @@ class StormSketch(MergeableSketch):
                 f"{self.n_clipped} of {n} rows were longer than max_norm={self.max_norm:g} and have been "
                 "shortened, and these are the moments of what they became; pass a larger max_norm or "
                 'oversize="split"',
-                stacklevel=2,
+                stacklevel=stacklevel_of_caller(),
             )
         q, D, d = self.n_signs, self.n_features + 1, self.n_features
         backend = self._backend

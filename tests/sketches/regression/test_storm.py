@@ -181,3 +181,10 @@ def test_bad_input() -> None:
     for bad in ([[np.nan] * 3], [[1.0] * 2], [["a"] * 3]):
         with pytest.raises((ValueError, TypeError), match="X must"):
             strict.update(bad)
+
+
+def test_a_warning_names_the_line_of_the_caller() -> None:
+    sketch = StormSketch(3, 20, max_norm=0.5).update(np.ones((50, 3)))
+    with pytest.warns(UserWarning, match="50 of 50 rows were longer") as caught:
+        sketch.second_moments()
+    assert [warning.filename for warning in caught] == [__file__]

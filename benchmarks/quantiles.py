@@ -27,7 +27,7 @@ Values = NDArray[np.float64]
 
 
 class Peer(NamedTuple):
-    """How a sketch is made from values, and what it then says."""
+    """A way to make a sketch from values and to ask it."""
 
     make: Callable[[Values, int], Any]
     quantiles: Callable[[Any], Values]

@@ -55,7 +55,7 @@ class BinaryWriter(Protocol):
 
 @runtime_checkable
 class _Openable(Protocol):
-    """What opens like a `pathlib.Path`: members of zip files, resources of packages, remote paths."""
+    """An object that opens like a `pathlib.Path`: a member of a zip file, a resource, a remote path."""
 
     def open(self, mode: str, /) -> Any: ...
 

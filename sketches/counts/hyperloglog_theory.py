@@ -42,7 +42,7 @@ JOINED: NDArray[np.uint8] = (
 
 
 class _Events(NamedTuple):
-    """What the values of registers say about the hashes of each value 1, 2, ..., 65 - precision."""
+    """The values 1, 2, ..., 65 - precision of hashes: their odds, and which of them registers have seen."""
 
     #: The probabilities of the values of hashes.
     odds: Floats
@@ -108,7 +108,7 @@ def probabilities(x: float, precision: int) -> Floats:
 
 
 class Moments(NamedTuple):
-    """What the likelihood says of the estimate of x, the keys over the registers."""
+    """The estimate of x, the keys over the registers, and its error, by the likelihood."""
 
     #: The Fisher information of x in one register.
     information: float

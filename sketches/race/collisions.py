@@ -1,4 +1,4 @@
-"""How many rows collide, and advice where none or all do, so that kernel densities tell nothing."""
+"""The share of rows that collide, and advice where it is so small or large that densities say nothing."""
 
 from __future__ import annotations
 

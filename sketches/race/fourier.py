@@ -25,7 +25,7 @@ __all__ = ["FourierSketch"]
 
 
 class _Batch(NamedTuple):
-    """What a batch of rows adds."""
+    """The sums that a batch of rows adds, and the number of its rows."""
 
     n: int
     sums: NDArray[np.int64]

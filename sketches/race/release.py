@@ -1,4 +1,4 @@
-"""What private releases of sketches have in common: exact noise, budgets that add up, and no updates."""
+"""The base of private releases of sketches: exact noise, budgets that add up, and no updates."""
 
 from __future__ import annotations
 

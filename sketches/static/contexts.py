@@ -35,7 +35,7 @@ _PASSES = 2
 
 
 class Rule(NamedTuple):
-    """How the context of a key is found.
+    """The rule by which the context of a key is found.
 
     Attributes
     ----------

@@ -119,7 +119,7 @@ ROWS = {
     + [("zeros", "cosine"), ("one-hot", "cosine"), ("repeats", "cosine"), ("one-hot", "manhattan")],
 )
 def test_structured_rows_have_neighbours(kind: str, metric: str) -> None:
-    """Where no tables suit the rows, all are compared. The mean distance is that of exact neighbours."""
+    """Compare all rows where no tables suit them: the mean distance is that of exact neighbours."""
     X = ROWS[kind]
     ours = LSHNeighbors(metric=metric).fit(X)
     distances, ids = ours.kneighbors(X[:64])

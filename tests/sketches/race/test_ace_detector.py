@@ -133,7 +133,7 @@ def test_weights_are_repeats(sparse: bool) -> None:
 
 @pytest.mark.parametrize(("n", "repeats"), [(3000, 1), (6000, 1), (800, 20)])
 def test_sparse_rows_and_dense_ones_have_the_same_keys_and_scales(n: int, repeats: int) -> None:
-    """Of many rows, only those of small keys are sorted, unless these repeat too often."""
+    """Sort only the rows of small keys among many rows, unless these repeat too often."""
     rng = np.random.default_rng(5)
     X = rng.integers(0, 2, (n, 6)) * rng.standard_normal((n, 6)).round(1)
     X = np.repeat(X, repeats, axis=0)

@@ -38,6 +38,16 @@ def abort(*error):
         sys.modules["mpi4py.MPI"].COMM_WORLD.Abort(99)
 sys.excepthook = abort
 """
+#: A command line on ranks that run many snippets. The first rank's last line is the exit code, because ranks
+#: that end with another code than 0 are not used again.
+_COMMAND = """\
+from mergesketch.distributed.__main__ import main
+try:
+    code = main(sys.argv[1:])
+except SystemExit as end:
+    code = end.code
+print(code)
+"""
 #: Number of ranks that are kept for further snippets: those of servers with 1, 2, 3 and 4 ranks.
 _MOST_RANKS = 10
 #: Seconds in which ranks import the package on a busy machine, and in which they end.
@@ -205,6 +215,22 @@ class Ranks:
         else:
             self._servers[n_ranks] = server  # the last one used is closed last
         return ran
+
+    def command(self, n_ranks: int, *arguments: object, timeout: float = 120.0) -> Ran:
+        """Run a command of ``mergesketch`` on `n_ranks` ranks, and return its code and what ranks print.
+
+        Starting processes under ``mpiexec`` takes seconds; only tests of how they start and end need it.
+        """
+        ran = self.run(n_ranks, _COMMAND, *map(str, arguments), timeout=timeout)
+        if ran.returncode:
+            return ran
+        printed = [out.removesuffix("\n").rpartition("\n") for out in ran.stdout]
+        return Ran(
+            max(int(code) for _, _, code in printed),
+            [text + newline for text, newline, _ in printed],
+            ran.stderr,
+            ran.seconds,
+        )
 
     def _close(self, n_ranks: int) -> None:
         self._servers.pop(n_ranks).close()

@@ -18,7 +18,7 @@ from mergesketch.distributed.__main__ import main
 from mergesketch.distributed.cli.word_differences import beginning, differences
 from mergesketch.distributed.dedup.clean_manifest import MANIFEST
 from paths import environment
-from ranks import mpiexec, needs_mpi
+from ranks import needs_mpi
 
 WORDS = [f"word{i}" for i in range(2000)]
 
@@ -242,29 +242,15 @@ def test_values_of_keep_that_are_none(run, corpus):
 
 @needs_mpi
 @pytest.mark.slow
-def test_ranks_write_the_same_bytes(run, corpus):
+def test_ranks_write_the_same_bytes(run, corpus, ranks):
     for i in range(40):
         write(f"in/more/{i}.txt", " ".join(WORDS[i * 3 : i * 3 + 100]))
     options = ("--keep", "best:n", "--id-field", "id")
     code, *_ = run("dedup", "in", "--clean", "out1", "--output", "groups1.jsonl", *options)
     assert code == 0
     for n in (2, 3):
-        command = [
-            sys.executable,
-            "-m",
-            "mergesketch.distributed",
-            "dedup",
-            "in",
-            "--clean",
-            f"out{n}",
-            *options,
-        ]
-        subprocess.run(
-            [mpiexec(), "-n", str(n), *command, "--output", f"groups{n}.jsonl"],
-            check=True,
-            capture_output=True,
-            env=environment(),
-        )
+        arguments = ["dedup", "in", "--clean", f"out{n}", "--output", f"groups{n}.jsonl", *options]
+        assert ranks.command(n, *arguments).returncode == 0
         assert left(f"out{n}") == left("out1")
         for name in ("groups{}.jsonl", "out{}/removed.jsonl"):
             assert Path(name.format(n)).read_bytes() == Path(name.format(1)).read_bytes()

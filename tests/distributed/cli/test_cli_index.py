@@ -3,8 +3,6 @@
 import gzip
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import mergesketch
@@ -12,9 +10,8 @@ import numpy as np
 import pytest
 import scipy.sparse
 from mergesketch.distributed.__main__ import main
-from ranks import mpiexec, needs_mpi
+from ranks import needs_mpi
 
-MPIEXEC = mpiexec() or "mpiexec"
 SETTINGS = ["--tables", "20", "--power", "6"]
 
 
@@ -151,19 +148,16 @@ def test_svmlight_without_the_last_features(capsys):
 
 @needs_mpi
 @pytest.mark.slow
-def test_any_number_of_ranks_gives_the_same(capsys):
+def test_any_number_of_ranks_gives_the_same(capsys, ranks):
     for name in ("x.npy", "s.svm"):
         run(capsys, "index", "build", name, "-o", "1.index", *SETTINGS)
         run(capsys, "index", "query", "1.index", name, "-o", "1.jsonl")
-        for n in ("2", "3", "4"):
+        for n in (2, 3, 4):
             for arguments in (
                 ["build", name, "-o", f"{n}.index", *SETTINGS],
                 ["query", f"{n}.index", name, "-o", f"{n}.jsonl"],
             ):
-                command = [sys.executable, "-m", "mergesketch.distributed", "index", *arguments]
-                done = subprocess.run(
-                    [MPIEXEC, "-n", n, *command], capture_output=True, text=True, timeout=100
-                )
+                done = ranks.command(n, "index", *arguments)
                 assert (done.returncode, done.stderr) == (0, "")
             assert Path(f"{n}.index").read_bytes() == Path("1.index").read_bytes()
             assert Path(f"{n}.jsonl").read_bytes() == Path("1.jsonl").read_bytes()
@@ -171,7 +165,7 @@ def test_any_number_of_ranks_gives_the_same(capsys):
 
 @pytest.mark.slow
 @needs_mpi
-def test_parts_merge_if_their_rows_are_numbered_on(capsys):
+def test_parts_merge_if_their_rows_are_numbered_on(capsys, ranks):
     X = np.load("x.npy")
     np.save("a.npy", X[:300])
     np.save("b.npy", X[300:])
@@ -185,9 +179,8 @@ def test_parts_merge_if_their_rows_are_numbered_on(capsys):
     ]:
         code, _, err = run(capsys, "index", "build", path, "-o", f"{name}.index", *settings, *first)
         assert (code, err) == (0, "")
-    command = [sys.executable, "-m", "mergesketch.distributed", "index", "build", "b.npy", *settings]
-    command = [MPIEXEC, "-n", "2", *command, "--first-id", "300", "-o", "b2.index"]
-    assert subprocess.run(command, capture_output=True, timeout=100, check=False).returncode == 0
+    arguments = ["index", "build", "b.npy", *settings, "--first-id", "300", "-o", "b2.index"]
+    assert ranks.command(2, *arguments).returncode == 0
     assert Path("b2.index").read_bytes() == Path("b.index").read_bytes()
     for parts in (["a.index", "b.index"], ["b.index", "a.index"]):
         assert run(capsys, "merge", *parts, "-o", "all.index")[0] == 0

@@ -31,9 +31,7 @@ from mergesketch.distributed.cli.key_columns import AskedColumn
 from mergesketch.distributed.cli.messages import percent
 from mergesketch.distributed.ranks.comm import Communicator
 from mergesketch.lsh.support.wording import counted
-from ranks import mpiexec, needs_mpi
-
-MPIEXEC = mpiexec() or "mpiexec"
+from ranks import needs_mpi
 
 
 @pytest.fixture(autouse=True)
@@ -495,7 +493,7 @@ def test_words_of_messages():
 
 @needs_mpi
 @pytest.mark.slow
-def test_any_number_of_ranks_gives_the_same(run):
+def test_any_number_of_ranks_gives_the_same(run, ranks):
     """Files of all formats, which are larger than a chunk where that matters, are shared among the ranks."""
     rng = np.random.default_rng(2)
     numbers = rng.zipf(1.3, 2_000_000) % 100_000
@@ -511,8 +509,7 @@ def test_any_number_of_ranks_gives_the_same(run):
         ["filter", "--capacity", "100000", *text],
     ):
         assert run(command, *arguments, "-o", "1")[0] == 0
-        words = [sys.executable, "-m", "mergesketch.distributed", command, *arguments, "-o", "3"]
-        done = subprocess.run([MPIEXEC, "-n", "3", *words], capture_output=True, text=True, timeout=200)
+        done = ranks.command(3, command, *arguments, "-o", "3", timeout=200.0)
         assert (done.returncode, done.stderr) == (0, "")
         assert mergesketch.load("1") == mergesketch.load("3"), command
         assert mergesketch.load("3").n_updates == len(numbers) * (2 if "x" in arguments else 1)
@@ -520,17 +517,12 @@ def test_any_number_of_ranks_gives_the_same(run):
 
 @pytest.mark.slow
 @needs_mpi
-def test_errors_over_ranks():
+def test_errors_over_ranks(ranks):
     Path("a.csv").write_text("x,y\n1,2\n")
     for arguments, message in [
         (["count", "a.csv"], "a.csv has 2 columns, choose one by --column: 'x', 'y'"),
         (["count", "-"], "- (the standard input) is for one process: give files to several ranks"),
     ]:
-        done = subprocess.run(
-            [MPIEXEC, "-n", "2", sys.executable, "-m", "mergesketch.distributed", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=100,
-            stdin=subprocess.DEVNULL,
-        )
-        assert (done.returncode, done.stdout, done.stderr) == (2, "", f"mergesketch: error: {message}\n")
+        done = ranks.command(2, *arguments)
+        assert (done.returncode, done.stdout) == (2, ["", ""])
+        assert done.stderr == f"mergesketch: error: {message}\n"

@@ -2,15 +2,13 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import mergesketch
 import pytest
 from mergesketch import StreamingDeduplicator
 from mergesketch.distributed.__main__ import main
-from ranks import mpiexec, needs_mpi
+from ranks import needs_mpi
 
 WORDS = [f"word{i}" for i in range(3000)]
 
@@ -154,17 +152,14 @@ def test_options_that_do_not_go_together(fails, days):
 
 @needs_mpi
 @pytest.mark.slow
-def test_ranks_write_the_same_bytes(run, days):
+def test_ranks_write_the_same_bytes(run, days, ranks):
     options = ["--memory", "bloom", "--capacity", "1000", "-o", "seen.jsonl"]
     states = ["--against", "day.sketch", "--save-state", "both.sketch"]
     assert run("monday", "--memory", "bloom", "--capacity", 1000, "--save-state", "day.sketch")[0] == 0
     assert run("tuesday", "monday", *options, *states)[0] == 0
     expected = Path("seen.jsonl").read_bytes(), Path("both.sketch").read_bytes()
     for n_ranks in (2, 3):
-        command = [mpiexec(), "-n", str(n_ranks), sys.executable, "-m", "mergesketch.distributed", "dedup"]
-        done = subprocess.run(
-            [*command, "tuesday", "monday", *options, *states], capture_output=True, text=True, timeout=100
-        )
+        done = ranks.command(n_ranks, "dedup", "tuesday", "monday", *options, *states)
         assert (done.returncode, done.stderr) == (0, "")
         assert (Path("seen.jsonl").read_bytes(), Path("both.sketch").read_bytes()) == expected
-        assert f"({n_ranks} ranks)" in done.stdout
+        assert f"({n_ranks} ranks)" in done.stdout[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import unicodedata
 
 import xxhash
@@ -16,12 +17,18 @@ NEVER_FIRST = ("ZERO WIDTH JOINER", "ZERO WIDTH NON-JOINER", "COMBINING GRAPHEME
 NEVER_FIRST += ("VARIATION SELECTOR-", "MONGOLIAN FREE VARIATION")
 
 
+#: Looks every character up once; texts repeat the same few.
+once = functools.lru_cache(1 << 16)
+
+
+@once
 def lower_one_to_one(character: str) -> str:
     """Lower a character as Python does, one to one; the final sigma is an ordinary sigma."""
     lower = character.lower()
     return {"i\u0307": "i", "\u03c2": "\u03c3"}.get(lower, lower)
 
 
+@once
 def stands_alone(character: str) -> bool:
     """Find characters of scripts that are written without spaces by their Unicode names."""
     name = unicodedata.name(character, "")
@@ -31,6 +38,7 @@ def stands_alone(character: str) -> bool:
     return character in "々〻〇\U00016fe3" or (script and unicodedata.category(character)[0] == "L")
 
 
+@once
 def kind_of(character: str) -> str:
     """Return what a character does in a text."""
     category, name = unicodedata.category(character), unicodedata.name(character, "")

@@ -163,8 +163,8 @@ def test_whole_standard_library_checks_utf8() -> None:
         "x" * 32_767 + "漢" + "y" * 32_767 + "İ" + "z" * 40_000,
         "x=+" * 30_000,
         "?!" * 50_000,
-        "x" * 32_766 + "क\u093c" * 20_000,
-        "x" * 32_765 + "\u05b4\u05bc" * 20_000,
+        "x" * 32_766 + "क\u093c" * 10_000,
+        "x" * 32_765 + "\u05b4\u05bc" * 10_000,
         "x" * 32_765 + "\u05bc\u05b4" + "y" * 40_000,
     ],
     ids=[
@@ -453,16 +453,16 @@ def unequal_texts() -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("unit", ["word", "character"])
-@pytest.mark.parametrize("n_threads", [2, 3, 8])
-def test_independent_of_threads(n_threads: int, unit: str, threads: None) -> None:
+def test_independent_of_threads(unit: str, threads: None) -> None:
     texts = unequal_texts()
     mergesketch.set_num_threads(1)
     expected = shingle(texts, unit=unit, size=2)
-    mergesketch.set_num_threads(n_threads)
-    got = shingle(texts, unit=unit, size=2)
-    assert np.array_equal(got.tokens, expected.tokens)
-    assert np.array_equal(got.offsets, expected.offsets)
-    assert np.array_equal(got.status, expected.status)
+    for n_threads in (2, 3, 8):
+        mergesketch.set_num_threads(n_threads)
+        got = shingle(texts, unit=unit, size=2)
+        assert np.array_equal(got.tokens, expected.tokens)
+        assert np.array_equal(got.offsets, expected.offsets)
+        assert np.array_equal(got.status, expected.status)
 
 
 @pytest.mark.slow

@@ -116,8 +116,8 @@ def print_quantiles(sketch: DDSketch | KLLSketch, shares: Sequence[float]) -> No
         error = f"values are within {percent(sketch.relative_error)} of the true ones"
     else:
         digits = _ALL_DIGITS
-        share = percent(sketch.rank_error())
-        error = f"ranks are within {share}, and each true value within its bounds, with 99 % confidence"
+        within = percent(sketch.rank_error())
+        error = f"ranks are within {within}, and each true value within its bounds, with 99 % confidence"
         error = error if sketch.rank_error() else "values are exact"
     with warnings.catch_warnings():
         # The bounds tell that values are beyond those that the sketch tells apart.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -35,11 +36,15 @@ def read_numbers(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray
     A number is what `float` takes, but without underscores. It may have spaces around it.
     """
     numbers, hard = np.empty(len(offsets) - 1), np.empty(len(offsets) - 1, np.int64)
-    n_hard = read_decimals(data, offsets, numbers, hard)
-    for i in hard[:n_hard].tolist():
-        text = data[offsets[i] : offsets[i + 1]].tobytes()
-        try:
-            numbers[i] = np.nan if b"_" in text else float(text)
-        except ValueError:
-            numbers[i] = np.nan
+    hard = hard[: read_decimals(data, offsets, numbers, hard)]
+    if len(hard):
+        raw, bounds = data.tobytes(), zip(offsets[hard].tolist(), offsets[hard + 1].tolist(), strict=True)
+        numbers[hard] = [_number(raw[start:stop]) for start, stop in bounds]
     return numbers
+
+
+def _number(text: bytes) -> float:
+    try:
+        return math.nan if b"_" in text else float(text)
+    except ValueError:
+        return math.nan

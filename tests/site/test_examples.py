@@ -144,8 +144,8 @@ def test_a_monitor_counts_fields_and_merges(tmp_path, capsys) -> None:
         monitor.main(["--merge", str(tmp_path / "absent"), "--checkpoint", str(both)])
 
 
-#: Lines of the Common Log Format, of nginx's `combined`, and of that with `$request_time`. nginx writes a quote
-#: as \\x22, Apache as \\".
+#: Lines of the Common Log Format, of nginx's `combined`, and of that with `$request_time`. A quote within a
+#: field is \\x22 in nginx's logs and \\" in Apache's.
 COMMON = b'10.0.0.%d - - [10/Oct/2000:13:55:36 -0700] "GET /page/%d?item=7 HTTP/1.0" 200 2326'
 COMBINED = COMMON + b' "https://example.org/?q=\\x22a" "Mozilla/5.0 (X11; \\"Linux\\" x86_64)"'
 TIMED = COMBINED + b" 0.%03d"
@@ -183,10 +183,8 @@ def test_a_monitor_shows_a_table_and_draws(tmp_path, capsys) -> None:
     load("monitor_stream").main([*arguments, "--table", "--top", "2", "--draw", str(picture)])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["100", "lines"] and lines[1].split()[1] == "users"
-    assert [line.split() for line in lines[-3:]] == [
-        ["50", "50.0%", "/page/0"],
-        ["49", "49.0%", "/page/1"],
-    ] + [[]]
+    rows = [line.split() for line in lines[-3:]]
+    assert rows == [["50", "50.0%", "/page/0"], ["49", "49.0%", "/page/1"], []]
     assert picture.read_bytes().startswith(b"\x89PNG") and len(list(tmp_path.iterdir())) == 3
 
 

@@ -145,7 +145,7 @@ def test_a_monitor_counts_fields_and_merges(tmp_path, capsys) -> None:
 
 
 #: Lines of the Common Log Format, of nginx's `combined`, and of that with `$request_time`. A quote within a
-#: field is \\x22 in nginx's logs and \\" in Apache's.
+#: field is \x22 in nginx's logs and \" in Apache's.
 COMMON = b'10.0.0.%d - - [10/Oct/2000:13:55:36 -0700] "GET /page/%d?item=7 HTTP/1.0" 200 2326'
 COMBINED = COMMON + b' "https://example.org/?q=\\x22a" "Mozilla/5.0 (X11; \\"Linux\\" x86_64)"'
 TIMED = COMBINED + b" 0.%03d"

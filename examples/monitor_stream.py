@@ -1,17 +1,29 @@
 """Watch a file that grows, or a socket, and never lose more than a few seconds of it.
 
-    python examples/monitor_stream.py access.log --checkpoint access.sketch --every 5
-    python examples/monitor_stream.py access.log --checkpoint access.sketch --user 1 --page 7 --latency 10
+    python examples/monitor_stream.py access.log --log --checkpoint access.sketch --every 5
+    python examples/monitor_stream.py access.log --log --latency -1 --checkpoint access.sketch --table
+    python examples/monitor_stream.py access.log --log --checkpoint access.sketch --draw access.png
+    python examples/monitor_stream.py times.txt --user 1 --page 2 --latency 3 --checkpoint times.sketch
     python examples/monitor_stream.py tcp://localhost:9999 --checkpoint feed.sketch
     python examples/monitor_stream.py --merge one.sketch two.sketch --checkpoint both.sketch
+    mpiexec -n 2 python examples/monitor_stream.py one.log two.log --log --checkpoint both.sketch
 
-The program prints the most frequent pages (top-k, heavy hitters), the number of distinct users (count
-distinct), and quantiles of latencies at every checkpoint. Pages, users and latencies are fields of a line,
-which white space separates. Without such options every line is a page and a user, and only its first 1,024
-bytes are used. A latency that is no number is left out and counted.
+The program reports the most frequent pages (top-k, heavy hitters), the number of distinct users (count
+distinct), and quantiles of latencies at every checkpoint: in one line, in a table that refreshes
+(``--table``), and in a picture (``--draw``).
+
+Pages, users and latencies are fields of a line. Fields have numbers from 1, or from -1 if they are counted
+from the end. With ``--log``, lines are those of web servers, in the Common Log Format or one that begins like
+it, such as nginx's ``combined``: text in quotes or brackets is one field. Users are then the addresses (field
+1), and pages the paths of the requests (field 5), unless ``--user`` and ``--page`` say otherwise. The time
+that a request took is in the log only if the server is told to write it: nginx by ``$request_time`` at the
+end of ``log_format``, Apache by ``%D``. Without ``--log``, white space separates fields; without any option,
+every line is a page and a user. Only the first 1,024 bytes of a field are used. A latency that is no number
+is left out and counted.
 
 Programs on several machines may watch files of their own. ``--merge`` makes one checkpoint of theirs: its
-sketches are those of all lines.
+sketches are those of all lines. Under ``mpiexec``, each rank watches a source of its own, rank 0 reports on
+all lines and writes the merged checkpoint, and rank r has its own checkpoint, whose name ends with ``.r``.
 
 A checkpoint is one file, which is replaced in one step. It contains the three sketches. For a file, it also
 contains the identity of the file and the position up to which it was read. If the program is killed (by
@@ -30,6 +42,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -39,12 +52,19 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
-from mergesketch import DDSketch, HeavyHitters, HyperLogLog
+from mergesketch import DDSketch, HyperLogLog, TopK
+from mergesketch.distributed import Communicator, merge_over_ranks, run_main
 
 #: Bytes that are read at a time, the bytes of a line that count, and the most bytes of a line.
 CHUNK, KEY, LONGEST = 1 << 20, 1 << 10, 1 << 26
 #: Seconds to wait where there is nothing new.
 PAUSE = 0.1
+
+#: A field of a web server's log: text in quotes (in which a backslash protects a quote), text in brackets, or
+#: a word.
+FIELD = re.compile(rb'"((?:[^"\\]|\\.)*)"|\[([^\]]*)\]|(\S+)')
+#: The quantiles that are shown.
+SHARES = [0.5, 0.9, 0.99]
 
 #: The device and the number of a file, and the place in it up to which lines are counted.
 Place = tuple[int, int, int]
@@ -56,35 +76,61 @@ class Monitor:
     Parameters
     ----------
     page, user, latency : int, optional
-        The numbers of the fields of a line, the first of which is 1. Without a number, pages and users are
-        whole lines, and there are no latencies.
+        The numbers of the fields of a line, from 1, or from -1 at the end. Without a number, pages and users
+        are whole lines, and there are no latencies.
+    log : bool, default False
+        True for lines of web servers, which have pages and users without a number, too.
     """
 
-    def __init__(self, page: int | None = None, user: int | None = None, latency: int | None = None) -> None:
-        self.fields = page, user, latency
-        self.frequent = HeavyHitters(frequency=0.001, max_key_bytes=KEY, seed=1)
+    def __init__(
+        self,
+        page: int | None = None,
+        user: int | None = None,
+        latency: int | None = None,
+        *,
+        log: bool = False,
+    ) -> None:
+        self.page, self.user, self.latency, self.log = page, user, latency, log
+        self.frequent = TopK(max_key_bytes=KEY, seed=1)
         self.users = HyperLogLog(precision=14, seed=1)
         self.latencies = DDSketch(relative_error=0.01)
+        self.source: str | None = None
         self.place: Place | None = None
         self.n_wrong = 0
 
     @property
-    def sketches(self) -> tuple[HeavyHitters, HyperLogLog, DDSketch]:
+    def sketches(self) -> tuple[TopK, HyperLogLog, DDSketch]:
         return self.frequent, self.users, self.latencies
 
     def update(self, text: bytes, place: Place | None) -> None:
         """Count whole lines, which end at `place`."""
         lines = text.splitlines()
-        page, user, latency = self.fields
-        split = [line.split() for line in lines] if any(self.fields) else []
-        self.frequent.update(_column(lines, split, page))
-        self.users.update(_column(lines, split, user))
-        if latency is not None:
-            numbers = _numbers(_column(lines, split, latency))
+        split = [FIELD.findall(line) if self.log else line.split() for line in lines]
+        if self.log:
+            split = [[b"".join(groups) for groups in fields] for fields in split]
+        pages, users = (_column(lines, split, number) for number in (self.page, self.user))
+        if self.log:
+            pages = [_path(line) for line in _column(lines, split, 5)] if self.page is None else pages
+            users = _column(lines, split, 1) if self.user is None else users
+        self.frequent.update(pages)
+        self.users.update(users)
+        if self.latency is not None:
+            numbers = _numbers(_column(lines, split, self.latency))
             right = np.isfinite(numbers)
             self.latencies.update(numbers[right])
             self.n_wrong += len(lines) - int(right.sum())
         self.place = place
+
+    def merged(self, comm: Communicator) -> Monitor:
+        """Return a monitor of the lines of all ranks; a collective call."""
+        if comm.size == 1:
+            return self
+        whole = Monitor(log=self.log)
+        whole.frequent, whole.users, whole.latencies = (
+            merge_over_ranks(sketch.copy(), comm) for sketch in self.sketches
+        )
+        whole.n_wrong = comm.sum(self.n_wrong)
+        return whole
 
     def merge(self, other: Monitor) -> None:
         """Add all lines of another monitor. The place in the source is no longer known."""
@@ -96,7 +142,8 @@ class Monitor:
         """Replace the checkpoint, so that a reader sees either the old one or the new one."""
         temporary = path.with_name(path.name + ".new")
         with temporary.open("wb") as file:
-            file.write(json.dumps({"place": self.place, "wrong": self.n_wrong}).encode() + b"\n")
+            head = {"source": self.source, "place": self.place, "wrong": self.n_wrong}
+            file.write(json.dumps(head).encode() + b"\n")
             for sketch in self.sketches:
                 sketch.save(file)
             file.flush()
@@ -104,26 +151,32 @@ class Monitor:
         temporary.replace(path)
 
     @classmethod
-    def load(cls, path: Path, *fields: int | None) -> Monitor:
+    def load(cls, path: Path, *fields: int | None, log: bool = False) -> Monitor:
         """Return the monitor of a checkpoint, or a new one if there is no checkpoint."""
-        monitor = cls(*fields)
+        monitor = cls(*fields, log=log)
         if path.exists():
             with path.open("rb") as file:
                 try:
                     head = json.loads(file.readline())
                     monitor.place = None if head["place"] is None else tuple(head["place"])
-                    monitor.n_wrong = int(head["wrong"])
+                    monitor.source, monitor.n_wrong = head.get("source"), int(head["wrong"])
                 except (ValueError, KeyError, TypeError) as error:
                     raise ValueError(f"{path} is not a checkpoint of this program") from error
-                monitor.frequent = HeavyHitters.load(file)
+                monitor.frequent = TopK.load(file)
                 monitor.users = HyperLogLog.load(file)
                 monitor.latencies = DDSketch.load(file)
         return monitor
 
-    def report(self) -> str:
+    def top(self, k: int) -> list[tuple[str, int]]:
+        """Return the k most frequent pages as text, and their counts."""
+        return [
+            (key.decode(errors="backslashreplace") if isinstance(key, bytes) else key, count)
+            for key, count in self.frequent.top(k)
+        ]
+
+    def report(self, k: int = 3) -> str:
         """Return one line of text about the lines so far."""
-        named = ((key[:60].decode(errors="backslashreplace"), count) for key, count in self.frequent.top(3))
-        top = ", ".join(f"{key} ({count:,})" for key, count in named)
+        top = ", ".join(f"{key[:60]} ({count:,})" for key, count in self.top(k))
         distinct = self.users.cardinality()
         text = f"{self.frequent.n_updates:,} lines, about {distinct:,.0f} distinct; most frequent: {top}"
         if self.latencies.n_updates:
@@ -131,12 +184,79 @@ class Monitor:
             text += f"; latency: half up to {middle:.4g}, 99 % up to {high:.4g}"
         return text + (f"; {self.n_wrong:,} latencies are no numbers" if self.n_wrong else "")
 
+    def table(self, k: int) -> str:
+        """Return a table about the lines so far."""
+        n, (low, high) = self.frequent.n_updates, self.users.bounds()
+        rows = [f"{n:>12,}  lines", f"{self.users.cardinality():>12,.0f}  users ({low:,} to {high:,})"]
+        if self.latencies.n_updates:
+            values = self.latencies.quantile(SHARES).tolist()
+            rows += [
+                f"{value:>12.4g}  latency, quantile {q:g}" for q, value in zip(SHARES, values, strict=True)
+            ]
+            rows.append(f"{self.latencies.max:>12.4g}  latency, largest")
+        if self.n_wrong:
+            rows.append(f"{self.n_wrong:>12,}  latencies are no numbers")
+        rows += [f"{count:>12,}  {count / n:>6.1%}  {key[:90]}" for key, count in self.top(k)]
+        return "\n".join(rows)
+
+
+class Picture:
+    """A picture of the reports so far, in a file that is replaced at each report.
+
+    Parameters
+    ----------
+    path : Path
+        A name that ends with .png, .svg or .pdf.
+    k : int
+        The number of the most frequent pages.
+    """
+
+    def __init__(self, path: Path, k: int) -> None:
+        try:
+            from matplotlib.figure import Figure
+        except ImportError as error:
+            raise ValueError(f"--draw needs matplotlib, which cannot be imported: {error}") from error
+        self.new_figure, self.path, self.k = Figure, path, k
+        self.seconds: list[float] = []
+        self.users: list[float] = []
+        self.quantiles: list[list[float]] = []
+
+    def draw(self, monitor: Monitor) -> None:
+        """Add the numbers of this moment, and replace the file."""
+        self.seconds.append(time.monotonic())
+        self.users.append(monitor.users.cardinality())
+        self.quantiles.append(monitor.latencies.quantile(SHARES).tolist())
+        figure = self.new_figure(figsize=(10, 6), layout="constrained")
+        pages, users, latencies = figure.subplot_mosaic([["pages", "users"], ["pages", "latencies"]]).values()
+        top = monitor.top(self.k)[::-1]
+        # A dollar sign would begin a formula.
+        pages.barh(range(len(top)), [count for _, count in top])
+        pages.set_yticks(range(len(top)), [key[:40].replace("$", r"\$") for key, _ in top])
+        pages.set_title(f"the most frequent pages of {monitor.frequent.n_updates:,} lines")
+        since = [second - self.seconds[0] for second in self.seconds]
+        users.plot(since, self.users, marker=".")
+        users.set_title(f"distinct users: about {self.users[-1]:,.0f}")
+        latencies.plot(since, self.quantiles, marker=".", label=[f"quantile {q:g}" for q in SHARES])
+        latencies.set_title("latencies" if monitor.latencies.n_updates else "no latencies")
+        latencies.set_xlabel("seconds since the first report")
+        latencies.legend()
+        temporary = self.path.with_name(self.path.name + ".new")
+        figure.savefig(temporary, format=self.path.suffix[1:])
+        temporary.replace(self.path)
+
+
+def _path(request: bytes) -> bytes:
+    """Return the path of a request such as b"GET /cart?item=7 HTTP/1.1"; other text stays as it is."""
+    words = request.split()
+    return words[1].partition(b"?")[0] if len(words) > 1 else request
+
 
 def _column(lines: list[bytes], split: list[list[bytes]], number: int | None) -> list[bytes]:
     """Return a field of every line, or whole lines; b"" where a line has fewer fields."""
     if number is None:
         return [line[:KEY] for line in lines]
-    return [fields[number - 1][:KEY] if len(fields) >= number else b"" for fields in split]
+    place = number - 1 if number > 0 else number
+    return [fields[place][:KEY] if len(fields) >= abs(number) else b"" for fields in split]
 
 
 def _numbers(fields: list[bytes]) -> np.ndarray:
@@ -234,39 +354,85 @@ def receive(host: str, port: int) -> Chunks:
             yield rest, None
 
 
-def watch(options: argparse.Namespace) -> None:
-    """Count the lines of the source until it ends, or a signal stops the program."""
-    signals: list[int] = []
-    before = {number: signal.signal(number, lambda number, _: signals.append(number)) for number in STOPPING}
+def open_source(name: str, place: Place | None) -> Chunks:
+    """Return the lines of a file or of a socket."""
+    if not name.startswith("tcp://"):
+        return follow(Path(name), place)
+    address = urlsplit(name)
+    if not (address.hostname and address.port):
+        raise ValueError(f"source must be a file or tcp://host:port, got {name}")
+    return receive(address.hostname, address.port)
+
+
+def collect(
+    monitor: Monitor, source: Chunks, options: argparse.Namespace, stops: list[int]
+) -> tuple[bool, bool]:
+    """Count lines until a report is due; return whether there were any, and whether the source has ended.
+
+    Without new lines, a report is due on several ranks only: others may have some.
+    """
+    due, fresh = time.monotonic() + options.every, False
+    for chunk in source:
+        if chunk is not None:
+            monitor.update(*chunk)
+            fresh = True
+        elif options.is_file and options.once:
+            return fresh, True
+        elif options.is_file:
+            time.sleep(min(PAUSE, options.every))
+        if stops:
+            return fresh, True
+        if time.monotonic() >= due and (fresh or options.is_shared):
+            return fresh, False
+    return fresh, True
+
+
+def watch(options: argparse.Namespace, comm: Communicator) -> None:
+    """Count the lines of this rank's source until all sources end, or a signal stops the program."""
+    stops: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: stops.append(number)) for number in STOPPING}
     try:
-        monitor = Monitor.load(options.checkpoint, options.page, options.user, options.latency)
-        address = urlsplit(options.source) if options.source.startswith("tcp://") else None
-        if address is None:
-            source = follow(Path(options.source), monitor.place)
-        elif address.hostname and address.port:
-            source = receive(address.hostname, address.port)
-        else:
-            raise ValueError(f"source must be a file or tcp://host:port, got {options.source}")
-        due, fresh = time.monotonic() + options.every, False
-        for chunk in source:
-            if chunk is not None:
-                monitor.update(*chunk)
-                fresh = True
-            elif address is None and options.once:
-                break
-            elif address is None:
-                time.sleep(min(PAUSE, options.every))
-            if fresh and time.monotonic() >= due:
-                monitor.save(options.checkpoint)
-                print(monitor.report(), flush=True)
-                due, fresh = time.monotonic() + options.every, False
-            if signals:
-                break
-        monitor.save(options.checkpoint)
-        print(monitor.report(), flush=True)
+        name, own, picture = options.source[comm.rank], options.checkpoint, None
+        if comm.size > 1:
+            own = own.with_name(f"{own.name}.{comm.rank}")
+        options.is_file, options.is_shared = not name.startswith("tcp://"), comm.size > 1
+        with comm.agree():
+            monitor = Monitor.load(own, options.page, options.user, options.latency, log=options.log)
+            if comm.size > 1 and monitor.source not in (None, name):
+                raise ValueError(f"{own} is a checkpoint of {monitor.source}, and not of {name}")
+            monitor.source = name
+            source = open_source(name, monitor.place)
+            if options.draw is not None and comm.rank == 0:
+                picture = Picture(options.draw, options.top)
+        while True:
+            with comm.agree():
+                fresh, ended = collect(monitor, source, options, stops)
+                monitor.save(own)
+            ends = comm.sum(bool(stops)) > 0 or comm.sum(ended) == comm.size
+            if comm.sum(fresh) or ends:
+                whole = monitor.merged(comm)
+                with comm.agree():
+                    if comm.rank == 0:
+                        if comm.size > 1:
+                            whole.save(options.checkpoint)
+                        show(whole, options, picture)
+            if ends:
+                return
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def show(monitor: Monitor, options: argparse.Namespace, picture: Picture | None) -> None:
+    """Report on all lines so far."""
+    if picture is not None:
+        picture.draw(monitor)
+    if options.table:
+        # On a terminal, the new table takes the place of the old one.
+        clear = "\x1b[H\x1b[2J" if sys.stdout.isatty() else ""
+        print(f"{clear}{monitor.table(options.top)}\n", flush=True)
+    else:
+        print(monitor.report(options.top), flush=True)
 
 
 def merge(options: argparse.Namespace) -> None:
@@ -277,7 +443,22 @@ def merge(options: argparse.Namespace) -> None:
             raise FileNotFoundError(f"{name} does not exist")
         whole.merge(Monitor.load(Path(name)))
     whole.save(options.checkpoint)
-    print(whole.report())
+    show(whole, options, None if options.draw is None else Picture(options.draw, options.top))
+
+
+def run(options: argparse.Namespace, comm: Communicator) -> None:
+    """Watch one source on each rank, or merge checkpoints on rank 0."""
+    if not options.merge:
+        if len(options.source) != comm.size:
+            with comm.agree():
+                raise ValueError(
+                    f"one source is watched by each process, got {len(options.source)} for {comm.size}"
+                )
+        watch(options, comm)
+        return
+    with comm.agree():
+        if comm.rank == 0:
+            merge(options)
 
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
@@ -288,29 +469,31 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("source", nargs="+", help="a file, or tcp://host:port; several for --merge")
+    parser.add_argument("source", nargs="+", help="a file, or tcp://host:port; several for --merge, or ranks")
     parser.add_argument("--merge", action="store_true", help="merge the checkpoints that are given, and stop")
+    parser.add_argument("--log", action="store_true", help="lines are those of a web server's log")
     for name, what in (("page", "counted"), ("user", "told apart"), ("latency", "summarised, a number")):
         parser.add_argument(f"--{name}", type=int, metavar="N", help=f"number of the field that is {what}")
     parser.add_argument("--checkpoint", type=Path, required=True, help="file of the sketches")
     parser.add_argument("--every", type=float, default=5.0, help="seconds between checkpoints (default: 5)")
     parser.add_argument("--once", action="store_true", help="stop at the end of the file")
+    parser.add_argument("--top", type=int, default=3, metavar="K", help="number of pages shown (default: 3)")
+    parser.add_argument("--table", action="store_true", help="report in a table that refreshes")
+    parser.add_argument(
+        "--draw", type=Path, metavar="FILE", help="draw each report into a .png, .svg or .pdf"
+    )
     options = parser.parse_args(arguments)
     if not options.every >= 0:
         parser.error(f"argument --every: must be at least 0, got {options.every}")
+    if options.top < 0:
+        parser.error(f"argument --top: must be at least 0, got {options.top}")
+    if options.draw is not None and options.draw.suffix not in (".png", ".svg", ".pdf"):
+        parser.error(f"argument --draw: must end with .png, .svg or .pdf, got {options.draw}")
     for name in ("page", "user", "latency"):
-        if getattr(options, name) is not None and getattr(options, name) < 1:
-            parser.error(f"argument --{name}: must be at least 1, got {getattr(options, name)}")
-    if len(options.source) > 1 and not options.merge:
-        parser.error(f"one source is watched, got {len(options.source)}")
-    try:
-        if options.merge:
-            merge(options)
-        else:
-            options.source = options.source[0]
-            watch(options)
-    except (OSError, ValueError) as error:
-        parser.exit(1, f"{parser.prog}: error: {error}\n")
+        if getattr(options, name) == 0:
+            parser.error(f"argument --{name}: must be a number from 1, or from -1 at the end, got 0")
+    if code := run_main(lambda comm: run(options, comm), name=parser.prog):
+        sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,35 @@
-"""Print what sketches of keys answer."""
+"""Print what sketches of keys and of numbers answer."""
 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context
 from typing import Any
 
 import numpy as np
 
-from ...errors import readable
+from ...errors import SaturationWarning, readable
 from ...lsh.hashing.keys import Keys
-from ...sketches import HeavyHitters, MinHashSketch
+from ...sketches import DDSketch, HeavyHitters, HyperLogLog, KLLSketch, MinHashSketch, TopK
 from .messages import percent
 
-__all__ = ["cardinality_error", "key_text", "print_counts", "print_distinct", "print_top", "typed_keys"]
+__all__ = [
+    "cardinality_error",
+    "key_text",
+    "print_counts",
+    "print_distinct",
+    "print_frequent",
+    "print_quantiles",
+    "print_top",
+    "typed_keys",
+]
+
+#: The least and the largest magnitude that is written without an exponent.
+_PLAIN = 1e-5, 1e16
+#: Digits that tell any two floats apart.
+_ALL_DIGITS = 17
 
 
 def typed_keys(texts: Sequence[str]) -> Keys:
@@ -42,8 +58,13 @@ def cardinality_error(sketch: MinHashSketch) -> float:
     return math.sqrt(max(0.0, n * n / full - n)) if full else 0.0
 
 
-def print_distinct(sketch: MinHashSketch) -> None:
-    """Print the number of different keys of a sketch of one set, and its standard error."""
+def print_distinct(sketch: HyperLogLog | MinHashSketch) -> None:
+    """Print the number of different keys of a sketch of one set, and how exact it is."""
+    if isinstance(sketch, HyperLogLog):
+        low, high = sketch.bounds(0.95)
+        n = sketch.cardinality()
+        print(f"different keys   about {n:,.0f}; from {low:,} to {high:,} with 95 % confidence")
+        return
     n, error = float(sketch.cardinality()[0]), cardinality_error(sketch)
     share = f" ({percent(error / n)})" if n else ""
     shown = f"{error:,.0f}" if error >= 10 else f"{error:.1f}"
@@ -58,7 +79,21 @@ def print_counts(found: list[tuple[Any, int]], total: int) -> None:
         print(f"{count:>12,}  {percent(count / total):>8}  {key_text(key)}")
 
 
-def print_top(sketch: HeavyHitters, k: int, hint: str = "") -> None:
+def print_top(sketch: TopK, k: int) -> None:
+    """Print the table of the k most frequent keys, how many are certain, and how exact the counts are."""
+    found, certain, error = sketch.top(k), sketch.n_guaranteed(k), sketch.maximum_error
+    print_counts(found, sketch.total)
+    if found:
+        n = len(found)
+        sure = "all" if certain == n else f"{certain:,}"
+        print(f"frequent keys    {n:,}; {sure} of them are certainly among the {n:,} most frequent")
+        names = [key for key, _ in found]
+        most = int((sketch.upper_bound(names) - sketch.lower_bound(names)).max()) if error else 0
+        exact = f"never too low, and at most {most:,} too high" if most else "exact"
+        print(f"error            these counts are {exact}")
+
+
+def print_frequent(sketch: HeavyHitters, k: int, hint: str = "") -> None:
     """Print the table of the k most frequent keys, and the hint if there are fewer and other keys."""
     found, total = sketch.top(), sketch.total
     print_counts(found[:k], total)
@@ -69,3 +104,48 @@ def print_top(sketch: HeavyHitters, k: int, hint: str = "") -> None:
     )
     if hint and len(found) < k and sum(count for _, count in found) < total:
         print(f"                 {hint}")
+
+
+def print_quantiles(sketch: DDSketch | KLLSketch, shares: Sequence[float]) -> None:
+    """Print the table of quantiles with their bounds, and how exact they are."""
+    if math.isnan(sketch.max):
+        print("quantiles        none, because there are no numbers")
+        return
+    if isinstance(sketch, DDSketch):
+        digits = 2 + math.ceil(-math.log10(sketch.relative_error))
+        error = f"values are within {percent(sketch.relative_error)} of the true ones"
+    else:
+        digits = _ALL_DIGITS
+        within = percent(sketch.rank_error())
+        error = f"ranks are within {within}, and each true value within its bounds, with 99 % confidence"
+        error = error if sketch.rank_error() else "values are exact"
+    with warnings.catch_warnings():
+        # The bounds tell that values are beyond those that the sketch tells apart.
+        warnings.simplefilter("ignore", SaturationWarning)
+        values = sketch.quantile(list(shares))
+    if isinstance(sketch, DDSketch) and bool((np.abs(values) < sketch.smallest).any()):
+        error += f", or differ from them by at most {sketch.smallest:g}"
+    if isinstance(sketch, DDSketch) and bool((np.abs(values) > sketch.largest).any()):
+        error += f"; beyond {sketch.largest:g}, only the bounds are certain"
+    lows, highs = sketch.bounds(list(shares))
+    print(f"{'quantile':>12}  {'value':>16}  {'at least':>16}  {'at most':>16}")
+    for share, value, low, high in zip(shares, values, lows, highs, strict=True):
+        # Digits are cut so that the bounds stay bounds. Numbers that are known have all of theirs.
+        numbers = (value, ROUND_HALF_EVEN), (low, ROUND_FLOOR), (high, ROUND_CEILING)
+        texts = [
+            _rounded(number, _ALL_DIGITS if number in (sketch.min, sketch.max) else digits, rounding)
+            for number, rounding in numbers
+        ]
+        print(f"{share:>12.12g}  " + "  ".join(f"{text:>16}" for text in texts))
+    print(f"least, largest   {_rounded(sketch.min, _ALL_DIGITS)}, {_rounded(sketch.max, _ALL_DIGITS)}")
+    print(f"error            {error}")
+
+
+def _rounded(number: float, digits: int, rounding: str = ROUND_HALF_EVEN) -> str:
+    """Return a number with some significant digits; a float of all digits is written as Python does."""
+    is_plain = number == 0 or _PLAIN[0] <= abs(number) < _PLAIN[1]
+    if digits >= _ALL_DIGITS:
+        text = repr(float(number)).removesuffix(".0")
+        return text if "e" not in text or not is_plain else f"{Context().create_decimal(text):f}"
+    decimal = Context(prec=digits, rounding=rounding).create_decimal_from_float(float(number))
+    return f"{decimal.normalize(Context(prec=digits)):{'f' if is_plain else 'e'}}"

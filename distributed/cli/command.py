@@ -12,9 +12,9 @@ from .sketch_commands import add_query, add_sketches
 __all__ = ["parser"]
 
 _DESCRIPTION = """\
-Find near-duplicate documents, count keys and distinct keys, find frequent keys (top-k), search nearest
-neighbours (neighbors) of rows, and ask, inspect and merge sketch files. Every command also runs on many MPI
-ranks: start it with `mpiexec -n N`.
+Find near-duplicate documents, count keys and distinct keys, find frequent keys (top-k) and quantiles
+(percentiles), search nearest neighbours (neighbors) of rows, and ask, inspect and merge sketch files. Every
+command also runs on many MPI ranks: start it with `mpiexec -n N`.
 """
 
 _ROWS_HELP = """\

@@ -15,6 +15,7 @@ from ...errors import DocumentError
 from ...lsh.hashing.keys import Keys
 from ...lsh.support.progress import progress_bar
 from ..documents.chunks import ChunkPlan, assign, plan_chunks
+from ..documents.columns import INTEGERS
 from ..documents.compression import TrailingBytesError, check_end
 from ..documents.files import UNREADABLE, InputFile, check_listed, open_listed
 from ..documents.jsonl import TOO_LONG, UTF8_MARK, line_blocks, parse_block
@@ -24,7 +25,7 @@ from ..kernels.fields import take_fields, take_lines, take_words
 from ..ranks.comm import Communicator
 from .key_columns import AskedColumn, KeyColumn, find_column
 
-__all__ = ["KeyFiles", "KeySummary"]
+__all__ = ["KeyFiles", "KeySummary", "Texts"]
 
 #: The name of the standard input on the command line, and in messages.
 STANDARD_INPUT, _INPUT_NAME = "-", "standard input"
@@ -34,6 +35,23 @@ CHUNK = 16 << 20
 BATCH = 8 << 20
 #: Bytes of the longest record of csv; a longer one has a quote that nothing closes.
 MAX_RECORD = 64 << 20
+
+
+class Texts(NamedTuple):
+    """Texts of one file that are not empty.
+
+    Attributes
+    ----------
+    name : str
+        The name of the file.
+    data : ndarray of uint8
+    offsets : ndarray of int64
+        Text i has the bytes of `data` from ``offsets[i]`` to ``offsets[i + 1]``.
+    """
+
+    name: str
+    data: NDArray[np.uint8]
+    offsets: NDArray[np.int64]
 
 
 class KeySummary(NamedTuple):
@@ -71,8 +89,8 @@ class KeyFiles:
     comm : Communicator
     strict : bool
         If True, a line or row without a readable key is an error; otherwise it is skipped and counted.
-    longest : int or None
-        The most bytes of a key. Longer keys are skipped.
+    numbers : tuple of str
+        The kinds of numbers that columns of Parquet may hold: see `find_text_column`.
     progress : bool
 
     Raises
@@ -88,10 +106,10 @@ class KeyFiles:
         comm: Communicator,
         *,
         strict: bool = False,
-        longest: int | None = None,
+        numbers: tuple[str, ...] = INTEGERS,
         progress: bool = False,
     ) -> None:
-        self._comm, self._strict, self._longest, self._progress = comm, strict, longest, progress
+        self._comm, self._strict, self._numbers, self._progress = comm, strict, numbers, progress
         self._skipped: Counter[tuple[str, str]] = Counter()
         self._n_keys = self._n_empty = self._bytes_read = 0
         self._stdin: tuple[KeyColumn, Callable[[int], bytes]] | None = None
@@ -155,7 +173,8 @@ class KeyFiles:
         plan: ChunkPlan | None = None
         with comm.agree():
             if comm.rank == 0:
-                plan = plan_chunks(files, [column.name for column in self._columns], CHUNK, numbers=True)
+                names = [column.name for column in self._columns]
+                plan = plan_chunks(files, names, CHUNK, numbers=self._numbers)
         plan = comm.bcast(plan)
         assert plan is not None
         return plan
@@ -170,6 +189,11 @@ class KeyFiles:
         DocumentError
             If a file cannot be read or, with `strict`, a key.
         """
+        for texts in self.texts():
+            yield Keys.of_text(texts.data, texts.offsets)
+
+    def texts(self) -> Iterator[Texts]:
+        """Yield the texts of this rank's keys like `batches`."""
         plan, mine = self._plan, self._mine
         shown = self._progress and self._comm.rank == 0
         with progress_bar("reading", int(plan.cost[mine].sum()), shown) as advance:
@@ -181,7 +205,7 @@ class KeyFiles:
                 yield from self._of_chunk(plan.files[i], self._columns[i], start, stop)
                 advance(cost)
 
-    def _of_chunk(self, file: InputFile, column: KeyColumn, start: int, stop: int) -> Iterator[Keys]:
+    def _of_chunk(self, file: InputFile, column: KeyColumn, start: int, stop: int) -> Iterator[Texts]:
         if column.form == "parquet":
             check_listed(file.path)
             yield from self._of_parquet(file.path, column.name, start)
@@ -203,7 +227,7 @@ class KeyFiles:
 
     def _of_lines(
         self, column: KeyColumn, name: str, blocks: Iterable[bytes | None], *, is_first: bool
-    ) -> Iterator[Keys]:
+    ) -> Iterator[Texts]:
         blocks = self._counted(name, blocks, is_first)
         if column.form == "jsonl":
             for block in blocks:
@@ -211,7 +235,7 @@ class KeyFiles:
                 for _, reason in lines.problems:
                     self._skip(name, reason, 1)
                 data = np.frombuffer(b"".join(lines.texts), dtype=np.uint8)
-                yield from self._keys(name, data, np.fromiter(map(len, lines.texts), np.int64).cumsum(), 0)
+                yield from self._texts(name, data, np.fromiter(map(len, lines.texts), np.int64).cumsum(), 0)
             return
         rest = b""
         for text in _joined(blocks):
@@ -223,7 +247,7 @@ class KeyFiles:
             first = 0
             if is_first and column.has_header and len(ends):
                 first, ends, is_first = int(ends[0]), ends[1:], False
-            yield from self._keys(name, data, ends, n_short, first)
+            yield from self._texts(name, data, ends, n_short, first)
             if len(rest) > MAX_RECORD:
                 break
         if rest:
@@ -239,34 +263,39 @@ class KeyFiles:
                 yield block.removeprefix(UTF8_MARK) if is_first else block
             is_first = False
 
-    def _of_parquet(self, path: str, field: str, group: int) -> Iterator[Keys]:
+    def _of_parquet(self, path: str, field: str, group: int) -> Iterator[Texts]:
         for column in read_row_group(path, group, field):
             self._bytes_read += len(column.data)
             n_null = 0 if column.null is None else int(np.count_nonzero(column.null))
             if n_null:
                 self._skip(path, "null", n_null)
-            yield from self._keys(path, column.data, column.offsets[1:], n_null)
+            yield from self._texts(path, column.data, column.offsets[1:], n_null)
 
-    def _keys(
+    def _texts(
         self, name: str, data: NDArray[np.uint8], ends: NDArray[np.int64], n_skipped: int, first: int = 0
-    ) -> Iterator[Keys]:
-        """Yield the keys that are not empty; `n_skipped` of the empty ones have been counted already."""
+    ) -> Iterator[Texts]:
+        """Yield the texts that are not empty; `n_skipped` of the empty ones have been counted already."""
         offsets = np.concatenate([np.array([first], np.int64), ends])
         lengths = np.diff(offsets)
         n_empty = len(lengths) - int(np.count_nonzero(lengths))
         self._n_empty += n_empty - n_skipped
         if n_empty:
-            # An empty key takes no bytes, so that its end can be left out.
-            offsets, lengths = np.concatenate([offsets[:1], ends[lengths > 0]]), lengths[lengths > 0]
-        if self._longest is not None and len(lengths) and int(lengths.max()) > self._longest:
-            fits = lengths <= self._longest
-            self._skip(name, f"longer than {self._longest:,} bytes", int(np.count_nonzero(~fits)))
-            data = data[offsets[0] : offsets[-1]][np.repeat(fits, lengths)]
-            lengths = lengths[fits]
-            offsets = np.concatenate([np.zeros(1, np.int64), lengths.cumsum()])
-        if len(lengths):
-            self._n_keys += len(lengths)
-            yield Keys.of_text(data, offsets)
+            # An empty text takes no bytes, so that its end can be left out.
+            offsets = np.concatenate([offsets[:1], ends[lengths > 0]])
+        if len(offsets) > 1:
+            self._n_keys += len(offsets) - 1
+            yield Texts(name, data, offsets)
+
+    def refuse(self, name: str, reason: str, n: int) -> None:
+        """Count n texts that were yielded as skipped.
+
+        Raises
+        ------
+        DocumentError
+            With `strict`.
+        """
+        self._skip(name, reason, n)
+        self._n_keys -= n
 
     def _skip(self, name: str, reason: str, n: int) -> None:
         if self._strict:

@@ -14,14 +14,17 @@ from ...sketches import (
     BloomFilter,
     CountMinSketch,
     CountSketch,
+    DDSketch,
     HeavyHitters,
+    HyperLogLog,
+    KLLSketch,
     MinHashSketch,
     RibbonFilter,
     ScalableBloomFilter,
     TopK,
 )
 from ..ranks.comm import Communicator
-from .answers import key_text, print_counts, print_distinct, print_top, typed_keys
+from .answers import key_text, print_distinct, print_frequent, print_quantiles, print_top, typed_keys
 from .files import load_sketch
 from .key_files import KeyFiles
 from .sketches import asked_column
@@ -41,13 +44,15 @@ def _query(options: Namespace) -> None:
     sketch, path = load_sketch(options.sketch), options.sketch
     has_keys = bool(options.keys) or options.keys_file is not None
     if isinstance(sketch, HeavyHitters) and not has_keys:
-        print_top(sketch, options.k)
+        print_frequent(sketch, options.k)
         return
     if isinstance(sketch, TopK) and not has_keys:
-        print_counts(sketch.top(options.k), sketch.total)
+        print_top(sketch, options.k)
         return
-    if isinstance(sketch, MinHashSketch):
-        _print_cardinality(sketch, path, has_keys)
+    if isinstance(sketch, (HyperLogLog, MinHashSketch, DDSketch, KLLSketch)):
+        if has_keys:
+            raise ValueError(f"{path} holds a {type(sketch).__name__}, which cannot be asked about a key")
+        _print_whole(sketch, options)
         return
     ask: Callable[[Any], Any]
     if isinstance(sketch, (CountMinSketch, CountSketch, HeavyHitters, TopK)):
@@ -70,10 +75,11 @@ def _query(options: Namespace) -> None:
         sys.stdout.writelines(lines)
 
 
-def _print_cardinality(sketch: MinHashSketch, path: str, has_keys: bool) -> None:
-    if has_keys:
-        raise ValueError(f"{path} holds a MinHashSketch, which has the number of different keys, and no key")
-    if sketch.n_sets > 1:
+def _print_whole(sketch: HyperLogLog | MinHashSketch | DDSketch | KLLSketch, options: Namespace) -> None:
+    """Print what a sketch tells of all its keys or numbers."""
+    if isinstance(sketch, (DDSketch, KLLSketch)):
+        print_quantiles(sketch, options.q)
+    elif isinstance(sketch, MinHashSketch) and sketch.n_sets > 1:
         for i, n in enumerate(sketch.cardinality().tolist()):
             print(f"set {i:<12} about {n:,.0f} different keys")
     else:

@@ -52,7 +52,7 @@ def run_command(arguments: Sequence[str] | None, comm: Communicator) -> int:
         from .warmup import warmup
 
         return warmup(options, comm)
-    if options.command in ("count", "distinct", "top", "filter"):
+    if options.command in ("count", "distinct", "top", "filter", "quantiles"):
         from .sketches import build_sketch
 
         return build_sketch(options, comm)

@@ -1,4 +1,4 @@
-"""Define the commands ``count``, ``distinct``, ``top`` and ``filter`` of keys, and ``query``."""
+"""Define the commands that build sketches (``count``, ``distinct``, ``top``, ...), and ``query``."""
 
 from __future__ import annotations
 
@@ -9,16 +9,25 @@ from .options import Command
 
 __all__ = ["add_query", "add_sketches"]
 
-_KEYS_HELP = """\
+_FILES_HELP = """\
 FILE is a file, a folder, or - for the standard input of one process. The ending of a file's name says where
-its keys are:
+its {what} are:
   .csv, .tsv        a column (--column); the first record has the names of the columns
-  .jsonl, .ndjson   a field of one object a line (--field); numbers are taken as they are written
-  .parquet          a column of text or integers (--column); this needs pyarrow
+  .jsonl, .ndjson   a field of one object a line (--field); {numbers}
+  .parquet          a column of {types} (--column); this needs pyarrow
   any other         the lines, or a column of words that spaces or tabs separate (--column 3)
-All but Parquet may be compressed (.gz). Empty lines and fields are no keys. A file that is named twice is
+All but Parquet may be compressed (.gz). Empty lines and fields are no {what}. A file that is named twice is
 read once.
+"""
 
+_OF_KEYS = {
+    "what": "keys",
+    "numbers": "numbers are taken as they are written",
+    "types": "text or integers",
+}
+_OF_NUMBERS = {"what": "numbers", "numbers": "texts may be numbers, too", "types": "numbers or of text"}
+_KEYS_HELP = f"""\
+{_FILES_HELP.format(**_OF_KEYS)}
 Keys are text: 7 in csv, "7" in JSON and the integer 7 in Parquet are one key. Sketches with equal settings
 merge (`mergesketch merge`), whatever their files were.
 """
@@ -51,18 +60,24 @@ examples:
 """
 
 _TOP_HELP = f"""\
-Find the most frequent keys of files (heavy hitters, top-k) and their counts.
+Find the -k most frequent keys of files (heavy hitters, top-k) and their counts.
 
-Every key that makes up more than --frequency of all keys is found, and its count is never too low. With 99 %
-confidence, a count is too high by less than --error times the number of all keys.
+Counts are never too low. The answer says how many of the keys are certainly right, and by how much counts can
+be too high. With --error, they are too high by at most that share of all keys, whatever the keys are.
+
+With --frequency, every key that makes up more than this share of all keys is found, and the first -k of them
+are printed. With 99 % confidence, a count is too high by less than --error times the number of all keys.
+
+The first --max-key-bytes bytes of a key are kept. A longer key is counted by its hash, as exactly as others,
+and its name ends with an ellipsis and the hash.
 
 {_KEYS_HELP}"""
 
 _TOP_EXAMPLES = """\
 examples:
   mergesketch top access.log --column 7 -k 20
-  zcat words.gz | mergesketch top - --frequency 0.0001
   mergesketch top sales.csv --column product -o sales.sketch
+  zcat words.gz | mergesketch top - --frequency 0.0001
 """
 
 _FILTER_HELP = f"""\
@@ -80,9 +95,27 @@ examples:
   mergesketch query known.sketch --keys candidates.txt
 """
 
+_QUANTILES_HELP = f"""\
+Estimate quantiles (medians, percentiles) of the numbers of files, each to a relative --error.
+
+99 % of the numbers are at most the quantile 0.99. The true quantile certainly lies between the bounds. With
+--rank-error instead, the answer is a number of the file whose rank differs by at most that share of all
+numbers, with 99 % confidence.
+
+Text that is no number is skipped and counted, as are nulls, NaN and infinite numbers.
+
+{_FILES_HELP.format(**_OF_NUMBERS)}"""
+
+_QUANTILES_EXAMPLES = """\
+examples:
+  mergesketch quantiles requests.csv --column milliseconds -q 0.5 0.95 0.999
+  mergesketch quantiles access.log --column 11 -o monday.sketch --error 0.001
+  mpiexec -n 4 mergesketch quantiles logs/ --field latency
+"""
+
 _QUERY_HELP = f"""\
 Ask a saved sketch: for the counts of keys (sketches of `count` and `top`), whether it has keys (those of
-`filter`), or without a key for its answer (`top` and `distinct`).
+`filter`), or without a key for its answer (`top`, `distinct` and `quantiles`).
 
 Each line of the answer is the count, or yes or no, a tab and the key. The keys are arguments, or those of
 the file --keys, in their order. Options stand before SKETCH or after the keys; -- stands before keys that
@@ -96,15 +129,26 @@ examples:
   mergesketch query monday.sketch alice bob
   mergesketch query known.sketch --keys candidates.csv --column user
   mergesketch query week.sketch -k 20
+  mergesketch query latency.sketch -q 0.5 0.999
 """
 
 
-def _add_column(command: Command) -> None:
+def _quantile(text: str) -> float:
+    value = float(text)
+    if not 0.0 <= value <= 1.0:
+        raise ValueError
+    return value
+
+
+_quantile.__name__ = "quantile"
+
+
+def _add_column(command: Command, what: str = "keys") -> None:
     command.options.add_argument(
         "--column",
         "--field",
         metavar="NAME",
-        help="column or field of the keys, by its name, or by its number from 1",
+        help=f"column or field of the {what}, by its name, or by its number from 1",
     )
     command.choice("--format", FORMATS, "read all files so, and not by their names; - is text otherwise")
     command.options.add_argument(
@@ -114,10 +158,12 @@ def _add_column(command: Command) -> None:
         "--no-header",
         dest="header",
         action="store_false",
-        help="for csv and tsv: the first record has keys, and --column is a number",
+        help=f"for csv and tsv: the first record has {what}, and --column is a number",
     )
     command.options.add_argument(
-        "--strict", action="store_true", help="fail on a line without a readable key, instead of skipping it"
+        "--strict",
+        action="store_true",
+        help=f"fail on a line without a readable {what[:-1]}, instead of skipping it",
     )
 
 
@@ -131,12 +177,25 @@ def _character(text: str) -> str:
 _character.__name__ = "character"
 
 
-def _begin(commands: Any, name: str, summary: str, description: str, epilog: str) -> Command:
+def _begin(
+    commands: Any, name: str, summary: str, description: str, epilog: str, what: str = "keys"
+) -> Command:
     command = Command(commands, name, summary, description, epilog)
-    command.path("paths", "FILE", "files and folders of keys, or -", nargs="+")
+    command.path("paths", "FILE", f"files and folders of {what}, or -", nargs="+")
     command.output("save the sketch to this file")
-    _add_column(command)
+    _add_column(command, what)
     return command
+
+
+def _add_quantiles(command: Command) -> None:
+    command.options.add_argument(
+        "-q",
+        nargs="+",
+        type=_quantile,
+        default=[0.5, 0.9, 0.99],
+        metavar="Q",
+        help="quantiles to print, from 0 to 1; files stand before -q (default: 0.5 0.9 0.99)",
+    )
 
 
 def _add_ask(command: Command, text: str) -> None:
@@ -160,10 +219,14 @@ def add_sketches(commands: Any) -> None:
 
     summary = "find the most frequent keys (top-k)"
     top = _begin(commands, "top", summary, _TOP_HELP, _TOP_EXAMPLES)
-    top.integer("-k", 0, 2**31, "number of the keys to print", 10)
-    top.share("--frequency", "share of all keys above which a key is found", 0.001)
-    top.share("--error", "largest error of a count, as a share of all keys (default: a tenth of --frequency)")
-    top.integer("--max-key-bytes", 8, 65535, "bytes of the longest key; longer ones are skipped", 256)
+    text = "number of the keys; sketches merge if they were built with the same -k, or with --frequency"
+    top.integer("-k", 1, 2**24, text, 10)
+    top.share("--frequency", "find all keys that make up more than this share of all keys")
+    text = (
+        "largest error of a count, as a share of all keys (with --frequency, the default is a tenth of that)"
+    )
+    top.share("--error", text)
+    top.integer("--max-key-bytes", 8, 65535, "bytes of a key that are kept", 256)
     top.seed_and_threads()
 
     summary = "put keys into a Bloom filter"
@@ -173,6 +236,14 @@ def add_sketches(commands: Any) -> None:
     bloom.share("--error-rate", "largest share of absent keys that pass as present", 0.01)
     _add_ask(bloom, "print whether the filter has this key")
     bloom.seed_and_threads()
+
+    summary = "estimate quantiles of numbers (medians, percentiles)"
+    quantiles = _begin(commands, "quantiles", summary, _QUANTILES_HELP, _QUANTILES_EXAMPLES, "numbers")
+    _add_quantiles(quantiles)
+    quantiles.share("--error", "largest error of a quantile, as a share of it (default: 0.01)")
+    text = "largest error of the rank of a quantile, as a share of all numbers, instead of --error"
+    quantiles.share("--rank-error", text)
+    quantiles.seed_and_threads()
 
 
 def add_query(commands: Any) -> None:
@@ -188,4 +259,5 @@ def add_query(commands: Any) -> None:
         help="the keys are integers, as in sketches that a program has built of integers",
     )
     query.integer("-k", 0, 2**31, "number of the most frequent keys to print", 10)
+    _add_quantiles(query)
     query.threads()

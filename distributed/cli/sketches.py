@@ -1,4 +1,4 @@
-"""Run ``mergesketch count``, ``distinct``, ``top`` and ``filter``: build a sketch of the keys of files."""
+"""Run the commands that build a sketch of the keys or numbers of files: ``count``, ``distinct``, ..."""
 
 from __future__ import annotations
 
@@ -11,14 +11,25 @@ from typing import Any
 
 from ...errors import DocumentError, SaturationWarning, readable
 from ...lsh.support.wording import counted
-from ...sketches import BloomFilter, CountMinSketch, HeavyHitters, MergeableSketch, MinHashSketch
+from ...sketches import (
+    BloomFilter,
+    CountMinSketch,
+    DDSketch,
+    HeavyHitters,
+    HyperLogLog,
+    KLLSketch,
+    MergeableSketch,
+    TopK,
+)
+from ..documents.columns import INTEGERS, NUMBERS
 from ..ranks.comm import Communicator
 from ..ranks.merge import merge_over_ranks
-from .answers import key_text, print_distinct, print_top, typed_keys
+from .answers import key_text, print_distinct, print_frequent, print_quantiles, print_top, typed_keys
 from .files import save
 from .key_columns import AskedColumn
 from .key_files import KeyFiles, KeySummary
 from .messages import percent, si_bytes
+from .number_files import number_batches
 from .output import check_output, shown_output
 from .streams import messages_beside
 
@@ -29,26 +40,28 @@ N_SHOWN = 8
 
 
 def build_sketch(options: Namespace, comm: Communicator) -> int:
-    """Build a sketch: each rank reads its share of the keys, and the ranks' sketches are merged."""
+    """Build a sketch: each rank reads its share of the files, and the ranks' sketches are merged."""
     started = time.perf_counter()
     check_output(options.output, (), comm)
     make, answer = _COMMANDS[options.command]
     sketch = comm.local(make, options)
-    longest = options.max_key_bytes if options.command == "top" else None
+    of_numbers = options.command == "quantiles"
+    kinds = NUMBERS if of_numbers else INTEGERS
     source = KeyFiles(
-        options.paths, asked_column(options), comm, strict=options.strict, longest=longest, progress=True
+        options.paths, asked_column(options), comm, strict=options.strict, numbers=kinds, progress=True
     )
     check_output(options.output, source.files, comm)
     with comm.agree(), warnings.catch_warnings():
         # The answer says that a filter has more keys than its capacity.
         warnings.simplefilter("ignore", SaturationWarning)
-        for keys in source.batches():
-            sketch.update(keys)
+        for batch in number_batches(source) if of_numbers else source.batches():
+            sketch.update(batch)
     summary = source.finish()
     with comm.agree():
         if summary.n_keys == 0 and summary.skipped:
             name, reason, _ = summary.skipped[0]
-            raise DocumentError(f"no key could be read ({summary.n_skipped:,} skipped; {name}: {reason})")
+            what = "number" if of_numbers else "key"
+            raise DocumentError(f"no {what} could be read ({summary.n_skipped:,} skipped; {name}: {reason})")
     merge_over_ranks(sketch, comm)
     with comm.agree():
         if comm.rank == 0 and options.output is not None:
@@ -87,32 +100,56 @@ def _print_count(sketch: CountMinSketch, options: Namespace) -> None:
     )
 
 
-def _make_distinct(options: Namespace) -> MinHashSketch:
-    # The square of a tiny error is 0, or its inverse no float.
-    n_hashes = round(min(1.0 / options.error / options.error, 2.0**62))
+def _make_distinct(options: Namespace) -> HyperLogLog:
     try:
-        return MinHashSketch(n_hashes=max(2, n_hashes), seed=options.seed)
+        return HyperLogLog.for_error(options.error, seed=options.seed)
     except ValueError as error:
         raise ValueError(f"--error {options.error:g} is not possible: {error}") from error
 
 
-def _print_distinct(sketch: MinHashSketch, _: Namespace) -> None:
+def _print_distinct(sketch: HyperLogLog, _: Namespace) -> None:
     print_distinct(sketch)
 
 
-def _make_top(options: Namespace) -> HeavyHitters:
-    error = options.frequency / 10.0 if options.error is None else options.error
+def _make_top(options: Namespace) -> HeavyHitters | TopK:
+    k, frequency, error = options.k, options.frequency, options.error
+    more: dict[str, int] = {"max_key_bytes": options.max_key_bytes, "seed": options.seed}
+    if frequency is not None:
+        error = frequency / 10.0 if error is None else error
+        asked = f"--frequency {frequency:g} --error {error:g}"
+    else:
+        asked = f"-k {k}" + ("" if error is None else f" --error {error:g}")
     try:
-        return HeavyHitters.for_error(
-            options.frequency, error, max_key_bytes=options.max_key_bytes, seed=options.seed
-        )
+        if frequency is not None:
+            return HeavyHitters.for_error(frequency, error, **more)
+        return TopK(k, **more) if error is None else TopK.for_error(k, error, **more)
     except ValueError as problem:
-        asked = f"--frequency {options.frequency:g} --error {error:g}"
         raise ValueError(f"{asked} is not possible: {problem}") from problem
 
 
-def _print_top(sketch: HeavyHitters, options: Namespace) -> None:
-    print_top(sketch, options.k, "a smaller --frequency finds more")
+def _print_top(sketch: HeavyHitters | TopK, options: Namespace) -> None:
+    if isinstance(sketch, TopK):
+        print_top(sketch, options.k)
+    else:
+        print_frequent(sketch, options.k, "a smaller --frequency finds more")
+
+
+def _make_quantiles(options: Namespace) -> DDSketch | KLLSketch:
+    try:
+        if options.rank_error is None:
+            return DDSketch(0.01 if options.error is None else options.error)
+        if options.error is not None:
+            raise ValueError("it has a relative error, and --rank-error one of the rank: choose one")
+        return KLLSketch.for_error(options.rank_error, seed=options.seed)
+    except ValueError as problem:
+        asked = (
+            f"--rank-error {options.rank_error}" if options.error is None else f"--error {options.error:g}"
+        )
+        raise ValueError(f"{asked} is not possible: {problem}") from problem
+
+
+def _print_quantiles(sketch: DDSketch | KLLSketch, options: Namespace) -> None:
+    print_quantiles(sketch, options.q)
 
 
 def _make_filter(options: Namespace) -> BloomFilter:
@@ -141,6 +178,7 @@ _COMMANDS: dict[str, tuple[Callable[..., MergeableSketch], Callable[..., None]]]
     "distinct": (_make_distinct, _print_distinct),
     "top": (_make_top, _print_top),
     "filter": (_make_filter, _print_filter),
+    "quantiles": (_make_quantiles, _print_quantiles),
 }
 
 
@@ -149,9 +187,10 @@ _COMMANDS: dict[str, tuple[Callable[..., MergeableSketch], Callable[..., None]]]
 
 def _print_summary(options: Namespace, summary: KeySummary, sketch: MergeableSketch, seconds: float) -> None:
     read = f"{si_bytes(summary.bytes_read)} read from {counted(summary.n_files, 'file')}"
-    print(f"keys             {summary.n_keys:,}, {read} in {seconds:.2f} seconds")
+    what = "number" if options.command == "quantiles" else "key"
+    print(f"{what + 's':<16} {summary.n_keys:,}, {read} in {seconds:.2f} seconds")
     if summary.n_empty:
-        print(f"empty            {summary.n_empty:,} without a key")
+        print(f"empty            {summary.n_empty:,} without a {what}")
     if summary.skipped:
         print(f"skipped          {summary.n_skipped:,}")
         _print_skipped(summary.skipped)

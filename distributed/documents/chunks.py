@@ -68,15 +68,15 @@ def plan_chunks(
     text_fields: str | Sequence[str],
     chunk_bytes: int,
     *,
-    numbers: bool = False,
+    numbers: tuple[str, ...] = (),
     refused: list[FileError] | None = None,
 ) -> ChunkPlan:
     """Cut files into chunks.
 
     Uncompressed JSON lines and other lines in UTF-8 are cut into ranges of `chunk_bytes`, and uncompressed
     Parquet files into their row groups. Any other file is one chunk. The field of the texts is one for all
-    files, or one for each. With `numbers`, columns of Parquet may hold integers too. A file that lacks the
-    field or is damaged gets no chunk if there is a list `refused`, which gets its error.
+    files, or one for each. Columns of Parquet may hold the kinds of numbers that `numbers` names, too. A
+    file that lacks the field or is damaged gets no chunk if there is a list `refused`, which gets its error.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def plan_chunks(
 
 
 def _chunks_of(
-    file: InputFile, field: str, chunk_bytes: int, numbers: bool
+    file: InputFile, field: str, chunk_bytes: int, numbers: tuple[str, ...]
 ) -> Iterator[tuple[int, int, int, int]]:
     """Yield (start, stop, first record, cost) of each chunk of a file."""
     if file.kind == "parquet" and not file.compressed:

@@ -10,7 +10,11 @@ from numpy.typing import NDArray
 from ...lsh.inputs.columns import decoded
 from .skipped import FileError
 
-__all__ = ["TextColumn", "column_at", "find_column", "find_text_column", "text_column"]
+__all__ = ["INTEGERS", "NUMBERS", "TextColumn", "column_at", "find_column", "find_text_column", "text_column"]
+
+#: Kinds of numbers in Arrow columns, for the argument `numbers` of functions that read their texts.
+INTEGERS: tuple[str, ...] = ("integer",)
+NUMBERS: tuple[str, ...] = ("integer", "floating", "decimal")
 
 
 class TextColumn(NamedTuple):
@@ -64,8 +68,8 @@ def find_column(path: str, schema: Any, field: str) -> list[str] | None:
     return None
 
 
-def find_text_column(path: str, schema: Any, field: str, *, numbers: bool = False) -> list[str]:
-    """Return the names that lead to the column of texts of a file; with `numbers`, or of integers.
+def find_text_column(path: str, schema: Any, field: str, *, numbers: tuple[str, ...] = ()) -> list[str]:
+    """Return the names that lead to the column of texts of a file, or of numbers of the kinds `numbers`.
 
     Raises
     ------
@@ -85,9 +89,8 @@ def find_text_column(path: str, schema: Any, field: str, *, numbers: bool = Fals
     kind = kind.value_type if types.is_dictionary(kind) else kind
     # A column of nulls alone has the type null if nobody gave the writer a type, as with pandas.
     allowed = ["string", "large_string", "string_view", "binary", "large_binary", "binary_view", "null"]
-    allowed += ["integer"] if numbers else []
-    if not any(getattr(types, f"is_{name}")(kind) for name in allowed):
-        wanted = "text or integers" if numbers else "text"
+    if not any(getattr(types, f"is_{name}")(kind) for name in (*allowed, *numbers)):
+        wanted = {(): "text", INTEGERS: "text or integers"}.get(numbers, "numbers or text")
         reason = f"the column {field!r} holds {kind}, not {wanted}"
         raise FileError(f"the column {field!r} of {path} holds {kind}, not {wanted}", path, reason)
     return names
@@ -104,11 +107,11 @@ def column_at(batch: Any, names: list[str]) -> Any:
 
 
 def text_column(batch: Any, names: list[str], extra: list[str] | None = None) -> TextColumn:
-    """Return the texts of a column of a record batch; an integer is the text of its digits."""
+    """Return the texts of a column of a record batch; a number is the text of its digits."""
     import pyarrow as pa
 
     column = decoded(column_at(batch, names))
-    if pa.types.is_integer(column.type):
+    if any(getattr(pa.types, f"is_{kind}")(column.type) for kind in NUMBERS):
         column = column.cast(pa.large_string())
     column = column.cast(pa.large_binary())
     null = None

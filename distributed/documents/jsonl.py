@@ -60,7 +60,7 @@ def _integer(digits: str) -> int:
 #: A decoder that takes integers of any length.
 object_decoder = json.JSONDecoder(parse_int=_integer)
 #: A decoder that returns numbers as they are written.
-_NUMBERS_AS_TEXT = json.JSONDecoder(parse_int=str, parse_float=str)
+_NUMBERS_AS_TEXT = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
 
 
 class Lines(NamedTuple):
@@ -196,7 +196,7 @@ def parse_block(
             record, problem = _parse_carefully(line, careful, bad_bytes)
             text = None
             if record is not None:
-                text, reason = text_of(record, field, bad_bytes=bad_bytes)
+                text, reason = text_of(record, field, numbers=numbers, bad_bytes=bad_bytes)
                 problem = problem if problem and text is not None else reason
             if problem:
                 (problems if text is None else damaged).append((number, problem))
@@ -286,10 +286,13 @@ def _parse_carefully(line: str | bytes, decoder: json.JSONDecoder, bad_bytes: bo
     return (None, "not a JSON object") if record is None else (record, problem)
 
 
-def text_of(record: Any, field: str, *, bad_bytes: bool = False) -> tuple[bytes | None, str]:
+def text_of(
+    record: Any, field: str, *, numbers: bool = False, bad_bytes: bool = False
+) -> tuple[bytes | None, str]:
     """Return the text under the field of a record, or None and the reason why it has none.
 
-    With `bad_bytes`, a text with surrogates is returned with bytes that are not UTF-8, and the reason.
+    With `numbers`, the reason says that a number would do, too, which the decoder has made a string. With
+    `bad_bytes`, a text with surrogates is returned with bytes that are not UTF-8, and the reason.
     """
     if not isinstance(record, dict):
         return None, "not a JSON object"
@@ -299,7 +302,8 @@ def text_of(record: Any, field: str, *, bad_bytes: bool = False) -> tuple[bytes 
         return None, f"no field {field!r}"
     if not isinstance(value, str):
         kind = "null" if value is None else "int" if isinstance(value, LongInteger) else type(value).__name__
-        return None, f"the field {field!r} is {kind}, not a string"
+        wanted = "a string or a number" if numbers else "a string"
+        return None, f"the field {field!r} is {kind}, not {wanted}"
     try:
         return value.encode(), ""
     except UnicodeEncodeError:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ...errors import DocumentError
 from ...lsh.support.install import how_to_install
-from .columns import TextColumn, find_column, find_text_column, text_column
+from .columns import NUMBERS, TextColumn, find_column, find_text_column, text_column
 from .skipped import FileError
 
 __all__ = ["RowGroup", "column_names", "has_column", "opened", "read_parquet", "read_row_group", "row_groups"]
@@ -33,15 +33,16 @@ def column_names(path: str) -> list[str]:
         return list(file.schema_arrow.names)
 
 
-def row_groups(path: str, field: str, *, numbers: bool = False, source: Any = None) -> list[RowGroup]:
-    """Return the row groups of a file that has texts in the column `field`; with `numbers`, or integers.
+def row_groups(path: str, field: str, *, numbers: tuple[str, ...] = (), source: Any = None) -> list[RowGroup]:
+    """Return the row groups of a file that has texts, or numbers of some kinds, in the column `field`.
 
     Parameters
     ----------
     path : str
     field : str
         The name of a column, or its path through structs.
-    numbers : bool
+    numbers : tuple of str
+        See `find_text_column`.
     source : str, file or None
         The path or the opened file to read, if that is not `path`.
 
@@ -101,7 +102,7 @@ def _row_group(metadata: Any, leaf: int) -> RowGroup:
 def read_row_group(
     path: str, group: int, field: str, *, extra: str | None = None, source: Any = None
 ) -> Iterator[TextColumn]:
-    """Yield the texts of one row group, a few megabytes at a time; an integer is the text of its digits.
+    """Yield the texts of one row group, a few megabytes at a time; a number is the text of its digits.
 
     Parameters
     ----------
@@ -119,19 +120,19 @@ def read_row_group(
         If the file is damaged.
     """
     with opened(path, source) as file:
-        # The column has been checked by `row_groups`, and may hold integers.
-        yield from _read_group(path, file, group, field, extra, numbers=True)
+        # The column has been checked by `row_groups`, and may hold numbers.
+        yield from _read_group(path, file, group, field, extra, numbers=NUMBERS)
 
 
 def read_parquet(path: str, source: Any, field: str, *, extra: str | None = None) -> Iterator[TextColumn]:
     """Yield the texts of all row groups of an opened file like `read_row_group`."""
     with opened(path, source) as file:
         for group in range(file.metadata.num_row_groups):
-            yield from _read_group(path, file, group, field, extra, numbers=False)
+            yield from _read_group(path, file, group, field, extra, numbers=())
 
 
 def _read_group(
-    path: str, file: Any, group: int, field: str, extra: str | None, *, numbers: bool
+    path: str, file: Any, group: int, field: str, extra: str | None, *, numbers: tuple[str, ...]
 ) -> Iterator[TextColumn]:
     names = find_text_column(path, file.schema_arrow, field, numbers=numbers)
     further = None if extra is None else find_column(path, file.schema_arrow, extra)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from paths import ROOT
+from ranks import mpiexec, needs_mpi
 from threadpoolctl import threadpool_limits
 
 EXAMPLES = ROOT / "examples"
@@ -141,6 +142,73 @@ def test_a_monitor_counts_fields_and_merges(tmp_path, capsys) -> None:
             monitor.main([*wrong, "--checkpoint", str(both)])
     with pytest.raises(SystemExit):
         monitor.main(["--merge", str(tmp_path / "absent"), "--checkpoint", str(both)])
+
+
+#: Lines of the Common Log Format, of nginx's `combined`, and of that with `$request_time`. A quote within a
+#: field is \x22 in nginx's logs and \" in Apache's.
+COMMON = b'10.0.0.%d - - [10/Oct/2000:13:55:36 -0700] "GET /page/%d?item=7 HTTP/1.0" 200 2326'
+COMBINED = COMMON + b' "https://example.org/?q=\\x22a" "Mozilla/5.0 (X11; \\"Linux\\" x86_64)"'
+TIMED = COMBINED + b" 0.%03d"
+#: What nginx writes for requests that are none.
+BROKEN = b'10.0.0.1 - - [10/Oct/2000:13:55:36 -0700] "%s" 400 150 "-" "-" 0.000\n'
+
+
+@pytest.mark.parametrize(
+    ("template", "latency"), [(COMMON, None), (COMBINED, None), (TIMED, -1), (TIMED, 10)]
+)
+def test_a_monitor_reads_the_logs_of_web_servers(template, latency) -> None:
+    rng = np.random.default_rng(3)
+    rows = [tuple(row) for row in rng.integers(0, [200, 9, 1000], (500, 3)).tolist()]
+    filled = rows if latency else [row[:2] for row in rows]
+    monitor = load("monitor_stream").Monitor(latency=latency, log=True)
+    monitor.update(b"".join(template % row + b"\n" for row in filled), None)
+    pages = np.bincount([page for _, page, _ in rows])
+    assert dict(monitor.frequent.top()) == {b"/page/%d" % page: n for page, n in enumerate(pages.tolist())}
+    n_users = len({user for user, _, _ in rows})
+    assert abs(monitor.users.cardinality() / n_users - 1) < 6 * monitor.users.standard_error
+    assert (monitor.latencies.n_updates, monitor.n_wrong) == (500 if latency else 0, 0)
+    if latency:
+        assert monitor.latencies.max == max(row[2] for row in rows) / 1000
+    monitor.update(BROKEN % b"" + BROKEN % rb"\x16\x03", None)
+    assert monitor.frequent.query([b"", rb"\x16\x03"]).tolist() == [1, 1]
+
+
+def test_a_monitor_shows_a_table_and_draws(tmp_path, capsys) -> None:
+    pytest.importorskip("matplotlib", reason="--draw needs it")
+    log, picture = tmp_path / "log", tmp_path / "seen.png"
+    log.write_bytes(
+        b"".join(TIMED % (user, user // 50, user) + b"\n" for user in range(99)) + BROKEN % b"$x$"
+    )
+    arguments = [str(log), "--checkpoint", str(tmp_path / "c"), "--once", "--log", "--latency", "10"]
+    load("monitor_stream").main([*arguments, "--table", "--top", "2", "--draw", str(picture)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["100", "lines"] and lines[1].split()[1] == "users"
+    rows = [line.split() for line in lines[-3:]]
+    assert rows == [["50", "50.0%", "/page/0"], ["49", "49.0%", "/page/1"], []]
+    assert picture.read_bytes().startswith(b"\x89PNG") and len(list(tmp_path.iterdir())) == 3
+
+
+@needs_mpi
+@pytest.mark.slow
+def test_monitors_on_several_ranks_make_one_report(tmp_path) -> None:
+    names = [tmp_path / "0.log", tmp_path / "1.log"]
+    for rank in range(2):
+        names[rank].write_bytes(
+            b"".join(b"page %d of %d\n" % (i % 5, rank) for i in range(1000 * (rank + 1)))
+        )
+
+    def run(*sources):
+        command = [mpiexec(), "-n", "2", sys.executable, EXAMPLES / "monitor_stream.py", *sources]
+        command += ["--checkpoint", tmp_path / "c", "--once", "--every", "0.1"]
+        return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=100)
+
+    done = run(*names)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1].startswith("3,000 lines, about 10 distinct; most frequent: page ")
+    assert holds(tmp_path / "c", [line for name in names for line in name.read_bytes().splitlines()])
+    done = run(*names[::-1])
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "c.0 is a checkpoint of " in done.stderr or "c.1 is a checkpoint of " in done.stderr
 
 
 @pytest.mark.slow
@@ -301,6 +369,12 @@ def test_a_monitor_names_what_is_wrong(tmp_path, monkeypatch, capsys) -> None:
         (["tcp://localhost", "--checkpoint", "c"], "source must be a file or tcp://host:port"),
         ([f"tcp://127.0.0.1:{unused}", "--checkpoint", "c"], "refused"),
         (["log", "--checkpoint", "c", "--every", "nan"], "argument --every: must be at least 0, got nan"),
+        (["log", "--checkpoint", "c", "--draw", "x.jpeg"], "argument --draw: must end with .png, .svg"),
+        (
+            ["log", "--checkpoint", "c", "--draw", "nowhere/x.png"],
+            "No such file or directory: 'nowhere/x.png.new'",
+        ),
+        (["log", "log", "--checkpoint", "c"], "one source is watched by each process, got 2 for 1"),
     ]:
         with pytest.raises(SystemExit) as end:
             monitor.main([*arguments, "--once"])

@@ -20,11 +20,11 @@ from mergesketch import (
     CountMinSketch,
     CountSketch,
     HeavyHitters,
+    HyperLogLog,
     MinHashSketch,
     RibbonFilter,
     TopK,
 )
-from mergesketch.distributed.__main__ import main
 from mergesketch.distributed.cli import key_files
 from mergesketch.distributed.cli.answers import cardinality_error
 from mergesketch.distributed.cli.key_columns import AskedColumn
@@ -37,35 +37,6 @@ from ranks import needs_mpi
 @pytest.fixture(autouse=True)
 def in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def run(capsys, monkeypatch):
-    """Run a command in this process; return its exit code and what it printed."""
-
-    def run(*arguments, stdin=b""):
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        try:
-            code = main([str(argument) for argument in arguments])
-        except SystemExit as end:
-            code = end.code
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
-
-
-@pytest.fixture
-def fails(run):
-    """Run a command that must end with one line on stderr; return the message."""
-
-    def fails(*arguments, **options):
-        code, out, err = run(*arguments, **options)
-        assert (code, out) == (2, "")
-        assert err.startswith("mergesketch") and err.count("\n") == 1, err
-        return err.partition(": error: ")[2].rstrip()
-
-    return fails
 
 
 USERS = [f"user{x}" for x in np.minimum(np.random.default_rng(4).zipf(1.5, 3000), 200)]
@@ -164,7 +135,7 @@ def test_the_standard_input(run):
     ]:
         code, out, err = run("count", "-", "--ask", "tea", *options, stdin=text)
         assert (code, err) == (0, "") and out.startswith("           2  tea\n"), options
-    assert run("distinct", "-", stdin=b"")[1].startswith("different keys   about 0,")
+    assert run("distinct", "-", stdin=b"")[1].startswith("different keys   about 0; from 0 to 0 ")
 
 
 def test_keys_that_are_not_utf8(run):
@@ -200,7 +171,11 @@ def test_what_is_no_key_is_counted(run, fails):
     assert out.startswith("           1  z\n") and "a.csv: a line without field 2 (1)" in out
     Path("a.jsonl").write_text('{"k": "a"}\n{"k": null}\n{"k": true}\nno\n{"k": "b"}\n{"k": null}\n')
     out = run("count", "a.jsonl", "--field", "k", "-o", "c")[1]
-    assert "skipped          4\n" in out and "null, not a string (2)" in out and "not JSON (1)" in out
+    assert (
+        "skipped          4\n" in out
+        and "null, not a string or a number (2)" in out
+        and "not JSON (1)" in out
+    )
     assert mergesketch.load("c").total == 2
     assert "a.log: a line without word 2 (strict)" in fails("count", "a.log", "--column", "2", "--strict")
     assert "(strict)" in fails("count", "a.jsonl", "--field", "k", "--strict")
@@ -209,11 +184,14 @@ def test_what_is_no_key_is_counted(run, fails):
     assert message == "no key could be read (3 skipped; bad.jsonl: not JSON)" and not Path("d").exists()
 
 
-def test_long_keys_of_top_are_skipped(run):
-    Path("a.txt").write_text("tea\n" + "x" * 9 + "\ncake\n" + "y" * 8 + "\n" + "z" * 300 + "\ntea\n")
-    out = run("top", "a.txt", "--max-key-bytes", "8", "-o", "t")[1]
-    assert "a.txt: longer than 8 bytes (2)" in out
-    assert dict(mergesketch.load("t").top()) == {"tea": 2, "cake": 1, "y" * 8: 1}
+def test_long_keys_of_top_are_counted_by_their_hash(run):
+    Path("a.txt").write_text("tea\n" + "x" * 9 + "\ncake\n" + "z" * 300 + "\ntea\n" + "z" * 300 + "\n")
+    for options in (["-k", "9"], ["--frequency", "0.01"]):
+        out = run("top", "a.txt", "--max-key-bytes", "8", *options, "-o", "t")[1]
+        assert "keys             6, " in out and "skipped" not in out
+        found = dict(mergesketch.load("t").top())
+        long = {name[:8]: count for name, count in found.items() if "\u2026" in name}
+        assert (found["tea"], found["cake"], long) == (2, 1, {"x" * 8: 1, "z" * 8: 2})
 
 
 def test_batches_and_ranges_are_joined(run, monkeypatch):
@@ -231,11 +209,26 @@ def test_distinct(run):
     Path("a.txt").write_text("".join(f"{i % 5000}\n" for i in range(20_000)))
     code, out, _ = run("distinct", "a.txt", "--error", "0.02", "-o", "d")
     sketch = mergesketch.load("d")
-    assert code == 0 and sketch == MinHashSketch(n_hashes=2500).update([str(i) for i in range(5000)] * 4)
-    n, error = float(sketch.cardinality()[0]), cardinality_error(sketch)
-    assert f"different keys   about {n:,.0f}, with a standard error of {error:,.0f} (" in out
-    assert abs(n - 5000) < 4 * error and error / n < 0.02
-    assert run("query", "d")[1] + "keys " == out[: out.index("keys   ", 20)] + "keys "
+    assert code == 0 and sketch == HyperLogLog.for_error(0.02).update([str(i) for i in range(5000)] * 4)
+    low, high = sketch.bounds()
+    answer = (
+        f"different keys   about {sketch.cardinality():,.0f}; from {low:,} to {high:,} with 95 % confidence\n"
+    )
+    assert out.startswith(answer) and run("query", "d")[1] == answer
+    assert (
+        abs(sketch.cardinality() - 5000) < 6 * sketch.standard_error * 5000 and sketch.standard_error < 0.02
+    )
+
+
+def test_sketches_of_distinct_keys_of_earlier_versions(run, fails):
+    for name, keys in (("old", ["a", "b"]), ("old.2", ["b", "c"])):
+        MinHashSketch(n_hashes=10_000).update(keys).save(name)
+    Path("a.txt").write_text("a\n")
+    assert run("distinct", "a.txt", "-o", "new")[0] == 0
+    assert run("merge", "old", "old.2", "-o", "both")[0] == 0
+    assert run("query", "both")[1].startswith("different keys   about 3, with a standard error of ")
+    message = fails("merge", "old", "new", "-o", "none")
+    assert message == "old and new differ in class: MinHashSketch and HyperLogLog"
 
 
 @pytest.mark.parametrize("n", [20, 400, 20_000])
@@ -249,15 +242,43 @@ def test_the_standard_error_of_a_number_of_keys(n):
     assert 0.6 < np.mean(np.square(errors)) / np.mean(claimed) < 1.5
 
 
+def check_rows(lines):
+    assert lines[0].split() == ["count", "share", "key"]
+    for line, (key, count) in zip(lines[1:3], Counter(USERS).most_common(2), strict=True):
+        assert line == f"{count:>12,}  {percent(count / 3000):>8}  {key}"
+
+
 def test_top(run):
+    Path("a.txt").write_text("".join(f"{user}\n" for user in USERS))
+    code, out, _ = run("top", "a.txt", "-k", "2", "-o", "t")
+    assert code == 0 and mergesketch.load("t") == TopK(2, max_key_bytes=256).update(USERS)
+    answer = out.splitlines()[:5]
+    check_rows(answer)
+    assert answer[3] == "frequent keys    2; all of them are certainly among the 2 most frequent"
+    assert answer[4] == "error            these counts are exact"
+    assert run("query", "t", "-k", "2")[1].splitlines() == answer
+
+
+def test_what_is_certain_of_the_top_keys(run):
+    """The key b was dropped and came again, so that it may have occurred less often than c."""
+    sketch = TopK(2, n_counters=2)
+    for keys in (["a"] * 5, ["b"] * 2, ["c"] * 3, ["b"] * 2):
+        sketch.update(keys)
+    sketch.save("t")
+    top = sketch.top()
+    assert sketch.n_guaranteed() == 1 and top == [("a", 5), ("b", 4)]
+    assert run("query", "t")[1].splitlines()[-2:] == [
+        "frequent keys    2; 1 of them are certainly among the 2 most frequent",
+        "error            these counts are never too low, and at most 2 too high",
+    ]
+
+
+def test_top_by_a_frequency(run):
     Path("a.txt").write_text("".join(f"{user}\n" for user in USERS))
     code, out, _ = run("top", "a.txt", "-k", "2", "--frequency", "0.01", "-o", "t")
     assert code == 0
-    first, second = Counter(USERS).most_common(2)
     lines = out.splitlines()
-    assert lines[0].split() == ["count", "share", "key"]
-    for line, (key, count) in zip(lines[1:3], (first, second), strict=True):
-        assert line == f"{count:>12,}  {percent(count / 3000):>8}  {key}"
+    check_rows(lines)
     n_frequent = sum(count > 30 for count in Counter(USERS).values())
     assert lines[3].strip() == f"... and {n_frequent - 2} more"
     assert lines[4] == f"frequent keys    {n_frequent}: all that make up more than 1 % of the keys"
@@ -265,6 +286,8 @@ def test_top(run):
     assert "a smaller --frequency finds more" in out and "more\nfrequent" not in out
     sketch = mergesketch.load("t")
     assert isinstance(sketch, HeavyHitters) and sketch.n_buckets == int(np.ceil(np.e / 0.001))
+    assert run("top", "a.txt", "--error", "0.0005", "-o", "k")[0] == 0
+    assert mergesketch.load("k").n_counters == 2000
 
 
 def test_filter(run):
@@ -286,13 +309,19 @@ def test_growing_filters_are_asked(run):
 def test_saved_sketches_merge_and_are_shown(run):
     Path("a.txt").write_text("tea\n")
     Path("b.csv").write_text("k\ntea\ncake\n")
-    for command, *options in (["count"], ["distinct"], ["top"], ["filter", "--capacity", "9"]):
+    for command, *options in (
+        ["count"],
+        ["distinct"],
+        ["top"],
+        ["top", "--frequency", "0.1"],
+        ["filter", "--capacity", "9"],
+    ):
         for name in ("a.txt", "b.csv"):
             assert run(command, name, *options, "-o", f"{name}.sketch", "--column", "1")[0] == 0
         assert run(command, "a.txt", "b.csv", *options, "-o", "both", "--column", "1")[0] == 0
         assert run("merge", "a.txt.sketch", "b.csv.sketch", "-o", "merged")[0] == 0
         assert mergesketch.load("merged") == mergesketch.load("both")
-        assert "  array minima" in run("inspect", "merged")[1] or command != "distinct"
+        assert "  HyperLogLog, " in run("inspect", "merged")[1] or command != "distinct"
         assert ", 3 updates, " in run("inspect", "merged")[1]
         assert ", 1 update, " in run("inspect", "a.txt.sketch")[1]
 
@@ -341,13 +370,13 @@ def test_query_without_a_key(run, fails):
     assert "           3      75 %  tea\n" in out and "... and 1 more" in out
     TopK(1).update(["tea"] * 3 + ["jam"]).save("k")
     assert run("query", "k", "-k", "1")[1].splitlines()[1] == "           3      75 %  tea"
-    assert len(run("query", "k")[1].splitlines()) == 3 and run("query", "k", "-k", "0")[1] == ""
+    assert len(run("query", "k")[1].splitlines()) == 5 and run("query", "k", "-k", "0")[1] == ""
     MinHashSketch(n_sets=2).update(["a"], sets=1).save("m")
     assert (
         run("query", "m")[1]
         == "set 0            about 0 different keys\nset 1            about 1 different keys\n"
     )
-    assert "no key" in fails("query", "m", "tea")
+    assert fails("query", "m", "tea") == "m holds a MinHashSketch, which cannot be asked about a key"
     CountMinSketch(2, 9).save("c")
     assert fails("query", "c").endswith("give the keys to ask for, or --keys FILE")
     mergesketch.StaticFunction(["a"], [1]).save("f")
@@ -455,11 +484,15 @@ def test_wrong_columns_are_named(fails):
         (["count", "a", "--delimiter", "ab"], "argument --delimiter: invalid character value: 'ab'"),
         (["filter", "a"], "the following arguments are required: --capacity"),
         (
+            ["top", "a", "--error", "1e-8"],
+            "-k 10 --error 1e-08 is not possible: relative_error must",
+        ),
+        (
             ["top", "a", "--frequency", "1e-8"],
             "--frequency 1e-08 --error 1e-09 is not possible: frequency must",
         ),
-        (["distinct", "a", "--error", "1e-5"], "--error 1e-05 is not possible: n_hashes must"),
-        (["distinct", "a", "--error", "1e-200"], "--error 1e-200 is not possible: n_hashes must"),
+        (["distinct", "a", "--error", "1e-5"], "--error 1e-05 is not possible: relative_error must"),
+        (["distinct", "a", "--error", "1e-200"], "--error 1e-200 is not possible: relative_error must"),
     ]:
         assert fails(*arguments).startswith(message)
 
@@ -504,7 +537,8 @@ def test_any_number_of_ranks_gives_the_same(run, ranks):
     table, text = ["b.csv", "c.csv", "--column", "x"], ["a.txt", "--column", "3"]
     for command, *arguments in (
         ["count", *table],
-        ["top", *text],
+        ["top", "--frequency", "0.001", *text],
+        ["quantiles", *table],
         ["distinct", *table],
         ["filter", "--capacity", "100000", *text],
     ):

@@ -200,16 +200,20 @@ class TopK(NamedKeys):
             n_known = counters.hashes.size
             size = n_known + min(max(_NEW_KEYS, self.n_counters), n - start)
             slots = np.full(1 << (2 * size - 1).bit_length(), -1, np.int32)
-            hashes, counts = extended(counters.hashes, size), extended(counters.counts, size)
-            errors, sources = extended(counters.errors, size), extended(counters.sources, size)
+            hashes, counts, sources = (
+                extended(column, size) for column in (counters.hashes, counters.counts, counters.sources)
+            )
             start, used = top_k.add_up(
                 batch.hashes, batch.weights, start, n_known, slots, hashes, counts, sources
             )
-            errors[n_known:used] = counters.offset
-            counters = Counters(
-                hashes[:used], counts[:used], errors[:used], sources[:used], counters.offset
-            ).largest(self.n_counters)
-        return counters.by_hashes()
+            if used == n_known:
+                counters = counters._replace(counts=counts[:used])
+                continue
+            errors = np.full(used, counters.offset)
+            errors[:n_known] = counters.errors
+            counters = Counters(hashes[:used], counts[:used], errors, sources[:used], counters.offset)
+            counters = counters.largest(self.n_counters)
+        return counters
 
     def _arrays_of(self, found: Counters, batch: KeyBatch) -> dict[str, NDArray[Any]]:
         """Return the arrays of the state that change to hold some counters."""
@@ -217,13 +221,12 @@ class TopK(NamedKeys):
         if not is_new.any():  # The same keys are kept, though others may have come and been dropped.
             counts = extended(found.counts, self.n_counters)
             return {"candidate_counts": counts, "maximum_error": np.array([found.offset])}
-        old_places = -1 - found.sources[~is_new]
-        lengths = np.zeros(found.hashes.size, np.uint16)
-        contents = np.zeros((found.hashes.size, self.max_key_bytes), np.uint8)
-        _, _, old_lengths, old_contents = CANDIDATES.used(self._arrays)
-        lengths[~is_new], contents[~is_new] = old_lengths[old_places], old_contents[old_places]
-        lengths[is_new], contents[is_new] = pack_keys(batch.keys, found.sources[is_new], self.max_key_bytes)
-        return found.arrays(lengths, contents, self.n_counters)
+        _, _, *names = CANDIDATES.used(self._arrays)
+        places = found.sources[is_new]
+        sources = -1 - found.sources
+        sources[is_new] = np.arange(len(names[0]), len(names[0]) + places.size)
+        packed = pack_keys(batch.keys, places, self.max_key_bytes)
+        return found._replace(sources=sources).by_hashes().arrays(names, packed, self.n_counters)
 
     def _reduce_custom(
         self, reduction: str, ours: dict[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]
@@ -231,10 +234,9 @@ class TopK(NamedKeys):
         refuse_mixed(type(self).__name__, int(self._arrays["key_forms"][0]))
         one, other = Counters.of(ours), Counters.of(theirs)
         other = other._replace(sources=other.sources + one.hashes.size)
-        found = one.merged(other).largest(self.n_counters).by_hashes()
+        found = one.merged(other).largest(self.n_counters)
         names = (CANDIDATES.used(arrays)[2:] for arrays in (ours, theirs))
-        lengths, contents = (np.concatenate(pair)[found.sources] for pair in zip(*names, strict=True))
-        for name, array in found.arrays(lengths, contents, self.n_counters).items():
+        for name, array in found.arrays(*names, self.n_counters).items():
             ours[name][...] = array
 
     def _fullness(self) -> list[str]:

@@ -48,7 +48,7 @@ def _least(counts, words, n_buckets, key):
 
 @helper
 def _exceeds(counts, words, n_buckets, key, threshold):
-    """Tell whether the least counter of a key exceeds a threshold; the first that does not ends the search."""
+    """Tell whether the least counter of a key exceeds a threshold; a lower one ends the search."""
     for r in range(counts.shape[0]):
         bucket = (_hash32(key, words[r, 0], words[r, 1], words[r, 2]) * n_buckets) >> _SHIFT
         if np.int64(counts[r, bucket]) <= threshold:

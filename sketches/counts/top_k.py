@@ -15,7 +15,7 @@ from ..core.key_kinds import kind_specs, refuse_mixed
 from ..core.records import find_keys
 from ..core.state import StateSpec
 from ..kernels import top_k
-from .counted_keys import CANDIDATES, KeyBatch, NamedKeys
+from .counted_keys import CANDIDATES, KeyBatch, KeysCountedAbove, NamedKeys
 from .key_records import pack_keys
 from .space_saving import Counters, counter_specs, extended
 
@@ -29,7 +29,7 @@ _LEAST_COUNTERS, _COUNTERS_PER_KEY = 1024, 16
 _NEW_KEYS = 1 << 13
 
 
-class TopK(NamedKeys):
+class TopK(NamedKeys, KeysCountedAbove):
     """Find the k most frequent keys (top-k, heavy hitters) without a guess of their frequency.
 
     Parameters
@@ -50,7 +50,8 @@ class TopK(NamedKeys):
     total : int
         The sum of all counts taken in, N below.
     maximum_error : int
-        The largest difference between the upper and the lower bound of any key.
+        The largest difference between the upper and the lower bound of any key. It is the upper bound of keys
+        that are not kept.
 
     Notes
     -----
@@ -256,8 +257,9 @@ class TopK(NamedKeys):
         -------
         list of (key, count)
             Counts are upper bounds, as from `query`, and are exact for keys whose `lower_bound` is equal.
-            Fewer than k if there are not so many distinct keys or counters. `n_guaranteed` tells how many of
-            these keys are right for certain.
+            Of keys with equal counts, the one with the larger `lower_bound` comes first, and then the one
+            with the smaller hash. There are fewer than k if there are not so many distinct keys or counters.
+            `n_guaranteed` tells how many of these keys are right for certain.
 
         Raises
         ------
@@ -302,58 +304,9 @@ class TopK(NamedKeys):
     def _checked(self, k: int | None) -> int:
         return self.k if k is None else check_int("k", k, 0)
 
-    @overload
-    def query(self, keys: KeyLike) -> int: ...  # type: ignore[overload-overlap]
-    @overload
-    def query(self, keys: KeysLike) -> NDArray[np.int64]: ...
-    def query(self, keys: KeysLike) -> Any:
-        """Return the estimated count of each key: its upper bound, which is never below the truth.
-
-        It is `maximum_error` for a key that is not kept.
-
-        Parameters
-        ----------
-        keys : array or list of n keys, or one key
-            Of any type that `mergesketch.lsh.hash_keys` takes.
-
-        Returns
-        -------
-        ndarray of shape (n,), int64
-            An int if `keys` is one key.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the keys are of no known or mixed type, of another kind than those that were counted, or null.
-        """
-        return self.upper_bound(keys)
-
-    @overload
-    def upper_bound(self, keys: KeyLike) -> int: ...  # type: ignore[overload-overlap]
-    @overload
-    def upper_bound(self, keys: KeysLike) -> NDArray[np.int64]: ...
-    def upper_bound(self, keys: KeysLike) -> Any:
-        """Return an upper bound of each key's count, which holds for certain.
-
-        Parameters
-        ----------
-        keys : array or list of n keys, or one key
-            Of any type that `mergesketch.lsh.hash_keys` takes.
-
-        Returns
-        -------
-        ndarray of shape (n,), int64
-            An int if `keys` is one key.
-
-        Raises
-        ------
-        TypeError, ValueError
-            As `query` does.
-        """
+    def _estimate(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
         counters = Counters.of(self._arrays)
-        return self._answer(
-            keys, lambda hashes: self._found(hashes, counters, counters.uppers, counters.offset)
-        )
+        return self._found(hashes, counters, counters.uppers, counters.offset)
 
     @overload
     def lower_bound(self, keys: KeyLike) -> int: ...  # type: ignore[overload-overlap]

@@ -1,4 +1,8 @@
-"""The kernels of `TopK`: they add up the counts of equal keys, and choose the keys that stay."""
+"""The kernels of `TopK`: they add up the counts of equal keys, and choose the keys that stay.
+
+They have no twins on GPUs. Keys are dropped whenever a number of new ones has come, and which keys these are
+depends on all keys before them. So the keys must be looked at one after the other.
+"""
 
 from __future__ import annotations
 

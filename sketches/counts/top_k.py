@@ -208,7 +208,7 @@ class TopK(NamedKeys, KeysCountedAbove):
                 batch.hashes, batch.weights, start, n_known, slots, hashes, counts, sources
             )
             if used == n_known:
-                counters = counters._replace(counts=counts[:used])
+                counters = counters._replace(counts=counts[:used].copy())
                 continue
             errors = np.full(used, counters.offset)
             errors[:n_known] = counters.errors
@@ -236,8 +236,8 @@ class TopK(NamedKeys, KeysCountedAbove):
         one, other = Counters.of(ours), Counters.of(theirs)
         other = other._replace(sources=other.sources + one.hashes.size)
         found = one.merged(other).largest(self.n_counters)
-        names = (CANDIDATES.used(arrays)[2:] for arrays in (ours, theirs))
-        for name, array in found.arrays(*names, self.n_counters).items():
+        our_names, their_names = (CANDIDATES.used(arrays)[2:] for arrays in (ours, theirs))
+        for name, array in found.arrays(our_names, their_names, self.n_counters).items():
             ours[name][...] = array
 
     def _fullness(self) -> list[str]:

@@ -8,6 +8,7 @@ all its queries.
 from __future__ import annotations
 
 import argparse
+import json
 import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -402,12 +403,24 @@ def kll() -> Iterator[Point]:
         yield Point(k, errors, expected=100 * spread / values.size)
 
 
+def replaced(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the old rows of all curves in their order, with the new rows of the curves that have some."""
+    names = ("page", "sketch", "error", "varied")
+    rows = []
+    for curve_names in CURVES:
+        found, kept = (
+            [r for r in given if tuple(r[n] for n in names) == curve_names] for given in (new, old)
+        )
+        rows += found or kept
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--trials", type=int, default=200, help="number of sketches of each size (default: 200)"
     )
-    parser.add_argument("--only", help="measure only the sketches with this in their names")
+    parser.add_argument("--only", help="measure only sketches with this in their names, and keep other rows")
     arguments = parser.parse_args()
     rows = []
     for (page, sketch, error, size), points in CURVES.items():
@@ -430,8 +443,10 @@ def main() -> None:
                 sep=" | ",
                 flush=True,
             )
-    if not arguments.only:
-        write(RESULTS / "characterise.json", rows)
+    path = RESULTS / "characterise.json"
+    if arguments.only:
+        rows = replaced(json.loads(path.read_text())["rows"], rows)
+    write(path, rows)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Measure the cost of each structure on one thread: bytes, and nanoseconds an update and a query.
+"""Measure the cost of each structure on one thread: bytes, and CPU nanoseconds an update and a query.
 
 The figures of docs/choose.md. Rows are 20 standard normal features in float32, keys random 64-bit integers,
 sets 100 random tokens; batches are of 100,000 items, median of five.
@@ -6,11 +6,16 @@ sets 100 random tokens; batches are of 100,000 items, median of five.
 
 from __future__ import annotations
 
+import time
+from functools import partial
+
 import mergesketch as ms
 import numpy as np
-from measure import parse, seconds, show, write
+from measure import parse, show, write
+from measure import seconds as wall_seconds
 from mergesketch import lsh
 
+seconds = partial(wall_seconds, clock=time.process_time)
 N, FEATURES, TOKENS = 100_000, 20, 100
 
 
@@ -20,6 +25,7 @@ def structures(rng):
     y = X[:, 0].astype(np.float64)
     keys = rng.integers(0, 2**63, N)
     often = (rng.zipf(1.2, N) % 10**6).astype(np.int64)
+    numbers = rng.lognormal(3.0, 2.0, N)
     sets = rng.integers(0, 2**63, N // 10 * TOKENS, dtype=np.uint64), np.arange(N // 10 + 1) * TOKENS
     signs = lsh.SignedRandomProjection(FEATURES, 100, power=8, seed=1)
     steps = lsh.PStable(FEATURES, 100, width=9.0, power=2, n_buckets=1024, seed=1)
@@ -53,6 +59,14 @@ def structures(rng):
             X[:, :2].copy(),
         ),
         (
+            "FourierSketch",
+            "Gaussian kernel, 1,024 components",
+            lambda: ms.FourierSketch(FEATURES, 1024, width=4.0, seed=1),
+            (X,),
+            "density",
+            X,
+        ),
+        (
             "StormSketch",
             "100 frames",
             lambda: ms.StormSketch(FEATURES, 100, max_norm=8.0),
@@ -69,8 +83,12 @@ def structures(rng):
             often,
         ),
         ("CountSketch", "5 x 27,183 counters", lambda: ms.CountSketch(5, 27_183), (often,), "query", often),
-        ("HeavyHitters", "frequency 0.001", lambda: ms.HeavyHitters(0.001), (often,), None, None),
+        ("HeavyHitters", "frequency 0.001", lambda: ms.HeavyHitters(0.001), (often,), "query", often),
+        ("TopK", "1,024 counters", lambda: ms.TopK(), (often,), "query", often),
         ("BloomFilter", "1 % of error", lambda: ms.BloomFilter(N, 0.01), (keys,), "contains", keys),
+        ("ScalableBloomFilter", "1 % of error", lambda: ms.ScalableBloomFilter(), (keys,), "contains", keys),
+        ("DDSketch", "1 % of error", lambda: ms.DDSketch(0.01), (numbers,), None, None),
+        ("KLLSketch", "k = 800", lambda: ms.KLLSketch(800), (numbers,), "rank", numbers),
         ("HyperLogLog", "4,096 registers", lambda: ms.HyperLogLog(), (keys,), None, None),
         ("MinHashSketch", "1 set, 1,024 bins", lambda: ms.MinHashSketch(1, 1024), (keys,), None, None),
         ("LSHIndex", "angles, 16 tables", lambda: ms.LSHIndex(angles, capacity=64), (X,), "query", X),

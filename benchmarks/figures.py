@@ -316,7 +316,7 @@ def counting_costs() -> str:
 
 def top_k_errors() -> str:
     """Return the rows of the longest streams."""
-    found = [r for r in rows("top_k") if r["keys"] == 10_000_000]
+    found = [r for r in rows("top_k") if r.get("keys") == 10_000_000]
     columns = ("of the top 100", "right counts", "known to be right")
     lines = [
         (r["exponent"], r["sketch"], r["bytes"], *(r[c] for c in columns), percent(r["mean error"]))
@@ -324,6 +324,13 @@ def top_k_errors() -> str:
     ]
     names = ("exponent", "sketch", "bytes", "found of the top 100", *columns[1:], "mean error of a count")
     return table(names, lines)
+
+
+def top_k_batches() -> str:
+    columns = ("TopK, ns a key", "HeavyHitters, ns a key")
+    found = [r for r in rows("top_k") if "keys a batch" in r]
+    lines = [(r["keys a batch"], *(short(r[c]) for c in columns)) for r in found]
+    return table(("keys a batch", *columns), lines)
 
 
 def static_functions_drawn() -> str:
@@ -578,6 +585,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "storm_accuracies": storm_accuracies,
     "storm_classes": storm_classes,
     "counting_costs": counting_costs,
+    "top_k_batches": top_k_batches,
     "top_k_errors": top_k_errors,
     "static_functions_drawn": static_functions_drawn,
     "static_functions_real": static_functions_real,
@@ -647,8 +655,10 @@ FIGURES: dict[str, Callable[[], str]] = {
         (hashed(f"buffer, {length} bytes") for length in ("1-16", "3-20", "20-60")), 1
     ),
     "hash_list_ns": lambda: short(hashed("list of str")),
-    "top_k_ns": lambda: span(r["ns a key"] for r in rows("top_k") if r["sketch"] == "TopK"),
-    "top_k_peer_ns": lambda: span(r["ns a key"] for r in rows("top_k") if "DataSketches" in r["sketch"]),
+    "top_k_ns": lambda: span(r["ns a key"] for r in rows("top_k") if r.get("sketch") == "TopK"),
+    "top_k_peer_ns": lambda: span(
+        r["ns a key"] for r in rows("top_k") if "DataSketches" in r.get("sketch", "")
+    ),
     "static_dict_bytes": lambda: span((r["dict B"] / r["keys"] for r in real()), 2),
     "static_text_us": lambda: span((r["ours ns"] / 1e3 for r in strings()), 2),
     "static_text_paths_share": lambda: percent(strings()[0]["ours B"] / strings()[0]["raw B"]),

@@ -3,6 +3,8 @@
 Streams have Zipf's law. All sketches have about 40 kB: `TopK` and `HeavyHitters` as `nbytes` says, frequent
 items of DataSketches as its serialized form, whose table of 2,048 or 4,096 places holds 1,536 or 3,072 keys.
 DataSketches takes one key at a time; its keys are the decimal digits of ours. Times are CPU seconds.
+
+The second table has the time of a key in batches of 1 to 1,000,000 keys, with the defaults of our sketches.
 """
 
 from __future__ import annotations
@@ -82,6 +84,24 @@ def cases(keys: Keys, asked: Keys) -> Iterator[tuple[str, Callable[[], Answer]]]
     yield f"the same, {N_PARTS} parts merged", lambda: peer(12, texts, asked, N_PARTS)
 
 
+def batches() -> Iterator[dict[str, Any]]:
+    """Yield the nanoseconds a key for batches of each size, after a million keys; the best of three."""
+    first, keys = np.split(zipf(1.0, 2_000_000, 100_000), 2)
+    sketches = {"TopK": ms.TopK().update(first), "HeavyHitters": ms.HeavyHitters().update(first)}
+    for size in (1, 10, 100, 1000, 10_000, 1_000_000):
+        n_batches = min(500, keys.size // size)
+        row: dict[str, Any] = {"keys a batch": size}
+        for name, sketch in sketches.items():
+            took = []
+            for _ in range(3):
+                begin = time.process_time()
+                for start in range(0, n_batches * size, size):
+                    sketch.update(keys[start : start + size])
+                took.append(time.process_time() - begin)
+            row[f"{name}, ns a key"] = 1e9 * min(took) / (n_batches * size)
+        yield row
+
+
 def main() -> None:
     arguments = parse((__doc__ or "").splitlines()[0], "top_k")
     ms.set_num_threads(1)
@@ -112,7 +132,9 @@ def main() -> None:
             )
             print(rows[-1], flush=True)
     show("the 100 most frequent keys", rows)
-    write(arguments.json, rows)
+    by_batch = list(batches())
+    show("nanoseconds a key", by_batch)
+    write(arguments.json, rows + by_batch)
 
 
 if __name__ == "__main__":

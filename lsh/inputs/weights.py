@@ -29,6 +29,7 @@ def check_weights(
     if array.size == 0:
         return xp.empty(array.shape, dtype=np.int64), 0
     if array.dtype.kind not in "iu":
+        _refuse_wide(name, array.tolist() if array.dtype.kind == "O" else weights)
         raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
     refuse_flags(name, weights)
     low, high = int(array.min()), int(array.max())
@@ -36,12 +37,19 @@ def check_weights(
         raise ValueError(f"{name} must be at least {minimum}, got {low}")
     largest = max(high, -low)
     if largest > np.iinfo(np.int64).max:
-        raise ValueError(f"{name} must lie within 63 bits and a sign, got {low if -low > high else high}")
+        _refuse_wide(name, [low, high])
     array = xp.ascontiguousarray(array, dtype=np.int64)
     if largest * n <= np.iinfo(np.int64).max:
         return array, int(xp.abs(array).sum(axis=0).max())
     # Sums beyond 63 bits need Python's integers.
     return array, int(np.max(np.abs(to_host(array).astype(object)).sum(axis=0)))
+
+
+def _refuse_wide(name: str, weights: Any) -> None:
+    """Refuse integers of more than 63 bits, some of which NumPy makes floats or objects."""
+    for weight in weights if isinstance(weights, (list, tuple)) else [weights]:
+        if isinstance(weight, int) and abs(weight) > np.iinfo(np.int64).max:
+            raise ValueError(f"{name} must lie within 63 bits and a sign, got {weight}")
 
 
 def check_real_weights(name: str, weights: Any, n: int, n_outputs: int | None = None) -> NDArray[np.float64]:

@@ -34,7 +34,7 @@ class Records(NamedTuple):
 
     def n_used(self, arrays: Mapping[str, NDArray[Any]]) -> int:
         """Return the number of used places."""
-        return int((arrays[self.marker] != 0).sum())
+        return int(np.count_nonzero(arrays[self.marker]))
 
     def used(self, arrays: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """Return the used part of each array."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,13 +13,13 @@ from ...lsh.hashing.keys import Keys, Nulls
 from ...lsh.inputs.answers import like
 from ...lsh.inputs.weights import check_weights
 from ...lsh.support.backend import to_host
-from ...lsh.support.types import KeysLike
+from ...lsh.support.types import KeyLike, KeysLike
 from ..core.key_kinds import ANY, KIND_ARRAYS, MAX_PARTS, KeysOfOneKind, forms_of
 from ..core.records import Records
 from ..core.state import StateSpec
 from .key_records import check_records, unpack_key
 
-__all__ = ["CANDIDATES", "CountedKeys", "KeyBatch", "NamedKeys"]
+__all__ = ["CANDIDATES", "CountedKeys", "KeyBatch", "KeysCountedAbove", "NamedKeys"]
 
 #: The table of the names that are kept, by rising hashes.
 CANDIDATES = Records(
@@ -90,6 +91,64 @@ class CountedKeys(KeysOfOneKind):
         self._claim_device("keys", keys)
         read = self._read_keys(keys)
         return like(keys, read.answer(estimate(read.hashes(self.seed))))
+
+
+class KeysCountedAbove(CountedKeys):
+    """A sketch whose estimates are upper bounds of the counts."""
+
+    _internal = True
+
+    @abstractmethod
+    def _estimate(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Return an upper bound of the count of each key, from the keys' hashes."""
+
+    @overload
+    def query(self, keys: KeyLike) -> int: ...  # type: ignore[overload-overlap]
+    @overload
+    def query(self, keys: KeysLike) -> NDArray[np.int64]: ...
+    def query(self, keys: KeysLike) -> Any:
+        """Return the estimated count of each key, which is never below the truth.
+
+        Parameters
+        ----------
+        keys : array or list of n keys, or one key
+            Of any type that `mergesketch.lsh.hash_keys` takes.
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+            An int if `keys` is one key.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the keys are of no known or mixed type, of another kind than those that were counted, or null.
+        """
+        return self._answer(keys, self._estimate)
+
+    @overload
+    def upper_bound(self, keys: KeyLike) -> int: ...  # type: ignore[overload-overlap]
+    @overload
+    def upper_bound(self, keys: KeysLike) -> NDArray[np.int64]: ...
+    def upper_bound(self, keys: KeysLike) -> Any:
+        """Return an upper bound of each key's count: the estimate, for certain.
+
+        Parameters
+        ----------
+        keys : array or list of n keys, or one key
+            Of any type that `mergesketch.lsh.hash_keys` takes.
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+            An int if `keys` is one key.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `query` does.
+        """
+        return self.query(keys)
 
 
 class NamedKeys(CountedKeys):

@@ -208,6 +208,10 @@ def check_records(
     is_whole = lengths != _SHORTENED
     if (lengths[is_whole] > width).any() or lengths[used:].any():
         raise ValueError(f"lengths must be at most {width}, and 0 in free records, got {lengths.max()}")
+    # Equal keys have equal records: there is nothing after a key, nor in a free record.
+    after = np.arange(width) >= np.where(is_whole, lengths, width)[:, None]
+    if np.any(contents, where=after) or hashes[used:].any():
+        raise ValueError("records must be 0 after their keys, and free ones in all places")
     if used and not forms[0]:
         raise ValueError("key_forms must be those of keys, got 0")
     for i in range(used):

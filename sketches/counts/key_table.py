@@ -19,7 +19,7 @@ from ..core.base import MergeableSketch
 from ..core.key_kinds import kind_specs
 from ..core.state import StateSpec
 from ..kernels import counting
-from .counted_keys import CountedKeys
+from .counted_keys import CountedKeys, KeysCountedAbove
 
 __all__ = [
     "KEYS_BLOCK",
@@ -157,7 +157,7 @@ class KeyCounts(CountedKeys, KeyTable):
         self._note_forms(batch.forms)
 
 
-class CountMinTable(KeyCounts):
+class CountMinTable(KeysCountedAbove, KeyCounts):
     """A table whose estimates are the least of a key's counters, which are never too low."""
 
     _internal = True
@@ -169,54 +169,6 @@ class CountMinTable(KeyCounts):
 
     def _estimate(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
         return self._ask(hashes, self._backend.kernels(counting).count_min_query, np.int64)
-
-    @overload
-    def query(self, keys: KeyLike) -> int: ...  # type: ignore[overload-overlap]
-    @overload
-    def query(self, keys: KeysLike) -> NDArray[np.int64]: ...
-    def query(self, keys: KeysLike) -> Any:
-        """Return the estimated count of each key, which is never below the truth.
-
-        Parameters
-        ----------
-        keys : array or list of n keys, or one key
-            Of any type that `mergesketch.lsh.hash_keys` takes.
-
-        Returns
-        -------
-        ndarray of shape (n,), int64
-            An int if `keys` is one key.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the keys are of no known or mixed type, of another kind than those that were counted, or null.
-        """
-        return self._answer(keys, self._estimate)
-
-    @overload
-    def upper_bound(self, keys: KeyLike) -> int: ...  # type: ignore[overload-overlap]
-    @overload
-    def upper_bound(self, keys: KeysLike) -> NDArray[np.int64]: ...
-    def upper_bound(self, keys: KeysLike) -> Any:
-        """Return an upper bound of each key's count: the estimate, for certain.
-
-        Parameters
-        ----------
-        keys : array or list of n keys, or one key
-            Of any type that `mergesketch.lsh.hash_keys` takes.
-
-        Returns
-        -------
-        ndarray of shape (n,), int64
-            An int if `keys` is one key.
-
-        Raises
-        ------
-        TypeError, ValueError
-            As `query` does.
-        """
-        return self.query(keys)
 
     @overload
     def lower_bound(self, keys: KeyLike, confidence: float = ...) -> int: ...  # type: ignore[overload-overlap]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.state import StateSpec
+from ..kernels import top_k
 from .counted_keys import CANDIDATES
 
 __all__ = ["Counters", "counter_specs", "extended"]
@@ -37,12 +38,16 @@ class Counters(NamedTuple):
         )
 
     def arrays(
-        self, lengths: NDArray[np.uint16], contents: NDArray[np.uint8], n_counters: int
+        self, one: Sequence[NDArray[Any]], other: Sequence[NDArray[Any]], n_counters: int
     ) -> dict[str, NDArray[Any]]:
-        """Return the arrays of a state with these counters and the records of their names."""
-        columns: tuple[NDArray[Any], ...] = (self.hashes, self.counts, lengths, contents, self.errors)
-        names = (*CANDIDATES.names, "candidate_errors")
-        filled = {name: extended(column, n_counters) for name, column in zip(names, columns, strict=True)}
+        """Return the arrays of a state with these counters.
+
+        Their sources are places in two tables of names, ``(lengths, contents)``, one after the other.
+        """
+        names = (np.concatenate(pair).take(self.sources, axis=0) for pair in zip(one, other, strict=True))
+        columns: tuple[NDArray[Any], ...] = (self.hashes, self.counts, *names, self.errors)
+        arrays = (*CANDIDATES.names, "candidate_errors")
+        filled = {name: extended(column, n_counters) for name, column in zip(arrays, columns, strict=True)}
         return {**filled, "maximum_error": np.array([self.offset])}
 
     @property
@@ -53,11 +58,15 @@ class Counters(NamedTuple):
     def at(self, places: NDArray[np.int64], offset: int) -> Counters:
         """Return the keys at some places."""
         hashes, counts, errors, sources, _ = self
-        return Counters(hashes[places], counts[places], errors[places], sources[places], offset)
+        # `take` is faster than an index.
+        return Counters(
+            hashes.take(places), counts.take(places), errors.take(places), sources.take(places), offset
+        )
 
     def by_hashes(self) -> Counters:
         """Return the keys by rising hashes."""
-        return self.at(np.argsort(self.hashes), self.offset)
+        # A stable sort takes linear time where most keys, those that were kept before, are in order.
+        return self.at(np.argsort(self.hashes, kind="stable"), self.offset)
 
     def falling(self) -> NDArray[np.int64]:
         """Return the places of the keys by falling upper bounds.
@@ -67,19 +76,19 @@ class Counters(NamedTuple):
         return np.lexsort((self.hashes, -self.counts, -self.uppers))
 
     def largest(self, n: int) -> Counters:
-        """Return the first n keys in the order of `falling`; the upper bound of the next one is the offset.
+        """Return the first n keys of the order of `falling`; the upper bound of the next one is the offset.
+
+        They are where they were among each other.
 
         Let an excess be an upper bound less the offset. The sum of all excesses and n + 1 times the offset
         is at most the total of the stream: if it is so before, then as the offset rises by s, each of n keys
         loses s, and one of at least s is dropped.
         """
-        size, uppers = self.hashes.size, self.uppers
-        if size <= n:
+        if self.hashes.size <= n:
             return self
-        next_one = int(np.partition(uppers, size - n - 1)[size - n - 1])
-        above, equal = np.flatnonzero(uppers > next_one), np.flatnonzero(uppers == next_one)
-        order = np.lexsort((self.hashes[equal], -self.counts[equal]))[: n - above.size]
-        return self.at(np.concatenate([above, equal[order]]), next_one)
+        places = np.empty(n, np.int64)
+        next_one = top_k.keep_largest(self.uppers, self.counts, self.hashes, places)
+        return self.at(places, next_one)
 
     def merged(self, other: Counters) -> Counters:
         """Return all keys of two parts of a stream, by rising hashes."""
@@ -113,7 +122,9 @@ def counter_specs(n_counters: int) -> dict[str, StateSpec]:
 
 
 def extended(column: NDArray[Any], size: int) -> NDArray[Any]:
-    """Return a copy of an array with zeros after it."""
+    """Return an array with zeros after it: itself if it has that size, or else a copy."""
+    if len(column) == size:
+        return column
     new = np.zeros((size, *column.shape[1:]), column.dtype)
     new[: len(column)] = column
     return new

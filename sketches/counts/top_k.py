@@ -15,7 +15,7 @@ from ..core.key_kinds import kind_specs, refuse_mixed
 from ..core.records import find_keys
 from ..core.state import StateSpec
 from ..kernels import top_k
-from .counted_keys import CANDIDATES, KeyBatch, NamedKeys
+from .counted_keys import CANDIDATES, KeyBatch, KeysCountedAbove, NamedKeys
 from .key_records import pack_keys
 from .space_saving import Counters, counter_specs, extended
 
@@ -29,7 +29,7 @@ _LEAST_COUNTERS, _COUNTERS_PER_KEY = 1024, 16
 _NEW_KEYS = 1 << 13
 
 
-class TopK(NamedKeys):
+class TopK(NamedKeys, KeysCountedAbove):
     """Find the k most frequent keys (top-k, heavy hitters) without a guess of their frequency.
 
     Parameters
@@ -50,7 +50,8 @@ class TopK(NamedKeys):
     total : int
         The sum of all counts taken in, N below.
     maximum_error : int
-        The largest difference between the upper and the lower bound of any key.
+        The largest difference between the upper and the lower bound of any key. It is the upper bound of keys
+        that are not kept.
 
     Notes
     -----
@@ -200,16 +201,20 @@ class TopK(NamedKeys):
             n_known = counters.hashes.size
             size = n_known + min(max(_NEW_KEYS, self.n_counters), n - start)
             slots = np.full(1 << (2 * size - 1).bit_length(), -1, np.int32)
-            hashes, counts = extended(counters.hashes, size), extended(counters.counts, size)
-            errors, sources = extended(counters.errors, size), extended(counters.sources, size)
+            hashes, counts, sources = (
+                extended(column, size) for column in (counters.hashes, counters.counts, counters.sources)
+            )
             start, used = top_k.add_up(
                 batch.hashes, batch.weights, start, n_known, slots, hashes, counts, sources
             )
-            errors[n_known:used] = counters.offset
-            counters = Counters(
-                hashes[:used], counts[:used], errors[:used], sources[:used], counters.offset
-            ).largest(self.n_counters)
-        return counters.by_hashes()
+            if used == n_known:
+                counters = counters._replace(counts=counts[:used].copy())
+                continue
+            errors = np.full(used, counters.offset)
+            errors[:n_known] = counters.errors
+            counters = Counters(hashes[:used], counts[:used], errors, sources[:used], counters.offset)
+            counters = counters.largest(self.n_counters)
+        return counters
 
     def _arrays_of(self, found: Counters, batch: KeyBatch) -> dict[str, NDArray[Any]]:
         """Return the arrays of the state that change to hold some counters."""
@@ -217,13 +222,12 @@ class TopK(NamedKeys):
         if not is_new.any():  # The same keys are kept, though others may have come and been dropped.
             counts = extended(found.counts, self.n_counters)
             return {"candidate_counts": counts, "maximum_error": np.array([found.offset])}
-        old_places = -1 - found.sources[~is_new]
-        lengths = np.zeros(found.hashes.size, np.uint16)
-        contents = np.zeros((found.hashes.size, self.max_key_bytes), np.uint8)
-        _, _, old_lengths, old_contents = CANDIDATES.used(self._arrays)
-        lengths[~is_new], contents[~is_new] = old_lengths[old_places], old_contents[old_places]
-        lengths[is_new], contents[is_new] = pack_keys(batch.keys, found.sources[is_new], self.max_key_bytes)
-        return found.arrays(lengths, contents, self.n_counters)
+        _, _, *names = CANDIDATES.used(self._arrays)
+        places = found.sources[is_new]
+        sources = -1 - found.sources
+        sources[is_new] = np.arange(len(names[0]), len(names[0]) + places.size)
+        packed = pack_keys(batch.keys, places, self.max_key_bytes)
+        return found._replace(sources=sources).by_hashes().arrays(names, packed, self.n_counters)
 
     def _reduce_custom(
         self, reduction: str, ours: dict[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]
@@ -231,10 +235,9 @@ class TopK(NamedKeys):
         refuse_mixed(type(self).__name__, int(self._arrays["key_forms"][0]))
         one, other = Counters.of(ours), Counters.of(theirs)
         other = other._replace(sources=other.sources + one.hashes.size)
-        found = one.merged(other).largest(self.n_counters).by_hashes()
-        names = (CANDIDATES.used(arrays)[2:] for arrays in (ours, theirs))
-        lengths, contents = (np.concatenate(pair)[found.sources] for pair in zip(*names, strict=True))
-        for name, array in found.arrays(lengths, contents, self.n_counters).items():
+        found = one.merged(other).largest(self.n_counters)
+        our_names, their_names = (CANDIDATES.used(arrays)[2:] for arrays in (ours, theirs))
+        for name, array in found.arrays(our_names, their_names, self.n_counters).items():
             ours[name][...] = array
 
     def _fullness(self) -> list[str]:
@@ -254,8 +257,9 @@ class TopK(NamedKeys):
         -------
         list of (key, count)
             Counts are upper bounds, as from `query`, and are exact for keys whose `lower_bound` is equal.
-            Fewer than k if there are not so many distinct keys or counters. `n_guaranteed` tells how many of
-            these keys are right for certain.
+            Of keys with equal counts, the one with the larger `lower_bound` comes first, and then the one
+            with the smaller hash. There are fewer than k if there are not so many distinct keys or counters.
+            `n_guaranteed` tells how many of these keys are right for certain.
 
         Raises
         ------
@@ -300,58 +304,9 @@ class TopK(NamedKeys):
     def _checked(self, k: int | None) -> int:
         return self.k if k is None else check_int("k", k, 0)
 
-    @overload
-    def query(self, keys: KeyLike) -> int: ...  # type: ignore[overload-overlap]
-    @overload
-    def query(self, keys: KeysLike) -> NDArray[np.int64]: ...
-    def query(self, keys: KeysLike) -> Any:
-        """Return the estimated count of each key: its upper bound, which is never below the truth.
-
-        It is `maximum_error` for a key that is not kept.
-
-        Parameters
-        ----------
-        keys : array or list of n keys, or one key
-            Of any type that `mergesketch.lsh.hash_keys` takes.
-
-        Returns
-        -------
-        ndarray of shape (n,), int64
-            An int if `keys` is one key.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the keys are of no known or mixed type, of another kind than those that were counted, or null.
-        """
-        return self.upper_bound(keys)
-
-    @overload
-    def upper_bound(self, keys: KeyLike) -> int: ...  # type: ignore[overload-overlap]
-    @overload
-    def upper_bound(self, keys: KeysLike) -> NDArray[np.int64]: ...
-    def upper_bound(self, keys: KeysLike) -> Any:
-        """Return an upper bound of each key's count, which holds for certain.
-
-        Parameters
-        ----------
-        keys : array or list of n keys, or one key
-            Of any type that `mergesketch.lsh.hash_keys` takes.
-
-        Returns
-        -------
-        ndarray of shape (n,), int64
-            An int if `keys` is one key.
-
-        Raises
-        ------
-        TypeError, ValueError
-            As `query` does.
-        """
+    def _estimate(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
         counters = Counters.of(self._arrays)
-        return self._answer(
-            keys, lambda hashes: self._found(hashes, counters, counters.uppers, counters.offset)
-        )
+        return self._found(hashes, counters, counters.uppers, counters.offset)
 
     @overload
     def lower_bound(self, keys: KeyLike) -> int: ...  # type: ignore[overload-overlap]

@@ -28,7 +28,7 @@ __all__ = [
 _LOW = np.uint64(0xFFFFFFFF)
 _SHIFT = np.uint64(32)
 _ONE = np.uint64(1)
-#: Places of a cache that adds up repetitions of frequent keys: 64 KB.
+#: The most places of a cache that adds up repetitions of frequent keys: 64 KB.
 _CACHE = 1 << 12
 
 
@@ -44,6 +44,16 @@ def _least(counts, words, n_buckets, key):
         bucket = (_hash32(key, words[r, 0], words[r, 1], words[r, 2]) * n_buckets) >> _SHIFT
         least = min(least, np.int64(counts[r, bucket]))
     return least
+
+
+@helper
+def _exceeds(counts, words, n_buckets, key, threshold):
+    """Tell whether the least counter of a key exceeds a threshold; a lower one ends the search."""
+    for r in range(counts.shape[0]):
+        bucket = (_hash32(key, words[r, 0], words[r, 1], words[r, 2]) * n_buckets) >> _SHIFT
+        if np.int64(counts[r, bucket]) <= threshold:
+            return False
+    return True
 
 
 @kernel
@@ -129,9 +139,13 @@ def find_frequent(counts, keys, weights, words, threshold, start, stop, found, s
     its sums then add up to all of its weight in the range, because a cache adds up the keys found last.
     """
     n_buckets = np.uint64(counts.shape[1])
-    mask = np.uint64(_CACHE - 1)
-    place = np.full(_CACHE, -1, dtype=np.int64)
-    weight_of = np.zeros(_CACHE, dtype=np.int64)
+    n_places = _CACHE
+    while n_places > 2 * (stop - start):  # Clearing all would take most of the time for few keys.
+        n_places >>= 1
+    n_places = max(n_places, 1)
+    mask = np.uint64(n_places - 1)
+    place = np.full(n_places, -1, dtype=np.int64)
+    weight_of = np.zeros(n_places, dtype=np.int64)
     n = start
     for i in range(start, stop):
         key = keys[i]
@@ -139,12 +153,12 @@ def find_frequent(counts, keys, weights, words, threshold, start, stop, found, s
         slot = key & mask
         if place[slot] >= 0 and keys[place[slot]] == key:
             weight_of[slot] += weight
-        elif _least(counts, words, n_buckets, key) > threshold:
+        elif _exceeds(counts, words, n_buckets, key, threshold):
             if place[slot] >= 0:
                 found[n], sums[n] = place[slot], weight_of[slot]
                 n += 1
             place[slot], weight_of[slot] = i, weight
-    for slot in range(_CACHE):
+    for slot in range(n_places):
         if place[slot] >= 0:
             found[n], sums[n] = place[slot], weight_of[slot]
             n += 1

@@ -89,6 +89,21 @@ def test_counters_are_those_of_the_naive_twin(
     assert TopK.from_bytes(both.to_bytes()) == both
 
 
+@pytest.mark.parametrize("largest", [2, 50, 2**61])
+def test_the_largest_keys_are_those_of_a_sort(largest: int) -> None:
+    """Few keys are dropped or few are kept, and many have equal bounds and equal counts."""
+    rng = np.random.default_rng(largest)
+    for size, n in ((2, 1), (900, 1), (900, 30), (900, 450), (900, 870), (900, 899)):
+        counts, errors = rng.integers(1, largest + 1, size), rng.integers(0, largest, size)
+        hashes = rng.integers(0, 2**64, size, dtype=np.uint64)
+        counters = Counters(hashes, counts, errors, np.arange(size), 0)
+        order, found = counters.falling(), counters.largest(n)
+        np.testing.assert_array_equal(found.sources, np.sort(order[:n]))
+        np.testing.assert_array_equal(found.hashes, hashes[found.sources])
+        assert found.offset == counters.uppers[order[n]]
+    assert counters.largest(size) is counters
+
+
 @given(st.data(), BATCHES, st.integers(1, 8), st.integers(1, 12))
 def test_bounds_hold_for_any_order_and_tree_of_merges(
     data: st.DataObject, batches: list[Batch], n_counters: int, n_new: int
@@ -224,6 +239,10 @@ def test_merging_adds_what_the_other_part_may_have_dropped() -> None:
     for both in (one | other, other | one):
         assert both.top() == [(1, 15)] and both.lower_bound(1) == 10 and both.maximum_error == 13
     assert_bounds(one | other, Counter({1: 10, 2: 13, 3: 5}))
+    # A part from a file has dropped nothing as long as counters are free.
+    parts = [TopK(2, n_counters=9).update(keys) for keys in ([1, 1, 1, 2, 4], [6, 6, 4], [4, 5])]
+    merged = sum(TopK.from_bytes(part.to_bytes()) for part in parts)
+    assert merged.maximum_error == 0 and merged.n_guaranteed() == 2 and set(merged.top()) == {(1, 3), (4, 3)}
     twice = one | one
     assert twice.top() == [(1, 20)] and twice.maximum_error == 8
 
@@ -354,6 +373,9 @@ def test_hostile_states() -> None:
     refused(sketch, "candidate_counts", 0, 0, "used records must come first")
     refused(sketch, "candidate_lengths", 0, 9, "lengths must be at most 8")
     refused(sketch, "candidate_hashes", 0, 1, "must be the hashes of candidate_keys")
+    refused(sketch, "candidate_keys", (0, 7), 1, "records must be 0 after their keys")
+    refused(free, "candidate_keys", (2, 0), 1, "free ones in all places")
+    refused(free, "candidate_hashes", 2, 1, "free ones in all places")
     refused(sketch, "key_forms", 0, 1, "an integer key must have 8 bytes")
     refused(sketch, "key_forms", 0, 255, "key_forms must be those of")
     assert TopK.from_bytes(sketch.to_bytes()) == sketch

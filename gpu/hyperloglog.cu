@@ -36,6 +36,13 @@ extern "C" __global__ void add_keys(const u64* keys, u64 seed, bool hashed, i64 
     }
 }
 
+extern "C" __global__ void find_tokens(const u64* keys, u64 seed, bool hashed, i64 start, i64 stop, u32* tokens) {
+    for (i64 i = start + thread_number(); i < stop; i += thread_count()) {
+        u64 hash = hash_of(keys, i, seed, hashed);
+        tokens[i - start] = (u32)(hash >> 38 << 6) | (u32)__ffsll((i64)(hash | 1ull << 38));
+    }
+}
+
 extern "C" __global__ void join_registers(const u8* others, i64 start, i64 stop, u8* registers) {
     for (i64 i = start + thread_number(); i < stop; i += thread_count())
         registers[i] = (u8)join(registers[i], others[i]);

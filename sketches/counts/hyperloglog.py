@@ -15,6 +15,7 @@ from ...lsh.support.backend import to_host
 from ...lsh.support.checks import check_flag, check_int, check_real
 from ...lsh.support.threads import get_num_threads, run_tasks
 from ...lsh.support.types import KeysLike
+from ...lsh.support.wording import counted
 from ..core.key_kinds import KeysOfOneKind, kind_specs
 from ..core.state import StateSpec
 from ..kernels import hyperloglog
@@ -27,6 +28,16 @@ from .hyperloglog_theory import (
     moments,
     relative_error,
 )
+from .hyperloglog_tokens import (
+    ENDS,
+    capacity,
+    check_tokens,
+    count_of_tokens,
+    hashes_of,
+    joined,
+    most_hidden,
+    shared_variance,
+)
 
 __all__ = ["HyperLogLog"]
 
@@ -35,6 +46,8 @@ _LEAST, _MOST = 3, 26
 _KEYS_BLOCK, _REGISTERS_BLOCK = 1 << 17, 1 << 20
 #: The most registers of which every thread may have its own.
 _OWN_REGISTERS = 1 << 18
+#: Keys whose tokens are sorted together, on a GPU.
+_GPU_BLOCK = 1 << 20
 
 
 class _Batch(NamedTuple):
@@ -50,6 +63,19 @@ class _Estimate(NamedTuple):
 
     n: float
     influence: Floats
+
+
+class _Overlap(NamedTuple):
+    """The estimated keys of two sketches and of their union, and the variance of those that they share."""
+
+    ours: float
+    theirs: float
+    either: float
+    variance: float
+
+    @property
+    def shared(self) -> float:
+        return self.ours + self.theirs - self.either
 
 
 class HyperLogLog(KeysOfOneKind):
@@ -113,7 +139,6 @@ class HyperLogLog(KeysOfOneKind):
 
     _parameters = ("precision", "seed")
     _gpu = True
-    _filled = ("registers", "registers used")
 
     def __init__(self, precision: int = 12, *, seed: int = 0) -> None:
         self.precision = check_int("precision", precision, _LEAST, _MOST)
@@ -164,7 +189,81 @@ class HyperLogLog(KeysOfOneKind):
         return 1 << self.precision
 
     def _layout(self) -> dict[str, StateSpec]:
-        return {"registers": StateSpec((self._size,), "uint8", "registers"), **kind_specs()}
+        return {
+            "registers": StateSpec((self._size,), "uint8", "registers", may_be_cut=True),
+            "is_dense": StateSpec((1,), "uint8", "registers", on_device=False),
+            **kind_specs(),
+        }
+
+    def _absent_array(self, name: str) -> NDArray[Any] | None:
+        # Earlier versions had no lists of tokens.
+        return np.ones(1, np.uint8) if name == "is_dense" else super()._absent_array(name)
+
+    def _arrays_to_store(self) -> dict[str, NDArray[Any]]:
+        arrays = super()._arrays_to_store()
+        if not self._is_dense:
+            arrays["registers"] = arrays["registers"][: 4 * self._tokens().size]
+        return arrays
+
+    # -- tokens of few keys -----------------------------------------------------------------------
+
+    @property
+    def _is_dense(self) -> bool:
+        return bool(self._arrays["is_dense"][0])
+
+    @property
+    def _capacity(self) -> int:
+        return capacity(self._size)
+
+    def _list(self, registers: NDArray[np.uint8]) -> NDArray[np.uint32]:
+        """Return the memory of registers as that of a list of tokens."""
+        return registers[: 4 * self._capacity].view("<u4")
+
+    def _tokens(self) -> NDArray[np.uint32]:
+        """Return a copy of the list of tokens."""
+        tokens = self._list(self._arrays["registers"])
+        return tokens[tokens != 0]
+
+    def _put_tokens(self, tokens: NDArray[np.uint32]) -> None:
+        """Replace the list by a longer one, of rising tokens."""
+        self._list(self._arrays["registers"])[: tokens.size] = tokens
+
+    def _with_tokens_of(self, batch: _Batch) -> NDArray[np.uint32] | None:
+        """Return the list with the tokens of a batch, or None if it is too long."""
+        xp, tokens, n, most = self._backend.xp, self._tokens(), batch.values.size, self._capacity
+        kernels, is_gpu = self._backend.kernels(hyperloglog), self.device == "gpu"
+        block = _GPU_BLOCK if is_gpu else 4 * most + 1024
+        # Sorting takes longer than all else, and keys of a long batch that has few tokens repeat.
+        cache = None if is_gpu or n <= block else np.zeros(4 << most.bit_length(), np.uint32)
+        for start in range(0, n, block):
+            found = xp.empty(min(block, n - start), np.uint32)
+            kernels.find_tokens(
+                batch.values, np.uint64(self.seed), batch.hashed, start, start + found.size, found
+            )
+            if cache is not None:
+                found = found[: kernels.drop_repeats(found, cache)]
+            tokens = joined(tokens, found, xp)
+            if tokens.size > most:
+                return None
+        return tokens
+
+    def _registers_of(self, tokens: NDArray[np.uint32]) -> NDArray[np.uint8]:
+        """Return the registers of some tokens."""
+        registers: NDArray[np.uint8] = self._backend.xp.zeros(self._size, np.uint8)
+        hashes = hashes_of(tokens, self._backend.constant(ENDS))
+        kernel = self._backend.kernels(hyperloglog).add_keys
+        kernel(hashes, np.uint64(self.seed), True, self.precision, 0, 0, hashes.size, registers)
+        return registers
+
+    def _dense_registers(self) -> NDArray[np.uint8]:
+        """Return the registers, or those that the tokens would give."""
+        registers: NDArray[np.uint8] = self._arrays["registers"]
+        return registers if self._is_dense else self._registers_of(self._tokens())
+
+    def _put_registers(self, registers: NDArray[np.uint8]) -> None:
+        """Replace the list of tokens by registers."""
+        self._arrays["registers"][:] = registers
+        self._arrays["is_dense"][:] = 1
 
     # -- updates and merging ----------------------------------------------------------------------
 
@@ -200,7 +299,20 @@ class HyperLogLog(KeysOfOneKind):
         return {"n_updates": batch.values.size}
 
     def _add(self, batch: _Batch) -> None:
-        registers, n, size = self._arrays["registers"], batch.values.size, self._size
+        if self._is_dense:
+            self._add_to(self._arrays["registers"], batch)
+        elif (tokens := self._with_tokens_of(batch)) is not None:
+            self._put_tokens(tokens)
+        else:
+            # Nothing changes if there is no memory for these registers.
+            registers = self._registers_of(self._tokens())
+            self._add_to(registers, batch)
+            self._put_registers(registers)
+        self._note_forms(batch.forms)
+
+    def _add_to(self, registers: NDArray[np.uint8], batch: _Batch) -> None:
+        """Add a batch to registers."""
+        n, size = batch.values.size, self._size
         kernels = self._backend.kernels(hyperloglog)
         n_tasks = 1 if self.device == "gpu" else max(1, min(get_num_threads(), n // _KEYS_BLOCK))
 
@@ -219,12 +331,22 @@ class HyperLogLog(KeysOfOneKind):
             # A thread owns a range of registers, so that no two write to one. Each reads all keys.
             bounds = [size * i // n_tasks for i in range(n_tasks + 1)]
             run_tasks(lambda i: add(bounds[i], 0, n, registers[bounds[i] : bounds[i + 1]]), n_tasks)
-        self._note_forms(batch.forms)
 
     def _reduce_custom(
         self, reduction: str, ours: dict[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]
     ) -> None:
         registers, others = ours["registers"], theirs["registers"]
+        if not theirs["is_dense"][0]:
+            found = self._list(others)
+            tokens = found[found != 0]
+            if not self._is_dense:
+                both = joined(self._tokens(), tokens, self._backend.xp)
+                if both.size <= self._capacity:
+                    self._put_tokens(both)
+                    return
+            others = self._registers_of(tokens)
+        if not self._is_dense:
+            self._put_registers(self._dense_registers())
         kernel = self._backend.kernels(hyperloglog).join_registers
         self._backend.map_blocks(lambda a, b: kernel(others, a, b, registers), self._size, _REGISTERS_BLOCK)
 
@@ -255,7 +377,16 @@ class HyperLogLog(KeysOfOneKind):
         3
         """
         precision = check_int("precision", precision, _LEAST, self.precision)
+        new = type(self)(precision, seed=self.seed)
         backend, arrays = self._backend, self.copy()._arrays
+        if not self._is_dense:
+            tokens = self._tokens()
+            new._set_arrays(arrays | {"registers": backend.xp.zeros(new._size, np.uint8)}, self.device)
+            if tokens.size <= new._capacity:
+                new._put_tokens(tokens)
+            else:
+                new._put_registers(new._registers_of(tokens))
+            return new
         joined = backend.constant(JOINED)
         for before in range(self.precision, precision, -1):
             pairs = arrays["registers"].reshape(-1, 2)
@@ -265,17 +396,25 @@ class HyperLogLog(KeysOfOneKind):
             all_zeros = 4 * (66 - before) | ((even & 2) >> 1)
             even = backend.xp.where(even >= 4 * (65 - before), all_zeros, even).astype(np.uint8)
             arrays["registers"] = joined[even, odd]
-        return type(self)(precision, seed=self.seed)._set_arrays(arrays, self.device)
+        return new._set_arrays(arrays, self.device)
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         super()._check_state(arrays)
-        registers = to_host(arrays["registers"])
+        registers, n = to_host(arrays["registers"]), int(arrays["n_updates"][0])
+        flag = int(arrays["is_dense"][0])
+        if flag > 1:
+            raise ValueError(f"is_dense must be 0 or 1, got {flag}")
+        if not flag:
+            check_tokens(self._list(registers), n)
+            if registers[4 * self._capacity :].any():
+                raise ValueError("registers must have zeros behind the tokens, as long as they are not dense")
+            return
         possible = is_register(self.precision)[registers]
         if not possible.all():
             raise ValueError(
                 f"registers must be those of hashes, got {registers[int(possible.argmin())]} in one"
             )
-        used, n = int(np.count_nonzero(registers)), int(arrays["n_updates"][0])
+        used = int(np.count_nonzero(registers))
         if used > n:
             raise ValueError(f"registers must be used by at most n_updates, {n}, keys, got {used} in use")
 
@@ -289,6 +428,8 @@ class HyperLogLog(KeysOfOneKind):
         float
             0 for no keys. It takes about 0.1 ms, and 1 ms more for each million registers.
         """
+        if not self._is_dense:
+            return count_of_tokens(self._tokens().size)
         return self._estimate(self._counts()).n
 
     def bounds(self, confidence: float = 0.95) -> tuple[int, int]:
@@ -322,6 +463,9 @@ class HyperLogLog(KeysOfOneKind):
         (2, 3)
         """
         confidence = check_real("confidence", confidence, 0.0, 1.0)
+        if not self._is_dense:
+            used = self._tokens().size
+            return used, min(used + most_hidden(used, confidence), self.n_updates)
         counts = self._counts()
         n = self._estimate(counts).n
         margin = NormalDist().inv_cdf(0.5 + 0.5 * confidence) * relative_error(n, self.precision)
@@ -347,7 +491,7 @@ class HyperLogLog(KeysOfOneKind):
         IncompatibleSketchError
             If the configurations differ; the message names the first field.
         """
-        return self._overlap(other)[2].n
+        return self._overlap(other).either
 
     @overload
     def intersection_cardinality(self, other: Self, return_std: Literal[False] = ...) -> float: ...
@@ -393,14 +537,8 @@ class HyperLogLog(KeysOfOneKind):
         (True, True)
         """
         return_std = check_flag("return_std", return_std)
-        ours, theirs, either, pairs = self._overlap(other)
-        shared = ours.n + theirs.n - either.n
-        if not return_std:
-            return shared
-        moved = ours.influence[:, None] + theirs.influence - either.influence[JOINED]
-        # The number of shared keys varies in the model, but it is given: see `relative_error`.
-        variance = float((pairs * moved**2).sum()) - max(shared, 0.0)
-        return shared, math.sqrt(max(variance, 0.0))
+        found = self._overlap(other)
+        return (found.shared, math.sqrt(max(found.variance, 0.0))) if return_std else found.shared
 
     def jaccard(self, other: Self) -> float:
         """Estimate the number of keys in both sketches as a share of those in either; 0 if both are empty.
@@ -421,8 +559,16 @@ class HyperLogLog(KeysOfOneKind):
         IncompatibleSketchError
             If the configurations differ; the message names the first field.
         """
-        ours, theirs, either, _ = self._overlap(other)
-        return (ours.n + theirs.n - either.n) / either.n if either.n else 0.0
+        found = self._overlap(other)
+        return found.shared / found.either if found.either else 0.0
+
+    def _fullness(self) -> list[str]:
+        if not self._is_dense:
+            return [f"a list of {counted(self._tokens().size, 'key')}"]
+        registers = self._shown("registers")
+        if registers is None:
+            return []
+        return [f"{np.count_nonzero(registers):,} of {registers.size:,} registers used"]
 
     def _counts(self) -> NDArray[np.int64]:
         """Return the numbers of registers of each value."""
@@ -436,10 +582,13 @@ class HyperLogLog(KeysOfOneKind):
 
         return to_host(sum(backend.map_blocks(count, self._size, _REGISTERS_BLOCK)))
 
-    def _overlap(self, other: Self) -> tuple[_Estimate, _Estimate, _Estimate, NDArray[np.int64]]:
-        """Return the estimates for both sketches and for their union, and the numbers of pairs of values."""
+    def _overlap(self, other: Self) -> _Overlap:
+        """Return the estimates for both sketches and for their union."""
         self._check_compatible(other)
-        ours, theirs = self._arrays["registers"], self._on_our_device(other)._arrays["registers"]
+        if not (self._is_dense or other._is_dense):
+            return _overlap_of_tokens(to_host(self._tokens()), to_host(other._tokens()))
+        # The errors of registers that share keys cancel, so both sketches are asked as registers.
+        ours, theirs = self._dense_registers(), self._on_our_device(other)._dense_registers()
         backend = self._backend
         kernel = backend.kernels(hyperloglog).count_pairs
 
@@ -450,8 +599,12 @@ class HyperLogLog(KeysOfOneKind):
 
         pairs = to_host(sum(backend.map_blocks(count, self._size, _REGISTERS_BLOCK)))
         both = np.bincount(JOINED.reshape(-1), pairs.reshape(-1), 256).astype(np.int64)
-        ours_alone, theirs_alone = pairs.sum(axis=1), pairs.sum(axis=0)
-        return self._estimate(ours_alone), self._estimate(theirs_alone), self._estimate(both), pairs
+        alone = self._estimate(pairs.sum(axis=1)), self._estimate(pairs.sum(axis=0))
+        either = self._estimate(both)
+        found = _Overlap(alone[0].n, alone[1].n, either.n, 0.0)
+        moved = alone[0].influence[:, None] + alone[1].influence - either.influence[JOINED]
+        # The number of shared keys varies in the model, but it is given: see `relative_error`.
+        return found._replace(variance=float((pairs * moved**2).sum()) - max(found.shared, 0.0))
 
     def _estimate(self, counts: NDArray[np.int64]) -> _Estimate:
         x = keys_a_register(counts, self.precision)
@@ -459,3 +612,11 @@ class HyperLogLog(KeysOfOneKind):
             return _Estimate(0.0, np.zeros(256))
         found = moments(x, self.precision)
         return _Estimate(self._size * x - found.bias, found.influence)
+
+
+def _overlap_of_tokens(ours: NDArray[np.uint32], theirs: NDArray[np.uint32]) -> _Overlap:
+    counts = ours.size, theirs.size, np.union1d(ours, theirs).size
+    one, other, either = (count_of_tokens(n) for n in counts)
+    found = _Overlap(one, other, either, 0.0)
+    alone = found.either - found.theirs, found.either - found.ours
+    return found._replace(variance=shared_variance(alone[0], max(found.shared, 0.0), alone[1]))

@@ -28,3 +28,9 @@ def registers(hashes: Iterable[int], precision: int) -> list[int]:
         place, value = place_and_value(hashed, precision)
         seen[place].add(value)
     return [register(values) for values in seen]
+
+
+def tokens(hashes: Iterable[int]) -> list[int]:
+    """Return the different tokens of hashes, rising."""
+    found = {place_and_value(hashed, 26) for hashed in hashes}
+    return sorted(64 * first + value for first, value in found)

@@ -45,3 +45,11 @@ def registers_to_count(rng: np.random.Generator) -> Iterator[Case]:
 def pairs_to_count(rng: np.random.Generator) -> Iterator[Case]:
     counts = on_device(np.ones((256, 256), np.int64))
     yield on_device(registers(rng, 5000)), on_device(registers(rng, 5000)), 3, 4990, counts
+
+
+@case("find_tokens")
+def tokens_to_find(rng: np.random.Generator) -> Iterator[Case]:
+    zeros = ~(2 ** rng.integers(0, 63, 300) - 1).astype(np.uint64)
+    keys = np.concatenate([words(rng, 300) & zeros, np.array([0, 2**64 - 1, 1 << 38], np.uint64)])
+    for hashed in (False, True):
+        yield on_device(keys), np.uint64(5), hashed, 7, 303, on_device(np.zeros(296, np.uint32))

@@ -1,9 +1,10 @@
 """Kernels of distinct counts: registers of the largest values of hashes, as UltraLogLog stores them.
 
-The first `precision` bits of a hash choose a register. The value of the hash is 1 and the number of zeros at
-the end of the other bits: k with probability 2**-k. A register is a byte. ``4 u + 2 a + b`` means that u is
-the largest value of its hashes, that a hash of value u - 1 was seen if a is 1, and one of value u - 2 if b is
-1. 0 is a register without hashes (Ertl 2024, section 2).
+The first 26 bits of a hash, as a fraction of one, choose a register. For 2**p registers these are the first p
+bits. The value of the hash is 1 and the number of zeros at the end of the other bits: k with probability
+2**-k. A register is a byte. ``4 u + 2 a + b`` means that u is the largest value of its hashes, that a hash of
+value u - 1 was seen if a is 1, and one of value u - 2 if b is 1. 0 is a register without hashes (Ertl 2024,
+section 2).
 
 A token is what a hash says about registers of up to 26 bits: ``64 f + k`` for its first 26 bits f and the
 value k of the other bits, which is 39 if these are all zeros.
@@ -37,30 +38,40 @@ def _join(a, b):
     return high | ((seen >> min((high >> 2) - (low >> 2), 3)) & 3)
 
 
+@helper(inline="always")
+def _place(word, n):
+    """Return the register of a hash, of n registers."""
+    return ((word >> np.uint64(38)) * n) >> np.uint64(26)
+
+
 @kernel
-def add_keys(keys, seed, hashed, precision, first, start, stop, registers):
+def add_keys(keys, seed, hashed, n_registers, first, start, stop, registers):
     """Add the keys [start, stop) to their registers, of which `registers` has those from `first` on.
+
+    There are `n_registers` in all: a power of two up to 2**26, or a number up to 2**18.
 
     `keys` are integers that are hashed here, with `seed`, or hashes if `hashed` is true.
     """
-    shift = np.uint64(64 - precision)
-    end = np.uint64(1) << shift
+    n, bits = np.uint64(n_registers), 3
+    while 1 << bits < n_registers:
+        bits += 1
+    end = np.uint64(1) << np.uint64(64 - bits)
     begin, size = np.uint64(first), np.uint64(registers.size)
     hashes = np.zeros(_TILE + _AHEAD, np.uint64)
     for left in range(start, stop, _TILE):
-        n = min(_TILE, stop - left)
+        n_here = min(_TILE, stop - left)
         # A loop of its own, so that vector instructions hash several keys at once.
         if hashed:
-            for i in range(n):
+            for i in range(n_here):
                 hashes[i] = keys[left + i]
         else:
-            for i in range(n):
+            for i in range(n_here):
                 hashes[i] = xxh3_64_u64(keys[left + i], seed)
-        for i in range(n):
+        for i in range(n_here):
             # A thread fetches only registers of its own: those of others would be taken from their caches.
-            ahead = min((hashes[i + _AHEAD] >> shift) - begin, size - np.uint64(1))
+            ahead = min(_place(hashes[i + _AHEAD], n) - begin, size - np.uint64(1))
             prefetch(registers, np.int64(ahead))
-            place = (hashes[i] >> shift) - begin
+            place = _place(hashes[i], n) - begin
             if place < size:
                 value = lowest_bit(hashes[i] | end) + 1
                 register = np.int64(registers[place])

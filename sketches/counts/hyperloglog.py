@@ -355,7 +355,8 @@ class HyperLogLog(HyperLogLogState):
         If both sketches still have a list, the number is exact in most cases. Otherwise the error is about
         that of the union, for any size of the intersection: if the sets have a million keys each, and share a
         thousand, the estimate says nothing about the thousand at the default precision. The standard error
-        shows this. Registers are independent, so it is computed from the pairs of registers themselves, by how far each pair moves the three estimates.
+        shows this. Registers are independent, so it is computed from the pairs of registers themselves, by
+        how far each pair moves the three estimates.
 
         Examples
         --------

@@ -121,7 +121,7 @@ def errors() -> list[dict[str, Any]]:
         row |= {"bias": float(relative.mean()), "RMS error": float(np.sqrt(np.mean(relative**2)))}
         row |= {"standard error of the bias": float(relative.std() / np.sqrt(relative.size))}
         if name == "HyperLogLog":
-            row["theory"] = relative_error(n, PRECISION)
+            row["theory"] = relative_error(n, 1 << PRECISION)
         rows.append(row)
     return rows
 

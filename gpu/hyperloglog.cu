@@ -14,14 +14,14 @@ __device__ __forceinline__ u32 join(u32 a, u32 b) {
 }
 
 // The registers lie in words of four, in little-endian order, because there are no atomics for bytes.
-extern "C" __global__ void add_keys(const u64* keys, u64 seed, bool hashed, i64 precision, i64 first, i64 size,
-                                    i64 start, i64 stop, u32* registers) {
-    int shift = (int)(64 - precision);
+extern "C" __global__ void add_keys(const u64* keys, u64 seed, bool hashed, i64 n, i64 bits, i64 first,
+                                    i64 size, i64 start, i64 stop, u32* registers) {
+    u64 end = 1ull << (64 - bits);
     for (i64 i = start + thread_number(); i < stop; i += thread_count()) {
         u64 hash = hash_of(keys, i, seed, hashed);
-        u64 place = (hash >> shift) - (u64)first;
+        u64 place = ((hash >> 38) * (u64)n >> 26) - (u64)first;
         if (place >= (u64)size) continue;
-        u32 value = (u32)__ffsll((i64)(hash | 1ull << shift));
+        u32 value = (u32)__ffsll((i64)(hash | end));
         u32* word = registers + (place >> 2);
         int low = 8 * (int)(place & 3);
         u32 old = *(volatile u32*)word;
@@ -33,6 +33,13 @@ extern "C" __global__ void add_keys(const u64* keys, u64 seed, bool hashed, i64 
             if (found == old) break;
             old = found;
         }
+    }
+}
+
+extern "C" __global__ void find_tokens(const u64* keys, u64 seed, bool hashed, i64 start, i64 stop, u32* tokens) {
+    for (i64 i = start + thread_number(); i < stop; i += thread_count()) {
+        u64 hash = hash_of(keys, i, seed, hashed);
+        tokens[i - start] = (u32)(hash >> 38 << 6) | (u32)__ffsll((i64)(hash | 1ull << 38));
     }
 }
 

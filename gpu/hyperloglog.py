@@ -8,18 +8,26 @@ import numpy as np
 
 from .launch import check_array, launch
 
-__all__ = ["add_keys", "count_pairs", "count_registers", "join_registers"]
+__all__ = ["add_keys", "count_pairs", "count_registers", "find_tokens", "join_registers"]
 
 
 def add_keys(
-    keys: Any, seed: Any, hashed: bool, precision: int, first: int, start: int, stop: int, registers: Any
+    keys: Any, seed: Any, hashed: bool, n_registers: int, first: int, start: int, stop: int, registers: Any
 ) -> None:
     check_array("keys", keys, np.uint64, shape=(None,))
     check_array("registers", registers, np.uint8, shape=(None,))
     if registers.size % 4:
         raise ValueError(f"registers must be whole words of four bytes, got {registers.size} bytes")
-    how = (np.uint64(seed), np.bool_(hashed), precision, first, registers.size, start, stop)
+    bits = (n_registers - 1).bit_length()
+    how = (np.uint64(seed), np.bool_(hashed), n_registers, bits, first, registers.size, start, stop)
     launch("hyperloglog", "add_keys", stop - start, keys, *how, registers.view(np.uint32))
+
+
+def find_tokens(keys: Any, seed: Any, hashed: bool, start: int, stop: int, tokens: Any) -> None:
+    check_array("keys", keys, np.uint64, shape=(None,))
+    check_array("tokens", tokens, np.uint32, shape=(None,))
+    how = (np.uint64(seed), np.bool_(hashed), start, stop)
+    launch("hyperloglog", "find_tokens", stop - start, keys, *how, tokens)
 
 
 def join_registers(others: Any, start: int, stop: int, registers: Any) -> None:

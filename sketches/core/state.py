@@ -46,6 +46,9 @@ class Spec(Protocol):
     def accepts(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
         """Tell whether an array of this shape and dtype fits the specification."""
 
+    def completed(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return an array of a file with the zeros that the file leaves out at its end."""
+
     def __str__(self) -> str: ...
 
 
@@ -73,6 +76,8 @@ class StateSpec:
         True if the array lies on the sketch's device, False if it stays in main memory.
     remedy : str
         What makes the array smaller, as advice to a user who has not the memory.
+    may_be_cut : bool
+        True for an array of one dimension at whose end files may leave out zeros.
     """
 
     shape: tuple[int, ...]
@@ -83,6 +88,7 @@ class StateSpec:
     counts: bool = field(default=False, kw_only=True)
     on_device: bool = field(default=True, kw_only=True)
     remedy: str = field(default="choose a smaller configuration", kw_only=True)
+    may_be_cut: bool = field(default=False, kw_only=True)
 
     @property
     def nbytes(self) -> int:
@@ -100,7 +106,16 @@ class StateSpec:
     def accepts(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
         """Tell whether an array of this shape and dtype fits the specification."""
         dtypes = {np.dtype(self.dtype), np.dtype(self.widens_to or self.dtype)}
-        return shape == self.shape and dtype.newbyteorder("=") in dtypes
+        fits = shape == self.shape or (self.may_be_cut and len(shape) == 1 and shape < self.shape)
+        return fits and dtype.newbyteorder("=") in dtypes
+
+    def completed(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return an array of a file with the zeros that the file leaves out at its end."""
+        if not self.may_be_cut or array.shape == self.shape:
+            return array
+        whole = np.zeros(self.shape, array.dtype)
+        whole[: array.size] = array
+        return whole
 
     def allocate(self, device: Device) -> NDArray[Any]:
         """Return the array of a new sketch; zeros come from the system untouched."""
@@ -125,6 +140,10 @@ class ArraySpec:
     def accepts(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
         """Tell whether an array of this shape and dtype fits the specification."""
         return len(shape) == self.n_dimensions and dtype.newbyteorder("=") == np.dtype(self.dtype)
+
+    def completed(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return the array of a file, which is complete."""
+        return array
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,10 @@ class Stored(Guarded, Configured, ABC):
         or a length must be checked here, for a file from elsewhere may contain any number.
         """
 
+    def _arrays_to_store(self) -> Arrays:
+        """Return the arrays as files and pickles have them, which may be cut where their `Spec` says so."""
+        return dict(self._arrays)
+
     def _absent_array(self, name: str) -> NDArray[Any] | None:
         """Return a substitute for an array that files of earlier versions lack; None if all have it."""
         return None
@@ -153,7 +157,7 @@ class Stored(Guarded, Configured, ABC):
         with self._lock:
             here = self._on_cpu()
             here._canonicalise()
-        return type(self)._rebuilt, (self.config(), dict(here._arrays))
+        return type(self)._rebuilt, (self.config(), here._arrays_to_store())
 
     @classmethod
     def _rebuilt(cls, config: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Self:
@@ -162,9 +166,11 @@ class Stored(Guarded, Configured, ABC):
         return new._set_arrays(new._completed(arrays))
 
     def _completed(self, arrays: Arrays) -> Arrays:
-        """Return the arrays of a state with substitutes for those that earlier versions did not have."""
-        absent = {name: self._absent_array(name) for name in self._state.specs if name not in arrays}
-        return arrays | {name: array for name, array in absent.items() if array is not None}
+        """Return the arrays of a state from those of a file, which may be of an earlier version."""
+        specs = self._state.specs
+        absent = {name: self._absent_array(name) for name in specs if name not in arrays}
+        found = arrays | {name: array for name, array in absent.items() if array is not None}
+        return {name: specs[name].completed(array) for name, array in found.items()}
 
     # -- notebooks ---------------------------------------------------------------------------------
 
@@ -194,7 +200,7 @@ class Stored(Guarded, Configured, ABC):
         """Return the bytes of the object's file in order, the arrays' own memory among them."""
         here = self._on_cpu()
         here._canonicalise()
-        return pieces_of_file(type(self).__name__, self.config(), here._arrays, self._notes())
+        return pieces_of_file(type(self).__name__, self.config(), here._arrays_to_store(), self._notes())
 
     def _notes(self) -> dict[str, str]:
         """Return what a file says beside the configuration and the arrays, which readers may ignore."""

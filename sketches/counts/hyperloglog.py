@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from statistics import NormalDist
 from typing import Any, Literal, NamedTuple, Self, overload
 
@@ -13,36 +12,30 @@ from numpy.typing import NDArray
 from ...lsh.hashing.keys import Nulls
 from ...lsh.support.backend import to_host
 from ...lsh.support.checks import check_flag, check_int, check_real
-from ...lsh.support.threads import get_num_threads, run_tasks
 from ...lsh.support.types import KeysLike
-from ..core.key_kinds import KeysOfOneKind, kind_specs
-from ..core.state import StateSpec
 from ..kernels import hyperloglog
+from .hyperloglog_state import (
+    LEAST_PRECISION,
+    MOST_PRECISION,
+    REGISTERS_BLOCK,
+    HyperLogLogState,
+    n_registers_for,
+)
 from .hyperloglog_theory import (
     ERROR,
     JOINED,
     Floats,
-    is_register,
     keys_a_register,
     moments,
     relative_error,
 )
+from .hyperloglog_tokens import (
+    count_of_tokens,
+    most_hidden,
+    shared_variance,
+)
 
 __all__ = ["HyperLogLog"]
-
-_LEAST, _MOST = 3, 26
-#: Keys that are worth a thread of their own, and registers that are.
-_KEYS_BLOCK, _REGISTERS_BLOCK = 1 << 17, 1 << 20
-#: The most registers of which every thread may have its own.
-_OWN_REGISTERS = 1 << 18
-
-
-class _Batch(NamedTuple):
-    """Keys as 64-bit integers that the kernels hash, or as hashes, and the bits of their kind."""
-
-    values: NDArray[np.uint64]
-    hashed: bool
-    forms: tuple[int, ...]
 
 
 class _Estimate(NamedTuple):
@@ -52,16 +45,32 @@ class _Estimate(NamedTuple):
     influence: Floats
 
 
-class HyperLogLog(KeysOfOneKind):
-    """Count distinct keys (unique users, different queries) in ``2**precision`` bytes, and merge the counts.
+class _Overlap(NamedTuple):
+    """The estimated keys of two sketches and of their union, and the variance of those that they share."""
+
+    ours: float
+    theirs: float
+    either: float
+    variance: float
+
+    @property
+    def shared(self) -> float:
+        return self.ours + self.theirs - self.either
+
+
+class HyperLogLog(HyperLogLogState):
+    """Count distinct keys (unique users, different queries) in 4 KB, few of them exactly; the counts merge.
 
     Parameters
     ----------
     precision : int, default 12
         The number of registers, a byte each, is m = ``2**precision``; from 3 to 26. The standard error is
         0.761 / sqrt(m): 1.2 % for 12, 0.6 % for 14.
+    n_registers : int, optional
+        Another number of registers: a multiple of 4, above ``2**(precision - 1)`` and below ``2**precision``,
+        for precisions up to 18. `for_error` chooses both numbers.
     seed : int, default 0
-        In [0, 2**64). Only sketches of one precision and seed merge.
+        In [0, 2**64). Only sketches of one precision, number of registers and seed merge.
 
     Attributes
     ----------
@@ -70,17 +79,21 @@ class HyperLogLog(KeysOfOneKind):
 
     Notes
     -----
+    **Few keys**. As long as there are at most m / 4 keys, and at most 16,384, the sketch keeps a list of 32
+    bits of the hash of each key. Two keys have the same bits with probability 5e-9. So 1,000 keys are counted
+    exactly in 399 of 400 cases. With the default precision, the list ends at 1,024 keys. A file has 4 bytes
+    for each key of the list, and not the empty registers. In memory, the list takes the place of registers.
+
     **Registers**. These are the registers of UltraLogLog (Ertl 2024), which needs 28 % less memory for an
     error than HyperLogLog with registers of 6 bits. A hash chooses a register by its first bits. Its value is
     k with probability ``2**-k``. A register remembers the largest value u of its keys in 6 bits, and in two
     more bits if it has seen the values u - 1 and u - 2. So the state depends only on the set of keys:
     repeated keys, the order of keys, and the order of merges do not matter.
 
-    **Estimate**. The number of keys is estimated by maximum likelihood, minus its bias of first order (Cox
-    and Snell 1968). There is one formula for all numbers of keys, and nothing to switch between. The relative
-    standard error is 0.5 / sqrt(m) for fewer keys than registers, and rises to 0.761 / sqrt(m) for many. With
-    the default precision, 30 keys are counted exactly in 19 of 20 cases, and 1,000 keys with an error of
-    0.8 %. Counts up to 10**18 have the same error.
+    **Estimate**. With registers, the number of keys is estimated by maximum likelihood, minus its bias of
+    first order (Cox and Snell 1968), by one formula for all numbers. The relative standard error is
+    0.5 / sqrt(m) for fewer keys than registers, and rises to 0.761 / sqrt(m) for many. Counts up to 10**15
+    have the same error.
 
     **Hashes**. Two keys with the same 64-bit hash count as one: among n keys about ``n**2 / 2**65`` pairs.
 
@@ -91,6 +104,7 @@ class HyperLogLog(KeysOfOneKind):
 
     References
     ----------
+    - Heule, Nunkesser, Hall. HyperLogLog in practice. EDBT 2013. Section 5.3 has lists of hashes of few keys.
     - Ertl. UltraLogLog: a practical and more space-efficient alternative to HyperLogLog for approximate
       distinct counting. PVLDB 17(7), 2024.
     - Flajolet, Fusy, Gandouet, Meunier. HyperLogLog: the analysis of a near-optimal cardinality estimation
@@ -110,14 +124,6 @@ class HyperLogLog(KeysOfOneKind):
     >>> low < 100_000 < high
     True
     """
-
-    _parameters = ("precision", "seed")
-    _gpu = True
-    _filled = ("registers", "registers used")
-
-    def __init__(self, precision: int = 12, *, seed: int = 0) -> None:
-        self.precision = check_int("precision", precision, _LEAST, _MOST)
-        self.seed = check_int("seed", seed, 0, 2**64 - 1)
 
     @classmethod
     def for_error(cls, relative_error: float, *, seed: int = 0) -> Self:
@@ -143,28 +149,22 @@ class HyperLogLog(KeysOfOneKind):
         --------
         >>> import mergesketch
         >>> mergesketch.HyperLogLog.for_error(0.01)
-        <HyperLogLog(precision=13, seed=0) for relative_error=0.01: 0 updates, 8,209 bytes>
+        <HyperLogLog(precision=13, n_registers=5792, seed=0) for relative_error=0.01: 0 updates, 5,810 bytes>
         """
         relative_error = check_real("relative_error", relative_error, 0.0, 1.0)
-        least = ERROR / math.sqrt(1 << _MOST)
+        least = ERROR / math.sqrt(1 << MOST_PRECISION)
         if relative_error < least:
             raise ValueError(
-                f"relative_error must be at least {least:.2g}, that of 2**{_MOST} registers, got "
+                f"relative_error must be at least {least:.2g}, that of 2**{MOST_PRECISION} registers, got "
                 f"{relative_error!r}"
             )
-        precision = max(_LEAST, math.ceil(2.0 * math.log2(ERROR / relative_error)))
-        return cls(precision, seed=seed)._asked_for(relative_error=relative_error)
+        n = n_registers_for((ERROR / relative_error) ** 2)
+        new = cls((n - 1).bit_length(), n_registers=n, seed=seed)
+        return new._asked_for(relative_error=relative_error)
 
     @property
     def standard_error(self) -> float:
-        return ERROR / math.sqrt(self._size)
-
-    @property
-    def _size(self) -> int:
-        return 1 << self.precision
-
-    def _layout(self) -> dict[str, StateSpec]:
-        return {"registers": StateSpec((self._size,), "uint8", "registers"), **kind_specs()}
+        return ERROR / math.sqrt(self.n_registers)
 
     # -- updates and merging ----------------------------------------------------------------------
 
@@ -191,43 +191,6 @@ class HyperLogLog(KeysOfOneKind):
         """
         return self._take_in({"keys": keys}, nulls)
 
-    def _read(self, keys: Any, nulls: Nulls) -> _Batch:
-        read = self._read_keys(keys, nulls)
-        values = read.hashes(self.seed) if read.words is None else read.words
-        return _Batch(values, read.words is None, self._forms(read))
-
-    def _amounts(self, batch: _Batch) -> dict[str, int]:
-        return {"n_updates": batch.values.size}
-
-    def _add(self, batch: _Batch) -> None:
-        registers, n, size = self._arrays["registers"], batch.values.size, self._size
-        kernels = self._backend.kernels(hyperloglog)
-        n_tasks = 1 if self.device == "gpu" else max(1, min(get_num_threads(), n // _KEYS_BLOCK))
-
-        def add(first: int, start: int, stop: int, registers: NDArray[np.uint8]) -> None:
-            how = np.uint64(self.seed), batch.hashed, self.precision, first
-            kernels.add_keys(batch.values, *how, start, stop, registers)
-
-        if n_tasks == 1:
-            add(0, 0, n, registers)
-        elif size <= _OWN_REGISTERS:
-            own = np.zeros((n_tasks, size), np.uint8)
-            run_tasks(lambda i: add(0, n * i // n_tasks, n * (i + 1) // n_tasks, own[i]), n_tasks)
-            for part in own:
-                kernels.join_registers(part, 0, size, registers)
-        else:
-            # A thread owns a range of registers, so that no two write to one. Each reads all keys.
-            bounds = [size * i // n_tasks for i in range(n_tasks + 1)]
-            run_tasks(lambda i: add(bounds[i], 0, n, registers[bounds[i] : bounds[i + 1]]), n_tasks)
-        self._note_forms(batch.forms)
-
-    def _reduce_custom(
-        self, reduction: str, ours: dict[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]
-    ) -> None:
-        registers, others = ours["registers"], theirs["registers"]
-        kernel = self._backend.kernels(hyperloglog).join_registers
-        self._backend.map_blocks(lambda a, b: kernel(others, a, b, registers), self._size, _REGISTERS_BLOCK)
-
     def downsize(self, precision: int) -> Self:
         """Return the sketch of the same keys with a lower precision, for example to merge it with others.
 
@@ -244,7 +207,7 @@ class HyperLogLog(KeysOfOneKind):
         Raises
         ------
         TypeError, ValueError
-            If `precision` is no such integer.
+            If `precision` is no such integer, or the number of registers is no power of two.
 
         Examples
         --------
@@ -254,8 +217,22 @@ class HyperLogLog(KeysOfOneKind):
         >>> round((fine.downsize(10) | coarse).cardinality())
         3
         """
-        precision = check_int("precision", precision, _LEAST, self.precision)
+        precision = check_int("precision", precision, LEAST_PRECISION, self.precision)
+        if self.n_registers != 1 << self.precision:
+            raise ValueError(
+                f"n_registers must be a power of two for `downsize`, got {self.n_registers}: choose the size "
+                "by `precision`"
+            )
+        new = type(self)(precision, seed=self.seed)
         backend, arrays = self._backend, self.copy()._arrays
+        if not self._is_dense:
+            tokens = self._tokens()
+            new._set_arrays(arrays | {"registers": backend.xp.zeros(new.n_registers, np.uint8)}, self.device)
+            if tokens.size <= new._capacity:
+                new._put_tokens(tokens)
+            else:
+                new._put_registers(new._registers_of(tokens))
+            return new
         joined = backend.constant(JOINED)
         for before in range(self.precision, precision, -1):
             pairs = arrays["registers"].reshape(-1, 2)
@@ -265,19 +242,7 @@ class HyperLogLog(KeysOfOneKind):
             all_zeros = 4 * (66 - before) | ((even & 2) >> 1)
             even = backend.xp.where(even >= 4 * (65 - before), all_zeros, even).astype(np.uint8)
             arrays["registers"] = joined[even, odd]
-        return type(self)(precision, seed=self.seed)._set_arrays(arrays, self.device)
-
-    def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        super()._check_state(arrays)
-        registers = to_host(arrays["registers"])
-        possible = is_register(self.precision)[registers]
-        if not possible.all():
-            raise ValueError(
-                f"registers must be those of hashes, got {registers[int(possible.argmin())]} in one"
-            )
-        used, n = int(np.count_nonzero(registers)), int(arrays["n_updates"][0])
-        if used > n:
-            raise ValueError(f"registers must be used by at most n_updates, {n}, keys, got {used} in use")
+        return new._set_arrays(arrays, self.device)
 
     # -- estimates --------------------------------------------------------------------------------
 
@@ -289,6 +254,8 @@ class HyperLogLog(KeysOfOneKind):
         float
             0 for no keys. It takes about 0.1 ms, and 1 ms more for each million registers.
         """
+        if not self._is_dense:
+            return count_of_tokens(self._tokens().size)
         return self._estimate(self._counts()).n
 
     def bounds(self, confidence: float = 0.95) -> tuple[int, int]:
@@ -302,8 +269,8 @@ class HyperLogLog(KeysOfOneKind):
         Returns
         -------
         (int, int)
-            No less than the number of registers in use, and no more than the number of keys that were added
-            with their repetitions. These two limits are certain.
+            No less than the number of hashes in the list, or of registers in use, and no more than the number
+            of keys that were added with their repetitions. These two limits are certain.
 
         Raises
         ------
@@ -312,26 +279,34 @@ class HyperLogLog(KeysOfOneKind):
 
         Notes
         -----
-        The interval is that of a normal distribution of the estimate, with the standard error that the Fisher
-        information gives for that number of keys, rounded outwards to whole numbers.
+        With registers, the interval is that of a normal distribution of the estimate, with the standard error
+        that the Fisher information gives for that number of keys, rounded outwards to whole numbers. With a
+        list, it reaches from the number of hashes to that of the keys that they may stand for, of which those
+        with the hash of another key are about a Poisson variable.
 
         Examples
         --------
         >>> import mergesketch
         >>> mergesketch.HyperLogLog().update(["tea", "cake", "tea"]).bounds()
-        (2, 3)
+        (2, 2)
         """
         confidence = check_real("confidence", confidence, 0.0, 1.0)
+        if not self._is_dense:
+            used = self._tokens().size
+            return used, min(used + most_hidden(used, confidence), self.n_updates)
         counts = self._counts()
         n = self._estimate(counts).n
-        margin = NormalDist().inv_cdf(0.5 + 0.5 * confidence) * relative_error(n, self.precision)
+        margin = NormalDist().inv_cdf(0.5 + 0.5 * confidence) * relative_error(n, self.n_registers)
         used, most = int(counts[1:].sum()), self.n_updates
         low = math.floor(n / (1.0 + margin))
         high = math.ceil(n / (1.0 - margin)) if margin < 1.0 else most
         return min(max(low, used), most), max(min(high, most), used)
 
     def union_cardinality(self, other: Self) -> float:
-        """Estimate the number of distinct keys in either sketch: the cardinality of ``self | other``.
+        """Estimate the number of distinct keys in either sketch, as the cardinality of ``self | other``.
+
+        Two sketches that both have a list are counted by their lists, even if the list of ``self | other``
+        would be too long.
 
         Parameters
         ----------
@@ -347,7 +322,7 @@ class HyperLogLog(KeysOfOneKind):
         IncompatibleSketchError
             If the configurations differ; the message names the first field.
         """
-        return self._overlap(other)[2].n
+        return self._overlap(other).either
 
     @overload
     def intersection_cardinality(self, other: Self, return_std: Literal[False] = ...) -> float: ...
@@ -377,10 +352,11 @@ class HyperLogLog(KeysOfOneKind):
 
         Notes
         -----
-        The error is about that of the union, for any size of the intersection: if the sets have a million
-        keys each, and share a thousand, the estimate says nothing about the thousand at the default
-        precision. The standard error shows this. Registers are independent, so it is computed from the pairs
-        of registers themselves, by how far each pair moves the three estimates.
+        If both sketches still have a list, the number is exact in most cases. Otherwise the error is about
+        that of the union, for any size of the intersection: if the sets have a million keys each, and share a
+        thousand, the estimate says nothing about the thousand at the default precision. The standard error
+        shows this. Registers are independent, so it is computed from the pairs of registers themselves, by
+        how far each pair moves the three estimates.
 
         Examples
         --------
@@ -393,14 +369,8 @@ class HyperLogLog(KeysOfOneKind):
         (True, True)
         """
         return_std = check_flag("return_std", return_std)
-        ours, theirs, either, pairs = self._overlap(other)
-        shared = ours.n + theirs.n - either.n
-        if not return_std:
-            return shared
-        moved = ours.influence[:, None] + theirs.influence - either.influence[JOINED]
-        # The number of shared keys varies in the model, but it is given: see `relative_error`.
-        variance = float((pairs * moved**2).sum()) - max(shared, 0.0)
-        return shared, math.sqrt(max(variance, 0.0))
+        found = self._overlap(other)
+        return (found.shared, math.sqrt(max(found.variance, 0.0))) if return_std else found.shared
 
     def jaccard(self, other: Self) -> float:
         """Estimate the number of keys in both sketches as a share of those in either; 0 if both are empty.
@@ -421,8 +391,8 @@ class HyperLogLog(KeysOfOneKind):
         IncompatibleSketchError
             If the configurations differ; the message names the first field.
         """
-        ours, theirs, either, _ = self._overlap(other)
-        return (ours.n + theirs.n - either.n) / either.n if either.n else 0.0
+        found = self._overlap(other)
+        return found.shared / found.either if found.either else 0.0
 
     def _counts(self) -> NDArray[np.int64]:
         """Return the numbers of registers of each value."""
@@ -434,12 +404,15 @@ class HyperLogLog(KeysOfOneKind):
             kernel(registers, start, stop, counts)
             return counts
 
-        return to_host(sum(backend.map_blocks(count, self._size, _REGISTERS_BLOCK)))
+        return to_host(sum(backend.map_blocks(count, self.n_registers, REGISTERS_BLOCK)))
 
-    def _overlap(self, other: Self) -> tuple[_Estimate, _Estimate, _Estimate, NDArray[np.int64]]:
-        """Return the estimates for both sketches and for their union, and the numbers of pairs of values."""
+    def _overlap(self, other: Self) -> _Overlap:
+        """Return the estimates for both sketches and for their union."""
         self._check_compatible(other)
-        ours, theirs = self._arrays["registers"], self._on_our_device(other)._arrays["registers"]
+        if not (self._is_dense or other._is_dense):
+            return _overlap_of_tokens(to_host(self._tokens()), to_host(other._tokens()))
+        # The errors of registers that share keys cancel, so both sketches are asked as registers.
+        ours, theirs = self._dense_registers(), self._on_our_device(other)._dense_registers()
         backend = self._backend
         kernel = backend.kernels(hyperloglog).count_pairs
 
@@ -448,14 +421,26 @@ class HyperLogLog(KeysOfOneKind):
             kernel(ours, theirs, start, stop, counts)
             return counts
 
-        pairs = to_host(sum(backend.map_blocks(count, self._size, _REGISTERS_BLOCK)))
+        pairs = to_host(sum(backend.map_blocks(count, self.n_registers, REGISTERS_BLOCK)))
         both = np.bincount(JOINED.reshape(-1), pairs.reshape(-1), 256).astype(np.int64)
-        ours_alone, theirs_alone = pairs.sum(axis=1), pairs.sum(axis=0)
-        return self._estimate(ours_alone), self._estimate(theirs_alone), self._estimate(both), pairs
+        alone = self._estimate(pairs.sum(axis=1)), self._estimate(pairs.sum(axis=0))
+        either = self._estimate(both)
+        found = _Overlap(alone[0].n, alone[1].n, either.n, 0.0)
+        moved = alone[0].influence[:, None] + alone[1].influence - either.influence[JOINED]
+        # The number of shared keys varies in the model, but it is given: see `relative_error`.
+        return found._replace(variance=float((pairs * moved**2).sum()) - max(found.shared, 0.0))
 
     def _estimate(self, counts: NDArray[np.int64]) -> _Estimate:
         x = keys_a_register(counts, self.precision)
         if x == 0.0:
             return _Estimate(0.0, np.zeros(256))
         found = moments(x, self.precision)
-        return _Estimate(self._size * x - found.bias, found.influence)
+        return _Estimate(self.n_registers * x - found.bias, found.influence)
+
+
+def _overlap_of_tokens(ours: NDArray[np.uint32], theirs: NDArray[np.uint32]) -> _Overlap:
+    counts = ours.size, theirs.size, np.union1d(ours, theirs).size
+    one, other, either = (count_of_tokens(n) for n in counts)
+    found = _Overlap(one, other, either, 0.0)
+    alone = found.either - found.theirs, found.either - found.ours
+    return found._replace(variance=shared_variance(alone[0], max(found.shared, 0.0), alone[1]))

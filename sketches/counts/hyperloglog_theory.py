@@ -135,8 +135,8 @@ def moments(x: float, precision: int) -> Moments:
     return Moments(information, bias, np.where(possible, first, 0.0) / information)
 
 
-def relative_error(n: float, precision: int) -> float:
-    """Return the standard error of the estimate of n keys, over n.
+def relative_error(n: float, n_registers: int) -> float:
+    """Return the standard error of the estimate of n keys, over n, from registers.
 
     The inverse of the Fisher information is the variance for a Poisson number of keys. That number has itself
     the variance n, which is no error of the estimate. The error of few keys comes from pairs of keys in one
@@ -144,6 +144,6 @@ def relative_error(n: float, precision: int) -> float:
     """
     if n <= 1.0:
         return 0.0
-    m = float(1 << precision)
+    m, precision = float(n_registers), (n_registers - 1).bit_length()
     variance = (m / moments(n / m, precision).information - n) * (1.0 - 1.0 / n)
     return math.sqrt(max(variance, 0.0)) / n

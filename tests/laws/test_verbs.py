@@ -128,7 +128,7 @@ def shown_array(cls: type[Any]) -> str | None:
 
 
 #: Classes whose arrays say nothing of how full they are, or that say it in words of their own.
-OTHER_WORDS = {"FourierSketch", "KLLSketch", "TopK"}
+OTHER_WORDS = {"FourierSketch", "HyperLogLog", "KLLSketch", "TopK"}
 
 
 def test_only_releases_show_nothing_that_was_counted() -> None:

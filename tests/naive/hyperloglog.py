@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from fractions import Fraction
 
 
-def place_and_value(hashed: int, precision: int) -> tuple[int, int]:
+def place_and_value(hashed: int, n_registers: int) -> tuple[int, int]:
     """Return the register of a hash, and 1 plus the zeros at the end of the other bits."""
     bits = format(hashed, "064b")
-    others = bits[precision:]
-    return int(bits[:precision], 2), 1 + len(others) - len(others.rstrip("0"))
+    others = bits[math.ceil(math.log2(n_registers)) :]
+    place = math.floor(Fraction(int(bits[:26], 2), 2**26) * n_registers)
+    return place, 1 + len(others) - len(others.rstrip("0"))
 
 
 def register(values: Iterable[int]) -> int:
@@ -21,10 +24,16 @@ def register(values: Iterable[int]) -> int:
     return 4 * most + 2 * (most - 1 in seen) + (most - 2 in seen)
 
 
-def registers(hashes: Iterable[int], precision: int) -> list[int]:
+def registers(hashes: Iterable[int], n_registers: int) -> list[int]:
     """Return all registers."""
-    seen: list[set[int]] = [set() for _ in range(2**precision)]
+    seen: list[set[int]] = [set() for _ in range(n_registers)]
     for hashed in hashes:
-        place, value = place_and_value(hashed, precision)
+        place, value = place_and_value(hashed, n_registers)
         seen[place].add(value)
     return [register(values) for values in seen]
+
+
+def tokens(hashes: Iterable[int]) -> list[int]:
+    """Return the different tokens of hashes, rising."""
+    found = {place_and_value(hashed, 2**26) for hashed in hashes}
+    return sorted(64 * first + value for first, value in found)

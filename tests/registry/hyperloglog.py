@@ -17,7 +17,9 @@ from stored_data import SMALL_KEYS
 ENTRIES: dict[str, Entry] = {
     "HyperLogLog": Entry(
         HyperLogLog,
-        st.tuples(st.sampled_from([3, 4, 12]), SEEDS).map(lambda t: HyperLogLog(t[0], seed=t[1])),
+        st.tuples(st.sampled_from([8, 16, 28, 4096]), SEEDS).map(
+            lambda t: HyperLogLog((t[0] - 1).bit_length(), n_registers=t[0], seed=t[1])
+        ),
         lambda sketch: key_batches(0)(sketch).map(lambda batch: batch[:1]),
         lambda batches: ([key for (keys,) in batches for key in keys],),
         lambda rng, sketch: (rng.integers(0, 2**40, 600_000),),

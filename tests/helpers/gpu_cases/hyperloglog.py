@@ -20,15 +20,15 @@ def keys_to_add(rng: np.random.Generator) -> Iterator[Case]:
     # Words with random numbers of zeros at their ends have small and large values.
     zeros = ~(2 ** rng.integers(0, 56, 300) - 1).astype(np.uint64)
     keys = np.concatenate([words(rng, 300), words(rng, 300) & zeros])
-    for size, first in ((256, 0), (8, 0), (100, 30)):
+    for n, size, first in ((256, 256, 0), (256, 8, 0), (256, 100, 30), (1000, 1000, 0)):
         for filled in (np.zeros(size, np.uint8), registers(rng, size)):
             for hashed in (False, True):
-                how = np.uint64(5), hashed, 8, first, 7, 600
+                how = np.uint64(5), hashed, n, first, 7, 600
                 yield on_device(keys), *how, on_device(filled)
     ends, empty = on_device(np.array([0, 2**64 - 1], np.uint64)), on_device(np.zeros(8, np.uint8))
-    yield ends, np.uint64(0), True, 3, 0, 0, 2, empty
+    yield ends, np.uint64(0), True, 8, 0, 0, 2, empty
     # Many threads change the same eight registers.
-    yield on_device(words(rng, 1 << 14)), np.uint64(0), True, 3, 0, 0, 1 << 14, empty
+    yield on_device(words(rng, 1 << 14)), np.uint64(0), True, 8, 0, 0, 1 << 14, empty
 
 
 @case("join_registers")
@@ -45,3 +45,11 @@ def registers_to_count(rng: np.random.Generator) -> Iterator[Case]:
 def pairs_to_count(rng: np.random.Generator) -> Iterator[Case]:
     counts = on_device(np.ones((256, 256), np.int64))
     yield on_device(registers(rng, 5000)), on_device(registers(rng, 5000)), 3, 4990, counts
+
+
+@case("find_tokens")
+def tokens_to_find(rng: np.random.Generator) -> Iterator[Case]:
+    zeros = ~(2 ** rng.integers(0, 63, 300) - 1).astype(np.uint64)
+    keys = np.concatenate([words(rng, 300) & zeros, np.array([0, 2**64 - 1, 1 << 38], np.uint64)])
+    for hashed in (False, True):
+        yield on_device(keys), np.uint64(5), hashed, 7, 303, on_device(np.zeros(296, np.uint32))

@@ -23,7 +23,8 @@ is left out and counted.
 
 Programs on several machines may watch files of their own. ``--merge`` makes one checkpoint of theirs: its
 sketches are those of all lines. Under ``mpiexec``, each rank watches a source of its own, rank 0 reports on
-all lines and writes the merged checkpoint, and rank r has its own checkpoint, whose name ends with ``.r``.
+all lines and writes the merged checkpoint, and rank r has its own checkpoint, whose name ends with ``.r``. An
+interrupt there ends the ranks without a last checkpoint; the next start continues from the ones before.
 
 A checkpoint is one file, which is replaced in one step. It contains the three sketches. For a file, it also
 contains the identity of the file and the position up to which it was read. If the program is killed (by

@@ -61,9 +61,9 @@ def cardinality_error(sketch: MinHashSketch) -> float:
 def print_distinct(sketch: HyperLogLog | MinHashSketch) -> None:
     """Print the number of different keys of a sketch of one set, and how exact it is."""
     if isinstance(sketch, HyperLogLog):
-        low, high = sketch.bounds(0.95)
-        n = sketch.cardinality()
-        print(f"different keys   about {n:,.0f}; from {low:,} to {high:,} with 95 % confidence")
+        n, (low, high) = sketch.cardinality(), sketch.bounds(0.95)
+        about = f"{low:,} exactly," if low == high else f"about {n:,.0f}; from {low:,} to {high:,}"
+        print(f"different keys   {about} with 95 % confidence")
         return
     n, error = float(sketch.cardinality()[0]), cardinality_error(sketch)
     share = f" ({percent(error / n)})" if n else ""

@@ -35,8 +35,8 @@ def register(registry: dict[str, C], cls: C) -> None:
 class Configured:
     """An object that its constructor's arguments describe, each of them JSON-able or another such object.
 
-    A subclass names the arguments in `_parameters` and keeps each as an attribute of that name. Neither these
-    nor other public attributes can be set a second time.
+    A subclass names the arguments in `_parameters` and keeps each as an attribute of that name, which cannot
+    be set again.
     """
 
     _parameters: ClassVar[tuple[str, ...]] = ()
@@ -52,12 +52,13 @@ class Configured:
         super().__delattr__(name)
 
     def _refuse_change(self, name: str) -> None:
-        """Raise AttributeError for a public attribute that has its value already.
+        """Raise AttributeError for an argument, or a public family, that is set already.
 
-        Arrays and drawn numbers follow from the arguments of the constructor: after a change, a kernel would
-        write outside of the arrays, or hash keys to other places than before.
+        Arrays and drawn numbers follow from the arguments: after a change, a kernel would write outside of
+        the arrays, or hash keys to other places than before.
         """
-        if not name.startswith("_") and name in vars(self):
+        is_family = not name.startswith("_") and isinstance(vars(self).get(name), Configured)
+        if is_family or (name in self._parameters and name in vars(self)):
             raise AttributeError(
                 f"{name} of a {type(self).__name__} cannot change: make a new {type(self).__name__} with the "
                 f"{name} that you want"

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from mergesketch import CountMinSketch, HyperLogLog
+from mergesketch.lsh import HashFamily
 from mergesketch.lsh.support.configured import Configured, arguments_of
 from registry import ROW_FAMILIES, SET_FAMILIES, stored_examples
 
@@ -17,9 +18,10 @@ OBJECTS: dict[str, Configured] = {
 
 
 @pytest.mark.parametrize("made", OBJECTS.values(), ids=OBJECTS.keys())
-def test_arguments_and_what_follows_from_them_stay(made: Any) -> None:
+def test_arguments_and_families_stay(made: Any) -> None:
     before = made.config()
-    for name in {*arguments_of(made), *(name for name in vars(made) if not name.startswith("_"))}:
+    families = {name for name, value in vars(made).items() if isinstance(value, HashFamily)}
+    for name in {*arguments_of(made), *filter(lambda name: not name.startswith("_"), families)}:
         with pytest.raises(AttributeError):
             setattr(made, name, getattr(made, name))
         with pytest.raises(AttributeError):

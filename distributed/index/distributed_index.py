@@ -191,7 +191,7 @@ class DistributedIndex:
                 given = index.number_rows(first, len(codes))
         with comm.agree():
             index.add_codes(codes, given, by_default=by_default)
-        index.family = family
+        vars(index)["family"] = family
         self.n_rows += n_new
         return self
 

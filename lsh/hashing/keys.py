@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, TypeGuard, overload
 from uuid import UUID
@@ -22,6 +22,7 @@ from ..inputs.columns import (
 )
 from ..inputs.dates import arrow_times, is_time_dtype, list_times, numpy_times, polars_instants
 from ..inputs.key_parts import key_parts, null_mask, rows_kept
+from ..inputs.libraries import is_from
 from ..inputs.strings import (
     arrow_strings,
     as_byte_buffer,
@@ -323,7 +324,7 @@ def _as_keys(keys: Any, name: str, given: Any) -> Any:
         if isinstance(keys, bytearray) or not hasattr(keys, "__array__"):
             raise TypeError(
                 f"{name} must be an array or a list of int, str or bytes, or one of them, got "
-                f"{type(keys).__name__}; {_ADVICE}"
+                f"{type(keys).__name__}; {_advice_for(keys)}"
             )
         keys = np.asarray(keys)
     if isinstance(keys, np.ndarray):
@@ -338,6 +339,15 @@ def _as_keys(keys: Any, name: str, given: Any) -> Any:
                 )
             raise TypeError(f"{name} must be integers or strings, got dtype {keys.dtype}; {_ADVICE}")
     return keys
+
+
+def _advice_for(keys: Any) -> str:
+    """Return what to do with an object of a type that is neither one key nor a container of keys."""
+    if is_from(keys, "polars", "LazyFrame"):
+        return "call collect() first"
+    if isinstance(keys, bytearray):
+        return "pass bytes(...) of it"
+    return "pass a list of its keys" if isinstance(keys, Iterable) else _ADVICE
 
 
 def _refuse_cut_fields(keys: NDArray[Any], name: str) -> None:

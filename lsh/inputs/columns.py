@@ -36,9 +36,11 @@ def is_arrow(values: Any) -> bool:
 
 def is_table(values: Any) -> bool:
     """Tell whether `values` are a table of named columns, such as those of pandas, polars and Arrow."""
-    # In pandas, a Series may have a row "columns".
-    has_columns = hasattr(values, "columns") and not is_from(values, "pandas", "Series")
-    return has_columns and (is_arrow(values) or hasattr(values, "__dataframe__"))
+    # In pandas, a Series may have a row "columns". A LazyFrame of polars warns if it is asked for columns.
+    is_column = is_from(values, "pandas", "Series") or not (
+        is_arrow(values) or hasattr(values, "__dataframe__")
+    )
+    return not is_column and hasattr(values, "columns")
 
 
 def is_null(value: Any) -> bool:

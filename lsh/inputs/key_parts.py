@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .columns import arrow_chunks, describe, is_arrow, is_null, is_table
+from .libraries import is_arrow_column
 
 __all__ = ["key_parts", "null_mask", "rows_kept"]
 
@@ -51,7 +52,7 @@ def _columns(keys: Any, name: str) -> Mapping[str, Any] | None:
         return {f"field {column.name!r}": column for column in keys.struct.unnest().get_columns()}
     if dtype == "object" and hasattr(keys, "__array__"):  # of pandas
         return _places(np.asarray(keys), name)
-    if type(keys).__module__.partition(".")[0] == "pyarrow" or dtype.startswith("struct"):
+    if is_arrow_column(keys) or dtype.startswith("struct"):
         return _fields_of_arrow(keys)
     return None
 

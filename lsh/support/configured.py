@@ -35,12 +35,34 @@ def register(registry: dict[str, C], cls: C) -> None:
 class Configured:
     """An object that its constructor's arguments describe, each of them JSON-able or another such object.
 
-    A subclass names the arguments in `_parameters` and keeps each as an attribute of that name.
+    A subclass names the arguments in `_parameters` and keeps each as an attribute of that name, which cannot
+    be set again.
     """
 
     _parameters: ClassVar[tuple[str, ...]] = ()
     #: Functions that read a nested configuration, by the key that only configurations of that kind have.
     _readers: ClassVar[dict[str, Callable[[Mapping[str, Any]], Configured]]] = {}
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._refuse_change(name)
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        self._refuse_change(name)
+        super().__delattr__(name)
+
+    def _refuse_change(self, name: str) -> None:
+        """Raise AttributeError for an argument, or a public family, that is set already.
+
+        Arrays and drawn numbers follow from the arguments: after a change, a kernel would write outside of
+        the arrays, or hash keys to other places than before.
+        """
+        is_family = not name.startswith("_") and isinstance(vars(self).get(name), Configured)
+        if is_family or (name in self._parameters and name in vars(self)):
+            raise AttributeError(
+                f"{name} of a {type(self).__name__} cannot change: make a new {type(self).__name__} with the "
+                f"{name} that you want"
+            )
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as JSON-able values. Two objects merge only if these are equal.

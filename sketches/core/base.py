@@ -43,7 +43,8 @@ class MergeableSketch(NamedColumns, StoredMergeable):
     Two sketches merge if and only if their classes and configurations are equal. For integer states the
     merged sketch equals, bit for bit, one sketch of all the data, for any order and grouping of the merges.
     For float states it is equal up to rounding. A sketch whose hash family does not know its number of
-    features yet takes it from its first rows, or from a sketch that is merged into it.
+    features yet takes it from its first rows, or from a sketch that is merged into it. The arguments of the
+    constructor are attributes, and cannot be set again.
 
     Notes
     -----

@@ -116,11 +116,11 @@ class StaticTable(StaticMap):
         return [kind.config() for kind in self._kinds]
 
     def _read_kinds(self, config: Mapping[str, Any]) -> list[ValueKind]:
-        self._frame, self.names = config.get("frame", ""), None
-        if not self._frame:
+        self._frame = config.get("frame", "")
+        self.names = list(config["names"]) if self._frame else None
+        if self.names is None:
             return super()._read_kinds(config)
         check_choice("frame", self._frame, FRAMES)
-        self.names = list(config["names"])
         kinds = [ValueKind.from_config(kind) for kind in config["values"]]
         if not len(kinds) == len(self.names) == len(config["columns"]) == len(set(self.names)):
             raise ValueError(f"names must be different, one for each column, got {self.names!r}")

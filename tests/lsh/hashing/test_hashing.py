@@ -246,19 +246,33 @@ def test_arrow_refusals() -> None:
             TypeError,
             "keys must be an array or a list of int, str or bytes, or one of them, got NoneType",
         ),
-        (bytearray(b"abc"), TypeError, "got bytearray"),
+        (bytearray(b"abc"), TypeError, "got bytearray; pass bytes"),
         (5.0, TypeError, "got float"),
         (True, TypeError, "got bool"),
         (np.array(5.0), TypeError, "keys must be integers or strings, got dtype float64"),
         (np.timedelta64(5, "ns"), TypeError, "got dtype timedelta64"),
         (2**64, ValueError, f"got {2**64}"),
         ("\ud800", ValueError, "lone surrogate"),
-        ({"a"}, TypeError, "got set"),
+        ({"a"}, TypeError, "got set; pass a list of its keys"),
+        ({"a": 1}.keys(), TypeError, "got dict_keys; pass a list of its keys"),
+        ((key for key in "ab"), TypeError, "got generator; pass a list of its keys"),
     ],
 )
 def test_refusals(keys: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         hash_keys(keys)
+
+
+def test_objects_of_libraries_are_refused_by_name_without_a_warning(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    pl, pa = pytest.importorskip("polars"), pytest.importorskip("pyarrow")
+    with pytest.raises(TypeError, match=r"got LazyFrame; call collect\(\) first"):
+        hash_keys(pl.DataFrame({"a": [1]}).lazy())
+    for nothing in (pa.scalar(5), pa.int64(), pl.col("a")):
+        with pytest.raises(TypeError, match=f"keys must be .* got {type(nothing).__name__}"):
+            hash_keys(nothing)
+    assert not recwarn.list
 
 
 @pytest.mark.parametrize("key", ["abc", "", "straße", b"a\0b", 5, -1, 2**64 - 1, np.uint8(5), np.str_("abc")])

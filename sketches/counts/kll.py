@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import zip_longest
 from typing import Any, Literal, NamedTuple, Self, overload
 
 import numpy as np
@@ -24,7 +25,13 @@ from ..kernels import kll
 __all__ = ["KLLSketch"]
 
 #: Values of a level of depth i below the highest: k (2/3)**i, and at least this number.
-_LEAST_CAPACITY = 8
+_LEAST_CAPACITY = 2
+#: Values that arrive on the lowest level before the levels are looked at again.
+_BLOCK = 64
+#: Values that are sorted block by block at a time: they stay in the cache.
+_BUFFER = 1 << 14
+_LEAST_K = 8
+_NO_VALUES = np.empty(0)
 _MAX_K = 1 << 20
 #: The values of 62 levels stand for more than 2**63 values.
 _N_LEVELS = 62
@@ -90,7 +97,7 @@ class KLLSketch(MergeableSketch):
     _parameters = ("k", "seed")
 
     def __init__(self, k: int = 200, *, seed: int = 0) -> None:
-        self.k = check_int("k", k, _LEAST_CAPACITY, _MAX_K)
+        self.k = check_int("k", k, _LEAST_K, _MAX_K)
         self.seed = check_int("seed", seed, 0, 2**64 - 1)
 
     @classmethod
@@ -125,7 +132,7 @@ class KLLSketch(MergeableSketch):
         confidence = check_real("confidence", confidence, 0.0, 1.0)
         if _largest_error(_MAX_K, confidence) > rank_error:
             raise ValueError(f"rank_error must be reached by k = {_MAX_K}, got {rank_error:g}")
-        low, high = _LEAST_CAPACITY, _MAX_K
+        low, high = _LEAST_K, _MAX_K
         while low < high:
             middle = (low + high) // 2
             if _largest_error(middle, confidence) <= rank_error:
@@ -135,10 +142,10 @@ class KLLSketch(MergeableSketch):
         return cls(low, seed=seed)._asked_for(rank_error=rank_error, confidence=confidence)
 
     def _layout(self) -> dict[str, StateSpec]:
-        room = int(self._capacities.sum()) + 1
+        room = int(self._capacities.sum()) + _BLOCK
         return {
             "items": StateSpec((room,), "float64", "kll", remedy="choose a smaller k"),
-            "sizes": StateSpec((_N_LEVELS,), "int64", "kll"),
+            "sizes": StateSpec((_N_LEVELS,), "int32", "kll"),
             "compactions": StateSpec((_N_LEVELS,), "int64", "kll"),
             "salt": StateSpec((1,), "uint64", "kll"),
             "min": StateSpec((1,), "float64", "min", fill=math.inf),
@@ -192,33 +199,51 @@ class KLLSketch(MergeableSketch):
         return {"n_updates": batch.values.size}
 
     def _add(self, batch: Batch) -> None:
-        arrays = self._arrays
-        kll.add_values(batch.values, self._capacities, np.uint64(self.seed), *self._compactor(arrays))
-        # Adding 0.0 makes -0.0 to 0.0, so that the bits of a minimum do not depend on the order.
+        arrays, values = self._arrays, batch.values
+        items, sizes = arrays["items"], arrays["sizes"]
+        begin, filled = int(sizes[1:].sum()), int(sizes[0])
+        # The values of the lowest level come first, so that blocks begin with the level.
+        buffer = np.empty(min(filled + values.size, max(_BUFFER, filled + _BLOCK)))
+        buffer[:filled] = items[begin : begin + filled]
+        sizes[0], done = 0, 0
+        while done < values.size:
+            n = min(values.size - done, buffer.size - filled)
+            buffer[filled : filled + n] = values[done : done + n]
+            done, filled = done + n, filled + n
+            whole = filled // _BLOCK * _BLOCK
+            blocks, rest = buffer[:whole], buffer[whole:filled]
+            if whole:
+                blocks.reshape(-1, _BLOCK).sort(axis=1)
+                kll.add_blocks(blocks, _BLOCK, self._capacities, np.uint64(self.seed), *_kernel_arrays(arrays))
+            filled = rest.size
+            buffer[:filled] = rest
+        total = int(sizes.sum())
+        # Adding 0.0 makes -0.0 to 0.0, so that the bits do not depend on the order.
+        np.add(buffer[:filled], 0.0, out=items[total : total + filled])
+        sizes[0] += filled
+        total += filled
+        items[total - sizes[0] : total].sort()
+        items[total:] = 0.0
         np.minimum(arrays["min"], batch.low + 0.0, out=arrays["min"])
         np.maximum(arrays["max"], batch.high + 0.0, out=arrays["max"])
-
-    @staticmethod
-    def _compactor(arrays: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], ...]:
-        return tuple(arrays[name] for name in ("items", "sizes", "compactions", "salt"))
 
     def _reduce_custom(
         self, reduction: str, ours: dict[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]
     ) -> None:
-        parts = [(arrays["items"], arrays["sizes"]) for arrays in (ours, theirs)]
-        pieces: list[NDArray[Any]] = []
-        ends = [int(sizes.sum()) for _, sizes in parts]
-        for h in range(_N_LEVELS):
-            for i, (items, sizes) in enumerate(parts):
-                pieces.append(items[ends[i] - int(sizes[h]) : ends[i]])
-                ends[i] -= int(sizes[h])
-        joined = np.concatenate(pieces[::-1])
-        sizes, compactions = ours["sizes"] + theirs["sizes"], ours["compactions"] + theirs["compactions"]
-        salt = ours["salt"] + theirs["salt"]
-        kll.compress_levels(self._capacities, np.uint64(self.seed), joined, sizes, compactions, salt)
-        n = int(sizes.sum())
+        parts = [_levels(arrays["items"], arrays["sizes"]) for arrays in (ours, theirs)]
+        levels = [np.sort(np.concatenate(pair)) for pair in zip_longest(*parts, fillvalue=_NO_VALUES)]
+        joined = np.concatenate([_NO_VALUES, *levels[::-1]])
+        ours["sizes"] += theirs["sizes"]
+        compactions = [arrays["compactions"] for arrays in (ours, theirs)]
+        if ours["salt"][0] and theirs["salt"][0]:
+            # The random bits change with the salt, so that a second halving of a pair is another's.
+            compactions = [number + number % 2 for number in compactions]
+        ours["compactions"][:] = compactions[0] + compactions[1]
+        ours["salt"] += theirs["salt"]
+        arrays = {**ours, "items": joined}
+        kll.compress_levels(_BLOCK, self._capacities, np.uint64(self.seed), *_kernel_arrays(arrays))
+        n = int(ours["sizes"].sum())
         ours["items"][:n], ours["items"][n:] = joined[:n], 0.0
-        ours["sizes"][:], ours["compactions"][:], ours["salt"][:] = sizes, compactions, salt
 
     # -- queries ----------------------------------------------------------------------------------
 
@@ -241,7 +266,7 @@ class KLLSketch(MergeableSketch):
             If `confidence` lies outside its range.
         """
         n, level = self.n_updates, np.arange(_N_LEVELS)
-        squares = float((self._arrays["compactions"] * 4.0**level).sum())
+        squares = float(((self._arrays["compactions"] + 1) // 2 * 4.0**level).sum())
         return _error_of(squares, confidence) / n if n else _error_of(squares, confidence) + math.nan
 
     @overload
@@ -415,11 +440,11 @@ class KLLSketch(MergeableSketch):
         sizes, n = arrays["sizes"].tolist(), int(arrays["n_updates"][0])
         low, high = float(arrays["min"][0]), float(arrays["max"][0])
         used = max((h for h, size in enumerate(sizes) if size), default=0)
-        fits = min(sizes) >= 0 and sum(sizes) < int(self._capacities[: used + 1].sum())
+        fits = min(sizes) >= 0 and sum(sizes) < int(self._capacities[: used + 1].sum()) + _BLOCK
         if not fits or sum(size << h for h, size in enumerate(sizes)) != n:
             raise ValueError(f"sizes must be those of levels that stand for {n} values, got {sizes}")
         for h, number in enumerate(arrays["compactions"].tolist()):
-            if number < 0 or number * _LEAST_CAPACITY << h > n:
+            if number < 0 or (number + 1) // 2 * _LEAST_CAPACITY << h > n:
                 raise ValueError(f"compactions of level {h} must be possible for {n} values, got {number}")
         items = arrays["items"][: sum(sizes)]
         if arrays["items"][items.size :].any():
@@ -431,6 +456,19 @@ class KLLSketch(MergeableSketch):
         is_inside = bool(((items >= low) & (items <= high)).all())
         if not (is_inside and math.isfinite(low) and math.isfinite(high)):
             raise ValueError(f"items must lie between min and max, got {low} and {high}")
+
+
+def _kernel_arrays(arrays: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], ...]:
+    return tuple(arrays[name] for name in ("items", "sizes", "compactions", "salt"))
+
+
+def _levels(items: NDArray[np.float64], sizes: NDArray[np.int64]) -> Iterator[NDArray[np.float64]]:
+    """Yield the values of each level, from the lowest to the highest one that has some."""
+    end, h = int(sizes.sum()), 0
+    while end:
+        begin = end - int(sizes[h])
+        yield items[begin:end]
+        end, h = begin, h + 1
 
 
 def _numbers(values: Any) -> FiniteNumbers:

@@ -201,9 +201,11 @@ class KLLSketch(MergeableSketch):
     def _add(self, batch: Batch) -> None:
         arrays, values = self._arrays, batch.values
         items, sizes = arrays["items"], arrays["sizes"]
-        begin, filled = int(sizes[1:].sum()), int(sizes[0])
-        # The values of the lowest level come first, so that blocks begin with the level.
+        filled = int(sizes[0])
+        begin = int(sizes.sum()) - filled
         buffer = np.empty(min(filled + values.size, max(_BUFFER, filled + _BLOCK)))
+        how = self._kernel_parameters(items.size)
+        # All memory is there. The values of the lowest level are added first, so that its blocks are whole.
         buffer[:filled] = items[begin : begin + filled]
         sizes[0], done = 0, 0
         while done < values.size:
@@ -211,12 +213,12 @@ class KLLSketch(MergeableSketch):
             buffer[filled : filled + n] = values[done : done + n]
             done, filled = done + n, filled + n
             whole = filled // _BLOCK * _BLOCK
-            blocks, rest = buffer[:whole], buffer[whole:filled]
             if whole:
+                blocks = buffer[:whole]
                 blocks.reshape(-1, _BLOCK).sort(axis=1)
-                kll.add_blocks(blocks, _BLOCK, self._capacities, np.uint64(self.seed), *_kernel_arrays(arrays))
-            filled = rest.size
-            buffer[:filled] = rest
+                kll.add_blocks(blocks, *how, *_kernel_arrays(arrays))
+            filled -= whole
+            buffer[:filled] = buffer[whole : whole + filled]
         total = int(sizes.sum())
         # Adding 0.0 makes -0.0 to 0.0, so that the bits do not depend on the order.
         np.add(buffer[:filled], 0.0, out=items[total : total + filled])
@@ -226,6 +228,9 @@ class KLLSketch(MergeableSketch):
         items[total:] = 0.0
         np.minimum(arrays["min"], batch.low + 0.0, out=arrays["min"])
         np.maximum(arrays["max"], batch.high + 0.0, out=arrays["max"])
+
+    def _kernel_parameters(self, n_items: int) -> tuple[Any, ...]:
+        return _BLOCK, self._capacities, np.uint64(self.seed), np.empty(n_items + 4, np.int64)
 
     def _reduce_custom(
         self, reduction: str, ours: dict[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]
@@ -241,7 +246,7 @@ class KLLSketch(MergeableSketch):
         ours["compactions"][:] = compactions[0] + compactions[1]
         ours["salt"] += theirs["salt"]
         arrays = {**ours, "items": joined}
-        kll.compress_levels(_BLOCK, self._capacities, np.uint64(self.seed), *_kernel_arrays(arrays))
+        kll.compress_levels(*self._kernel_parameters(joined.size), *_kernel_arrays(arrays))
         n = int(ours["sizes"].sum())
         ours["items"][:n], ours["items"][n:] = joined[:n], 0.0
 
@@ -440,7 +445,8 @@ class KLLSketch(MergeableSketch):
         sizes, n = arrays["sizes"].tolist(), int(arrays["n_updates"][0])
         low, high = float(arrays["min"][0]), float(arrays["max"][0])
         used = max((h for h, size in enumerate(sizes) if size), default=0)
-        fits = min(sizes) >= 0 and sum(sizes) < int(self._capacities[: used + 1].sum()) + _BLOCK
+        room = int(self._capacities[: used + 1].sum())
+        fits = min(sizes) >= 0 and sum(sizes) - sizes[0] % _BLOCK < room
         if not fits or sum(size << h for h, size in enumerate(sizes)) != n:
             raise ValueError(f"sizes must be those of levels that stand for {n} values, got {sizes}")
         for h, number in enumerate(arrays["compactions"].tolist()):

@@ -76,11 +76,11 @@ def _merge_blocks(words, begin, end, block, scratch):
 def _compress(words, scratch, block, capacities, seed, total, n_levels, sizes, compactions, salt):
     """Halve the lowest full level, as long as there are as many values as all levels have room for.
 
-    All levels are sorted, and stay so; of the lowest one, each block is sorted before.
+    The values of a block that is not yet complete do not count. All levels are sorted, and stay so; of the lowest one, each block is sorted before.
     Return the numbers of values and of levels.
     """
     room = capacities[:n_levels].sum()
-    while total >= room:
+    while total - sizes[0] % block >= room:
         h, end = 0, total
         while sizes[h] < capacities[n_levels - 1 - h]:
             end -= sizes[h]
@@ -126,12 +126,12 @@ def _count(sizes):
 
 
 @kernel
-def add_blocks(values, block, capacities, seed, items, sizes, compactions, salt):
-    """Add sorted blocks of `block` values each, one after the other. All levels are sorted before.
+def add_blocks(values, block, capacities, seed, scratch, items, sizes, compactions, salt):
+    """Add sorted blocks of `block` values each, one after the other. The lowest level is empty before.
 
-    Afterwards the higher levels are, and the blocks of the lowest one.
+    The other levels are sorted before and afterwards, and the blocks of the lowest one are afterwards.
     """
-    seed, words, scratch = np.uint64(seed), items.view(np.int64), np.empty(items.size + 4, np.int64)
+    seed, words = np.uint64(seed), items.view(np.int64)
     total, n_levels = _count(sizes)
     _reorder(words, 0, total)
     for start in range(0, values.size, block):
@@ -147,9 +147,9 @@ def add_blocks(values, block, capacities, seed, items, sizes, compactions, salt)
 
 
 @kernel
-def compress_levels(block, capacities, seed, items, sizes, compactions, salt):
+def compress_levels(block, capacities, seed, scratch, items, sizes, compactions, salt):
     """Halve levels until the values have room. Levels may have any sizes before, and are sorted."""
-    seed, words, scratch = np.uint64(seed), items.view(np.int64), np.empty(items.size + 4, np.int64)
+    seed, words = np.uint64(seed), items.view(np.int64)
     total, n_levels = _count(sizes)
     _reorder(words, 0, total)
     total = _compress(

@@ -30,8 +30,7 @@ class Kll:
     def update(self, values: Iterable[float]) -> None:
         for value in values:
             self.levels[0].append(value + 0.0)
-            if len(self.levels[0]) % BLOCK == 0:
-                self.compress()
+            self.compress()
 
     def merge(self, other: Kll) -> None:
         while len(self.levels) < len(other.levels):
@@ -48,10 +47,13 @@ class Kll:
         self.compress()
 
     def compress(self) -> None:
-        """Halve the lowest full level as long as there are as many values as all levels have room for."""
+        """Halve the lowest full level as long as there are as many values as all levels have room for.
+
+        The values of a block that is not yet complete do not count.
+        """
         while True:
             rooms = [capacity(self.k, len(self.levels) - 1 - h) for h in range(len(self.levels))]
-            if sum(map(len, self.levels)) < sum(rooms):
+            if sum(map(len, self.levels)) - len(self.levels[0]) % BLOCK < sum(rooms):
                 return
             h = next(h for h, level in enumerate(self.levels) if len(level) >= rooms[h])
             level = sorted(self.levels[h])

@@ -76,7 +76,8 @@ def _merge_blocks(words, begin, end, block, scratch):
 def _compress(words, scratch, block, capacities, seed, total, n_levels, sizes, compactions, salt):
     """Halve the lowest full level, as long as there are as many values as all levels have room for.
 
-    The values of a block that is not yet complete do not count. All levels are sorted, and stay so; of the lowest one, each block is sorted before.
+    The values of a block that is not yet complete do not count. All levels are sorted, and stay so; of the
+    lowest one, each block is sorted before.
     Return the numbers of values and of levels.
     """
     room = capacities[:n_levels].sum()
@@ -152,7 +153,5 @@ def compress_levels(block, capacities, seed, scratch, items, sizes, compactions,
     seed, words = np.uint64(seed), items.view(np.int64)
     total, n_levels = _count(sizes)
     _reorder(words, 0, total)
-    total = _compress(
-        words, scratch, block, capacities, seed, total, n_levels, sizes, compactions, salt
-    )[0]
+    total = _compress(words, scratch, block, capacities, seed, total, n_levels, sizes, compactions, salt)[0]
     _reorder(words, 0, total)

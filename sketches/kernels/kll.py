@@ -39,11 +39,11 @@ def _merge(words, left, middle, first, step, n_right, scratch):
     """
     n_left = middle - left
     scratch[0] = _LEAST
-    for i in range(n_left):
-        scratch[1 + i] = words[left + i]
+    for place in range(n_left):
+        scratch[1 + place] = words[left + place]
     scratch[n_left + 1], scratch[n_left + 2] = _LARGEST, _LEAST
-    for i in range(n_right):
-        scratch[n_left + 3 + i] = words[first + step * i]
+    for place in range(n_right):
+        scratch[n_left + 3 + place] = words[first + step * place]
     n = n_left + n_right
     scratch[n + 3] = _LARGEST
     i, j, low = _ONE, np.uint64(n_left + 3), np.uint64(left)

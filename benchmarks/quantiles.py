@@ -41,7 +41,7 @@ class Peer(NamedTuple):
 
 def data_sets() -> Iterator[tuple[str, Values]]:
     rng = np.random.default_rng(0)
-    # Sketches with levels are coarser just after a level was added. So the lengths differ by a quarter octave.
+    # A sketch with levels is coarser just after a level was added. So the lengths differ by quarter octaves.
     second, third, fourth = (round(N / 2 ** (i / 4)) for i in (1, 2, 3))
     yield "log-normal, sigma 2", rng.lognormal(3.0, 2.0, N)
     yield "Pareto, exponent 1", rng.pareto(1.0, second) + 1.0

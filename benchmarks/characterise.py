@@ -398,8 +398,8 @@ def kll() -> Iterator[Point]:
             sketch = ms.KLLSketch(k, seed=seed).update(latencies(0))
             return 100 * (sketch.rank(values[asked]) - (asked + 1)) / values.size, sketch.nbytes
 
-        halvings = ms.KLLSketch(k).update(values).state["compactions"].array
-        spread = math.sqrt(float((halvings * 4.0 ** np.arange(halvings.size)).sum()))
+        pairs = (ms.KLLSketch(k).update(values).state["compactions"].array + 1) // 2
+        spread = math.sqrt(float((pairs * 4.0 ** np.arange(pairs.size)).sum()))
         yield Point(k, errors, expected=100 * spread / values.size)
 
 

@@ -42,7 +42,7 @@ class FiniteNumbers(NamedTuple):
     is_single: bool
 
 
-def read_finite_numbers(name: str, values: Any, nulls: Literal["raise", "skip"] = "raise") -> FiniteNumbers:
+def read_finite_numbers(name: str, values: Any, nulls: Literal["raise", "skip"] | None) -> FiniteNumbers:
     """Return real numbers as float64; those of larger integers are rounded.
 
     Parameters
@@ -50,21 +50,24 @@ def read_finite_numbers(name: str, values: Any, nulls: Literal["raise", "skip"] 
     name : str
         Name of the argument in messages.
     values : array_like, column of pandas, polars or Arrow, or number
-    nulls : {"raise", "skip"}
-        "skip" leaves out None, NaN, masked numbers and nulls of columns.
+    nulls : {"raise", "skip"}, or None
+        "skip" leaves out None, NaN, masked numbers and nulls of columns. None is for functions without that
+        choice: messages do not advise it.
 
     Raises
     ------
     TypeError, ValueError
         If `values` are no real numbers, have several dimensions, or have nulls, NaN or infinity.
     """
-    skip = check_choice("nulls", nulls, ("raise", "skip")) == "skip"
-    array = _numbers(name, values, skip)
+    skip = nulls is not None and check_choice("nulls", nulls, ("raise", "skip")) == "skip"
+    advice = "" if nulls is None else '; nulls="skip" leaves them out'
+    array = _numbers(name, values, skip, advice)
     if array.ndim > 1:
         raise ValueError(f"{name} must have shape (n,), got shape {array.shape}")
     if array.size and array.dtype.kind not in "fiub":
-        if array.dtype.kind == "O" and any(value is None for value in array.flat):
-            raise ValueError(f'{name} must have no nulls, got None; nulls="skip" leaves them out')
+        null = next(filter(is_null, values if isinstance(values, (list, tuple)) else [values]), array)
+        if null is not array:
+            raise ValueError(f"{name} must have no nulls, got {null}{advice}")
         raise TypeError(f"{name} must be real numbers, got dtype {array.dtype}")
     xp = backend_of(array).xp
     with np.errstate(over="ignore"):  # A long double beyond float64 becomes infinity.
@@ -79,7 +82,7 @@ def read_finite_numbers(name: str, values: Any, nulls: Literal["raise", "skip"] 
     if numbers.size and not (np.isfinite(low) and np.isfinite(high)):
         place = int(xp.flatnonzero(~xp.isfinite(numbers))[0])
         found = float(numbers[place])
-        advice = ', which nulls="skip" leaves out' if found != found else ""
+        advice = advice.replace("; ", ", which ").replace(" them", "") if found != found else ""
         where = place if kept is None else int(kept[place])
         raise ValueError(f"{name} must be finite, got {found} at index {where}{advice}")
     return FiniteNumbers(numbers, low, high, n_given, kept, array.ndim == 0)
@@ -89,14 +92,14 @@ def _range(numbers: NDArray[np.float64]) -> tuple[float, float]:
     return (float(numbers.min()), float(numbers.max())) if numbers.size else (np.inf, -np.inf)
 
 
-def _numbers(name: str, values: Any, skip: bool) -> NDArray[Any]:
+def _numbers(name: str, values: Any, skip: bool, advice: str) -> NDArray[Any]:
     """Return what was passed as an array, in which nulls are NaN; ValueError for nulls without `skip`."""
     column = None if isinstance(values, np.ndarray) else read_numbers(import_arrow(values, name))
     if column is not None:
         if column.is_null is not None and not skip and column.is_null.any():
             raise ValueError(
                 f"{name} must have no nulls, got {int(column.is_null.sum())}, the first at index "
-                f'{int(column.is_null.argmax())}; nulls="skip" leaves them out'
+                f"{int(column.is_null.argmax())}{advice}"
             )
         return check_array(name, column.values)
     if skip:
@@ -105,4 +108,6 @@ def _numbers(name: str, values: Any, skip: bool) -> NDArray[Any]:
             return np.asarray(values.astype(np.float64).filled(np.nan))
         if isinstance(values, (list, tuple)):
             values = [np.nan if is_null(value) else value for value in values]
+        elif is_null(values):
+            values = np.nan
     return check_array(name, values)

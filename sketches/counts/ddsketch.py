@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...errors import SaturationWarning
-from ...lsh.inputs.answers import like
 from ...lsh.inputs.arrays import check_range
 from ...lsh.inputs.finite_numbers import FiniteNumbers, read_finite_numbers
 from ...lsh.inputs.weights import check_weights
@@ -21,10 +20,10 @@ from ...lsh.support.callers import stacklevel_of_caller
 from ...lsh.support.checks import check_real
 from ...lsh.support.lazy import lazy
 from ...lsh.support.types import RowsLike
-from ..core.base import MergeableSketch
 from ..core.state import StateSpec
 from ..kernels import ddsketch
 from .log_bins import LogBins, bins_per_octave, log_bins
+from .quantile_sketch import QuantileSketch
 
 __all__ = ["DDSketch"]
 
@@ -50,7 +49,7 @@ class Batch(NamedTuple):
     n: int
 
 
-class DDSketch(MergeableSketch):
+class DDSketch(QuantileSketch):
     """Estimate quantiles (percentiles, medians) of numbers within a relative error.
 
     Parameters
@@ -146,14 +145,8 @@ class DDSketch(MergeableSketch):
         return int(self._arrays["total"][0])
 
     @property
-    def min(self) -> float:
-        """The least value, exactly; NaN as long as there is none."""
-        return float(self._arrays["min"][0]) if self.total else math.nan
-
-    @property
-    def max(self) -> float:
-        """The largest value, exactly; NaN as long as there is none."""
-        return float(self._arrays["max"][0]) if self.total else math.nan
+    def _n_values(self) -> int:
+        return self.total
 
     # -- updates ----------------------------------------------------------------------------------
 
@@ -204,7 +197,7 @@ class DDSketch(MergeableSketch):
                 low, high = (float(found.min()), float(found.max())) if found.size else (math.inf, -math.inf)
         return Batch(found.view(np.int64), weights, total, low, high, n)
 
-    def _read_numbers(self, values: Any, nulls: Literal["raise", "skip"] = "raise") -> FiniteNumbers:
+    def _read_numbers(self, values: Any, nulls: Literal["raise", "skip"] | None) -> FiniteNumbers:
         """Read numbers, and bring a single one to the device of the sketch."""
         numbers = read_finite_numbers("values", values, nulls)
         if device_of(numbers.values) == self.device:
@@ -285,12 +278,7 @@ class DDSketch(MergeableSketch):
                 extreme = low if place == 0 else high
                 answers = xp.where(beyond, 2.0 * end / (1.0 + end / extreme), answers)
                 if bool((beyond & (ranks > 0) & (ranks < self.total - 1)).any()):
-                    warnings.warn(
-                        f"a quantile is beyond the largest magnitude {self.largest:g} of this DDSketch: it "
-                        f"lies between {end:g} and {extreme:g}; choose a higher `largest`",
-                        SaturationWarning,
-                        stacklevel=stacklevel_of_caller(),
-                    )
+                    self._warn_beyond("a quantile", f": it lies between {end:g} and {extreme:g}")
         answers = xp.minimum(xp.maximum(answers, low), high)
         answers = xp.where(ranks == 0, low, xp.where(ranks == self.total - 1, high, answers))
         return self._answer(q, answers)
@@ -346,67 +334,34 @@ class DDSketch(MergeableSketch):
         below = xp.cumsum(self._arrays["counts"], dtype=np.int64)
         return ranks, xp.searchsorted(below, ranks.reshape(-1), side="right").reshape(ranks.shape)
 
-    def rank(self, values: RowsLike) -> Any:
-        """Estimate how many of the sketch's values are at most each of some values.
-
-        The values of a bin are taken as spread evenly over it. `cdf_bounds` has what is certain.
-
-        Parameters
-        ----------
-        values : array, list or column of n numbers, or one number
-            Finite.
-
-        Returns
-        -------
-        ndarray of shape (n,), float64
-            A float for one number.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the values are no finite real numbers in one dimension.
-        """
-        numbers, places, before, inside = self._locate(values)
-        if self.total == 0:
-            return _like(values, numbers, before)
-        xp, bins = self._backend.xp, self._bins
-        edges, x = self._backend.constant(bins.edges), numbers.values
+    def _ranks(self, x: NDArray[Any]) -> tuple[NDArray[Any], float]:
+        """Return ranks of numbers, spreading the values of a bin evenly over it, and the number of values."""
+        places, counts, before = self._locate(x)
+        n, xp, bins, inside = self.total, self._backend.xp, self._bins, counts[places]
+        if n == 0:
+            return xp.zeros(x.shape), math.nan
+        edges, last = self._backend.constant(bins.edges), bins.n_bins - 1
         low, high = xp.maximum(edges[places], self.min), xp.minimum(edges[places + 1], self.max)
+        share = (x - low) / xp.where(high > low, high - low, 1.0)
+        # A bin between two empty ones has one number, such as an integer, or few that are told apart by none.
+        below, above = counts[xp.maximum(places - 1, 0)], counts[xp.minimum(places + 1, last)]
+        is_alone = (below == 0) & (above == 0) & (places > 0) & (places < last)
         # The bin around zero has mostly zeros.
-        is_zero = places == bins.n_bins // 2
-        share = xp.where(is_zero, x >= 0.0, (x - low) / xp.where(high > low, high - low, 1.0))
-        n = float(self.total)
+        share = xp.where(places == last // 2, x >= 0.0, xp.where(is_alone, 1.0, share))
         # An update that runs at the same time may have counted more values than the total.
-        found = xp.minimum(before + xp.minimum(xp.maximum(share, 0.0), 1.0) * inside, n)
-        found = xp.where(x < self.min, 0.0, xp.where(x >= self.max, n, found))
-        return _like(values, numbers, found)
+        found = xp.minimum(before + xp.minimum(xp.maximum(share, 0.0), 1.0) * inside, float(n))
+        is_beyond = ((places == 0) | (places == last)) & (x > self.min) & (x < self.max)
+        if bool(is_beyond.any()):
+            self._warn_beyond("a number")
+        return xp.where(x < self.min, 0.0, xp.where(x >= self.max, float(n), found)), float(n)
 
-    def cdf(self, values: RowsLike) -> Any:
-        """Estimate the share of the sketch's values that are at most each of some values.
-
-        Parameters
-        ----------
-        values : array, list or column of n numbers, or one number
-            Finite.
-
-        Returns
-        -------
-        ndarray of shape (n,), float64
-            A float for one number. NaN as long as the sketch has no values.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the values are no finite real numbers in one dimension.
-
-        Examples
-        --------
-        >>> import mergesketch
-        >>> sketch = mergesketch.DDSketch(relative_error=0.01).update(range(1, 1001))
-        >>> round(sketch.cdf(300), 2)
-        0.3
-        """
-        return self.rank(values) / (self.total or math.nan)
+    def _warn_beyond(self, what: str, where: str = "") -> None:
+        warnings.warn(
+            f"{what} is beyond the largest magnitude {self.largest:g} of this DDSketch{where}; choose a "
+            "higher `largest`",
+            SaturationWarning,
+            stacklevel=stacklevel_of_caller(),
+        )
 
     def cdf_bounds(self, values: RowsLike) -> tuple[Any, Any]:
         """Return the ends of an interval that certainly contains the share of values at most each value.
@@ -426,31 +381,30 @@ class DDSketch(MergeableSketch):
         TypeError, ValueError
             If the values are no finite real numbers in one dimension.
         """
-        numbers, _, before, inside = self._locate(values)
+        numbers = self._numbers(values)
+        places, counts, before = self._locate(numbers.values)
         xp, x, n = self._backend.xp, numbers.values, float(self.total or math.nan)
         ends = []
-        for found in (before, before + inside):
+        for found in (before, before + counts[places]):
             found = xp.where(x < self.min, 0.0, xp.where(x >= self.max, n, xp.minimum(found, n)))
-            ends.append(_like(values, numbers, found / n))
+            ends.append(self._like(values, numbers, found / n))
         return ends[0], ends[1]
 
-    def _locate(self, values: Any) -> tuple[FiniteNumbers, NDArray[Any], NDArray[Any], NDArray[Any]]:
-        """Return numbers, the places of their bins, and the counts before and in these bins."""
+    def _numbers(self, values: Any) -> FiniteNumbers:
         self._claim_device("values", values)
-        numbers, xp = self._read_numbers(values), self._backend.xp
-        words, places = numbers.values.view(np.int64), xp.empty(numbers.values.size, np.int64)
+        return self._read_numbers(values, None)
+
+    def _locate(self, x: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Return the places of the bins of numbers, the counts of bins, and their sums before the places."""
+        xp, words = self._backend.xp, x.view(np.int64)
+        places = xp.empty(x.size, np.int64)
         find, parameters = self._backend.kernels(ddsketch).find_bins, self._kernel_parameters
         last = self._bins.n_bins // 2
         self._backend.map_blocks(
             lambda a, b: find(words, *parameters, last, a, b, places), words.size, _VALUES_BLOCK
         )
         counts = self._arrays["counts"].astype(np.int64)
-        inside = counts[places]
-        return numbers, places, xp.cumsum(counts)[places] - inside, inside
-
-    def _answer(self, q: Any, answer: NDArray[Any]) -> Any:
-        """Return answers in the form of q: a float for a number, a Series for a Series."""
-        return answer.item() if answer.ndim == 0 else like(q, answer)
+        return places, counts, (xp.cumsum(counts) - counts)[places]
 
     # -- storage ----------------------------------------------------------------------------------
 
@@ -475,8 +429,3 @@ class DDSketch(MergeableSketch):
             (int(used[0]), int(used[-1])) != tuple(places.tolist())
         ):
             raise ValueError(f"min and max must lie in the first and the last used bin, got {low}, {high}")
-
-
-def _like(values: Any, numbers: FiniteNumbers, answer: NDArray[Any]) -> Any:
-    """Return answers to numbers in the form of the argument."""
-    return answer.item() if numbers.is_single else like(values, answer)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import zip_longest
 from typing import Any, Literal, NamedTuple, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...lsh.inputs.answers import like
 from ...lsh.inputs.arrays import check_range
 from ...lsh.inputs.finite_numbers import FiniteNumbers, read_finite_numbers
 from ...lsh.support.aliases import alias
@@ -17,17 +17,20 @@ from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.lazy import lazy
 from ...lsh.support.types import RowsLike
-from ..core.base import MergeableSketch
 from ..core.state import StateSpec
 from ..kernels import kll
+from .kll_theory import LEAST_CAPACITY, N_LEVELS, capacities, error_of, largest_error
+from .quantile_sketch import QuantileSketch
 
 __all__ = ["KLLSketch"]
 
-#: Values of a level of depth i below the highest: k (2/3)**i, and at least this number.
-_LEAST_CAPACITY = 8
+#: Values that arrive on the lowest level before the levels are looked at again.
+_BLOCK = 64
+#: Values that are sorted block by block at a time: they stay in the cache.
+_BUFFER = 1 << 14
+_LEAST_K = 8
+_NO_VALUES = np.empty(0)
 _MAX_K = 1 << 20
-#: The values of 62 levels stand for more than 2**63 values.
-_N_LEVELS = 62
 
 
 class Batch(NamedTuple):
@@ -38,7 +41,7 @@ class Batch(NamedTuple):
     high: float
 
 
-class KLLSketch(MergeableSketch):
+class KLLSketch(QuantileSketch):
     """Estimate quantiles (percentiles, medians) of numbers within an error of their rank.
 
     Parameters
@@ -58,23 +61,30 @@ class KLLSketch(MergeableSketch):
     -----
     A value on level h stands for 2**h values. When there is no room, the lowest full level is sorted, and
     every second of its values goes to the next level, from the first or the second on, as a random bit says
-    (Karnin, Lang and Liberty 2016). The level of depth i below the highest has room for k (2/3)**i values.
+    (Karnin, Lang and Liberty 2016). The level of depth i below the highest has room for k (2/3)**i values,
+    and at least 2. New values arrive on level 0 in blocks of 64.
 
-    A halving of level h changes the rank of a given number by 2**h or by nothing, and by 0 on average. So
-    after m(h) halvings of each level, the rank errs by more than t with probability at most ``2 exp(-t**2 /
-    (2 sum of m(h) 4**h))`` (Azuma and Hoeffding). `rank_error` computes this from the halvings that were
-    made. As long as there are fewer than k values, nothing was halved, and all answers are exact.
+    A halving of level h changes the rank of a given number by 2**h or by nothing, and by 0 on average. The
+    next halving of the level keeps the other half, so that the errors of the two cancel or one of them is 0
+    (Ivkin et al. 2022): together they err by at most 2**h, too. So with p(h) pairs of each level, the rank
+    errs by more than t with probability at most ``2 exp(-t**2 / (2 sum of p(h) 4**h))`` (Azuma and
+    Hoeffding), if the values do not depend on what the sketch answers. `rank_error` computes this from the
+    halvings that were made. As long as there are fewer than k values, nothing was halved, and all answers
+    are exact.
 
     The random bits are a hash of the seed, of the first values that are halved, of the level, and of the
-    number of its halving. So the same values in the same order give the same sketch, in any batches. A merged
+    number of its pair. So the same values in the same order give the same sketch, in any batches. A merged
     sketch depends on the parts: it is not that of all values in one pass, but its errors have the same bound.
-    Parts that begin with the same k values share their bits, so that their errors may add up.
+    A merge ends pairs that are half done. Parts that begin with the same k values share their bits, so that
+    their errors may add up.
 
-    An update takes O(log k) for each value, on one thread. Memory is about 8 (3 k + 500) bytes.
+    An update takes O(log k) for each value, on one thread. Memory is about 8 (3 k + 250) bytes.
 
     References
     ----------
     - Karnin, Lang, Liberty. Optimal quantile approximation in streams. FOCS 2016.
+    - Ivkin, Liberty, Lang, Karnin, Braverman. Streaming quantiles algorithms with small space and update
+      time. Sensors 22(24), 2022.
 
     Examples
     --------
@@ -90,7 +100,7 @@ class KLLSketch(MergeableSketch):
     _parameters = ("k", "seed")
 
     def __init__(self, k: int = 200, *, seed: int = 0) -> None:
-        self.k = check_int("k", k, _LEAST_CAPACITY, _MAX_K)
+        self.k = check_int("k", k, _LEAST_K, _MAX_K)
         self.seed = check_int("seed", seed, 0, 2**64 - 1)
 
     @classmethod
@@ -119,27 +129,27 @@ class KLLSketch(MergeableSketch):
         --------
         >>> import mergesketch
         >>> mergesketch.KLLSketch.for_error(0.01)
-        <KLLSketch(k=787, seed=0) for rank_error=0.01, confidence=0.99: 0 updates, 23,024 bytes>
+        <KLLSketch(k=795, seed=0) for rank_error=0.01, confidence=0.99: 0 updates, 21,136 bytes>
         """
         rank_error = check_real("rank_error", rank_error, 0.0, 1.0)
         confidence = check_real("confidence", confidence, 0.0, 1.0)
-        if _largest_error(_MAX_K, confidence) > rank_error:
+        if largest_error(_MAX_K, confidence) > rank_error:
             raise ValueError(f"rank_error must be reached by k = {_MAX_K}, got {rank_error:g}")
-        low, high = _LEAST_CAPACITY, _MAX_K
+        low, high = _LEAST_K, _MAX_K
         while low < high:
             middle = (low + high) // 2
-            if _largest_error(middle, confidence) <= rank_error:
+            if largest_error(middle, confidence) <= rank_error:
                 high = middle
             else:
                 low = middle + 1
         return cls(low, seed=seed)._asked_for(rank_error=rank_error, confidence=confidence)
 
     def _layout(self) -> dict[str, StateSpec]:
-        room = int(self._capacities.sum()) + 1
+        room = int(self._capacities.sum()) + _BLOCK
         return {
             "items": StateSpec((room,), "float64", "kll", remedy="choose a smaller k"),
-            "sizes": StateSpec((_N_LEVELS,), "int64", "kll"),
-            "compactions": StateSpec((_N_LEVELS,), "int64", "kll"),
+            "sizes": StateSpec((N_LEVELS,), "int32", "kll"),
+            "compactions": StateSpec((N_LEVELS,), "int64", "kll"),
             "salt": StateSpec((1,), "uint64", "kll"),
             "min": StateSpec((1,), "float64", "min", fill=math.inf),
             "max": StateSpec((1,), "float64", "max", fill=-math.inf),
@@ -148,17 +158,7 @@ class KLLSketch(MergeableSketch):
     @lazy
     def _capacities(self) -> NDArray[np.int64]:
         """Return the number of values at which a level is full, by its depth below the highest level."""
-        return _capacities(self.k)
-
-    @property
-    def min(self) -> float:
-        """The least value, exactly; NaN as long as there is none."""
-        return float(self._arrays["min"][0]) if self.n_updates else math.nan
-
-    @property
-    def max(self) -> float:
-        """The largest value, exactly; NaN as long as there is none."""
-        return float(self._arrays["max"][0]) if self.n_updates else math.nan
+        return capacities(self.k)
 
     # -- updates ----------------------------------------------------------------------------------
 
@@ -192,33 +192,56 @@ class KLLSketch(MergeableSketch):
         return {"n_updates": batch.values.size}
 
     def _add(self, batch: Batch) -> None:
-        arrays = self._arrays
-        kll.add_values(batch.values, self._capacities, np.uint64(self.seed), *self._compactor(arrays))
-        # Adding 0.0 makes -0.0 to 0.0, so that the bits of a minimum do not depend on the order.
+        arrays, values = self._arrays, batch.values
+        items, sizes = arrays["items"], arrays["sizes"]
+        filled = int(sizes[0])
+        begin = int(sizes.sum()) - filled
+        buffer = np.empty(min(filled + values.size, max(_BUFFER, filled + _BLOCK)))
+        how = self._kernel_parameters(items.size)
+        # All memory is there. The values of the lowest level are added first, so that its blocks are whole.
+        buffer[:filled] = items[begin : begin + filled]
+        sizes[0], done = 0, 0
+        while done < values.size:
+            n = min(values.size - done, buffer.size - filled)
+            buffer[filled : filled + n] = values[done : done + n]
+            done, filled = done + n, filled + n
+            whole = filled // _BLOCK * _BLOCK
+            if whole:
+                blocks = buffer[:whole]
+                blocks.reshape(-1, _BLOCK).sort(axis=1)
+                kll.add_blocks(blocks, *how, *_kernel_arrays(arrays))
+            filled -= whole
+            buffer[:filled] = buffer[whole : whole + filled]
+        total = int(sizes.sum())
+        # Adding 0.0 makes -0.0 to 0.0, so that the bits do not depend on the order.
+        np.add(buffer[:filled], 0.0, out=items[total : total + filled])
+        sizes[0] += filled
+        total += filled
+        items[total - sizes[0] : total].sort()
+        items[total:] = 0.0
         np.minimum(arrays["min"], batch.low + 0.0, out=arrays["min"])
         np.maximum(arrays["max"], batch.high + 0.0, out=arrays["max"])
 
-    @staticmethod
-    def _compactor(arrays: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], ...]:
-        return tuple(arrays[name] for name in ("items", "sizes", "compactions", "salt"))
+    def _kernel_parameters(self, n_items: int) -> tuple[Any, ...]:
+        return _BLOCK, self._capacities, np.uint64(self.seed), np.empty(n_items + 4, np.int64)
 
     def _reduce_custom(
         self, reduction: str, ours: dict[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]
     ) -> None:
-        parts = [(arrays["items"], arrays["sizes"]) for arrays in (ours, theirs)]
-        pieces: list[NDArray[Any]] = []
-        ends = [int(sizes.sum()) for _, sizes in parts]
-        for h in range(_N_LEVELS):
-            for i, (items, sizes) in enumerate(parts):
-                pieces.append(items[ends[i] - int(sizes[h]) : ends[i]])
-                ends[i] -= int(sizes[h])
-        joined = np.concatenate(pieces[::-1])
-        sizes, compactions = ours["sizes"] + theirs["sizes"], ours["compactions"] + theirs["compactions"]
-        salt = ours["salt"] + theirs["salt"]
-        kll.compress_levels(self._capacities, np.uint64(self.seed), joined, sizes, compactions, salt)
-        n = int(sizes.sum())
+        parts = [_levels(arrays["items"], arrays["sizes"]) for arrays in (ours, theirs)]
+        levels = [np.sort(np.concatenate(pair)) for pair in zip_longest(*parts, fillvalue=_NO_VALUES)]
+        joined = np.concatenate([_NO_VALUES, *levels[::-1]])
+        ours["sizes"] += theirs["sizes"]
+        compactions = [arrays["compactions"] for arrays in (ours, theirs)]
+        if ours["salt"][0] and theirs["salt"][0]:
+            # The random bits change with the salt, so that a second halving of a pair is another's.
+            compactions = [number + number % 2 for number in compactions]
+        ours["compactions"][:] = compactions[0] + compactions[1]
+        ours["salt"] += theirs["salt"]
+        arrays = {**ours, "items": joined}
+        kll.compress_levels(*self._kernel_parameters(joined.size), *_kernel_arrays(arrays))
+        n = int(ours["sizes"].sum())
         ours["items"][:n], ours["items"][n:] = joined[:n], 0.0
-        ours["sizes"][:], ours["compactions"][:], ours["salt"][:] = sizes, compactions, salt
 
     # -- queries ----------------------------------------------------------------------------------
 
@@ -240,9 +263,9 @@ class KLLSketch(MergeableSketch):
         TypeError, ValueError
             If `confidence` lies outside its range.
         """
-        n, level = self.n_updates, np.arange(_N_LEVELS)
-        squares = float((self._arrays["compactions"] * 4.0**level).sum())
-        return _error_of(squares, confidence) / n if n else _error_of(squares, confidence) + math.nan
+        n, level = self.n_updates, np.arange(N_LEVELS)
+        squares = float(((self._arrays["compactions"] + 1) // 2 * 4.0**level).sum())
+        return error_of(squares, confidence) / n if n else error_of(squares, confidence) + math.nan
 
     @overload
     def quantile(self, q: float) -> float: ...
@@ -315,62 +338,22 @@ class KLLSketch(MergeableSketch):
         """Return the kept values in order, and the sums of what they and those before them stand for."""
         # An update moves values between levels, which a query must not see.
         with self._lock:
-            levels = np.repeat(np.arange(_N_LEVELS)[::-1], self._arrays["sizes"][::-1])
+            levels = np.repeat(np.arange(N_LEVELS)[::-1], self._arrays["sizes"][::-1])
             items = self._arrays["items"][: levels.size].copy()
         order = np.argsort(items, kind="stable")
         return items[order], np.cumsum(np.int64(1) << levels[order])
 
-    def rank(self, values: RowsLike) -> Any:
-        """Estimate how many of the sketch's values are at most each of some values, without bias.
-
-        Parameters
-        ----------
-        values : array, list or column of n numbers, or one number
-            Finite.
-
-        Returns
-        -------
-        ndarray of shape (n,), float64
-            A float for one number.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the values are no finite real numbers in one dimension.
-        """
-        numbers = _numbers(values)
-        return _like(values, numbers, self._ranks(numbers.values)[0])
+    def _numbers(self, values: Any) -> FiniteNumbers:
+        refuse_gpu("KLLSketch", values)
+        return read_finite_numbers("values", values, None)
 
     def _ranks(self, x: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-        """Return the ranks of numbers, and the number of values; NaN if there is none."""
         items, below = self._weighted()
         if not below.size:
             return np.zeros(x.shape), math.nan
         n = float(below[-1])
         found = np.concatenate([[0], below])[np.searchsorted(items, x, side="right")].astype(np.float64)
         return np.where(x < self.min, 0.0, np.where(x >= self.max, n, found)), n
-
-    def cdf(self, values: RowsLike) -> Any:
-        """Estimate the share of the sketch's values that are at most each of some values, without bias.
-
-        Parameters
-        ----------
-        values : array, list or column of n numbers, or one number
-            Finite.
-
-        Returns
-        -------
-        ndarray of shape (n,), float64
-            A float for one number. NaN as long as the sketch has no values.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the values are no finite real numbers in one dimension.
-        """
-        numbers = _numbers(values)
-        ranks, n = self._ranks(numbers.values)
-        return _like(values, numbers, ranks / n)
 
     def cdf_bounds(self, values: RowsLike, confidence: float = 0.99) -> tuple[Any, Any]:
         """Return the ends of an interval that contains each share with probability `confidence`.
@@ -392,18 +375,14 @@ class KLLSketch(MergeableSketch):
         TypeError, ValueError
             If the values are no finite real numbers in one dimension, or `confidence` is outside its range.
         """
-        numbers, error = _numbers(values), self.rank_error(confidence)
+        numbers, error = self._numbers(values), self.rank_error(confidence)
         x = numbers.values
         ranks, n = self._ranks(x)
         shares = ranks / n
         is_outside = (x < self.min) | (x >= self.max)
         low = np.where(is_outside, shares, np.maximum(shares - error, 0.0))
         high = np.where(is_outside, shares, np.minimum(shares + error, 1.0))
-        return _like(values, numbers, low), _like(values, numbers, high)
-
-    def _answer(self, q: Any, answer: NDArray[Any]) -> Any:
-        """Return answers in the form of q: a float for a number, a Series for a Series."""
-        return answer.item() if answer.ndim == 0 else like(q, answer)
+        return self._like(values, numbers, low), self._like(values, numbers, high)
 
     def _fullness(self) -> list[str]:
         return [f"{int(self._arrays['sizes'].sum()):,} values kept"]
@@ -415,11 +394,12 @@ class KLLSketch(MergeableSketch):
         sizes, n = arrays["sizes"].tolist(), int(arrays["n_updates"][0])
         low, high = float(arrays["min"][0]), float(arrays["max"][0])
         used = max((h for h, size in enumerate(sizes) if size), default=0)
-        fits = min(sizes) >= 0 and sum(sizes) < int(self._capacities[: used + 1].sum())
+        room = int(self._capacities[: used + 1].sum())
+        fits = min(sizes) >= 0 and sum(sizes) - sizes[0] % _BLOCK < room
         if not fits or sum(size << h for h, size in enumerate(sizes)) != n:
             raise ValueError(f"sizes must be those of levels that stand for {n} values, got {sizes}")
         for h, number in enumerate(arrays["compactions"].tolist()):
-            if number < 0 or number * _LEAST_CAPACITY << h > n:
+            if number < 0 or (number + 1) // 2 * LEAST_CAPACITY << h > n:
                 raise ValueError(f"compactions of level {h} must be possible for {n} values, got {number}")
         items = arrays["items"][: sum(sizes)]
         if arrays["items"][items.size :].any():
@@ -433,41 +413,20 @@ class KLLSketch(MergeableSketch):
             raise ValueError(f"items must lie between min and max, got {low} and {high}")
 
 
-def _numbers(values: Any) -> FiniteNumbers:
-    """Return the numbers of a query, which lie in main memory."""
-    refuse_gpu("KLLSketch", values)
-    return read_finite_numbers("values", values)
+def _kernel_arrays(arrays: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], ...]:
+    return tuple(arrays[name] for name in ("items", "sizes", "compactions", "salt"))
+
+
+def _levels(items: NDArray[np.float64], sizes: NDArray[np.int64]) -> Iterator[NDArray[np.float64]]:
+    """Yield the values of each level, from the lowest to the highest one that has some."""
+    end, h = int(sizes.sum()), 0
+    while end:
+        begin = end - int(sizes[h])
+        yield items[begin:end]
+        end, h = begin, h + 1
 
 
 def _shares(q: Any) -> NDArray[np.float64]:
     """Return the shares of a query, which lie in main memory."""
     refuse_gpu("KLLSketch", q)
     return check_range("q", q, 1.0)
-
-
-def _like(values: Any, numbers: FiniteNumbers, answer: NDArray[Any]) -> Any:
-    """Return answers to numbers in the form of the argument."""
-    return answer.item() if numbers.is_single else like(values, answer)
-
-
-def _capacities(k: int) -> NDArray[np.int64]:
-    return np.array([max(_LEAST_CAPACITY, -(-k * 2**i // 3**i)) for i in range(_N_LEVELS)], np.int64)
-
-
-def _error_of(squares: float, confidence: float) -> float:
-    """Return the error that a sum of independent errors exceeds seldom, given the sum of their squares."""
-    confidence = check_real("confidence", confidence, 0.0, 1.0)
-    return math.sqrt(2.0 * squares * math.log(2.0 / (1.0 - confidence)))
-
-
-def _largest_error(k: int, confidence: float) -> float:
-    """Return the largest possible `KLLSketch.rank_error`.
-
-    Values of a total weight of at most n arrive on each level, and a halving of the level of depth i takes
-    at least e(i) of them, its capacity or one less. So there are at most n / (2**h e(i)) halvings. The
-    second level from above was halved when it was the highest, so n is at least e(0) 2**(H - 2), for H
-    levels.
-    """
-    even = _capacities(k) // 2 * 2
-    depths = np.arange(1, _N_LEVELS)
-    return _error_of(float(2.0 / even[0] * (0.5**depths / even[1:]).sum()), confidence)

@@ -1,7 +1,11 @@
 """Kernels of KLLSketch: levels of values, the lowest full one of which is halved when there is no room.
 
-The levels lie one after the other in one array, the highest one first. So a value is appended to the lowest
+The levels lie one after the other in one array, the highest one first. So values are appended to the lowest
 level at the end, and the half of a level that is promoted follows the level above, where it belongs.
+
+Inside a kernel, values are integers in the order of the numbers, which processors compare in fewer cycles
+than floats. Most of the time goes into merges, whose steps wait for one another. So each merge runs from both
+of its ends at once, on indices without a sign, for which Numba checks nothing.
 """
 
 from __future__ import annotations
@@ -11,121 +15,96 @@ import numpy as np
 from ...lsh.kernels.compiled import helper, kernel
 from ...lsh.kernels.words import mix64
 
-__all__ = ["add_values", "compress_levels"]
+__all__ = ["add_blocks", "compress_levels"]
 
 _ONE, _LEVEL_SHIFT = np.uint64(1), np.uint64(56)
+_SIGN_BIT, _MAGNITUDE = np.int64(63), np.int64(0x7FFFFFFFFFFFFFFF)
+#: Integers below and above those of all finite values.
+_LEAST, _LARGEST = np.int64(-(2**63)), np.int64(2**63 - 1)
 
 
 @helper
-def _compact(items, begin, end, coin):
-    """Keep every second of the sorted values [begin, end), and the last one if their number is odd."""
-    half = (end - begin) // 2
-    last = items[end - 1]
-    for j in range(half):
-        items[begin + j] = items[begin + 2 * j + coin]
-    if (end - begin) % 2:
-        items[begin + half] = last
-    return half
+def _reorder(words, begin, end):
+    """Turn bits of floats into integers in the order of the numbers, or such integers into bits of floats."""
+    for i in range(begin, end):
+        words[i] ^= (words[i] >> _SIGN_BIT) & _MAGNITUDE
 
 
 @helper
-def _sort_eight(items, begin):
-    """Sort eight values by a network of comparisons, which has no branches."""
-    v0, v1, v2, v3 = items[begin], items[begin + 1], items[begin + 2], items[begin + 3]
-    v4, v5, v6, v7 = items[begin + 4], items[begin + 5], items[begin + 6], items[begin + 7]
-    v0, v1 = min(v0, v1), max(v0, v1)
-    v2, v3 = min(v2, v3), max(v2, v3)
-    v4, v5 = min(v4, v5), max(v4, v5)
-    v6, v7 = min(v6, v7), max(v6, v7)
-    v0, v2 = min(v0, v2), max(v0, v2)
-    v1, v3 = min(v1, v3), max(v1, v3)
-    v4, v6 = min(v4, v6), max(v4, v6)
-    v5, v7 = min(v5, v7), max(v5, v7)
-    v1, v2 = min(v1, v2), max(v1, v2)
-    v5, v6 = min(v5, v6), max(v5, v6)
-    v0, v4 = min(v0, v4), max(v0, v4)
-    v1, v5 = min(v1, v5), max(v1, v5)
-    v2, v6 = min(v2, v6), max(v2, v6)
-    v3, v7 = min(v3, v7), max(v3, v7)
-    v2, v4 = min(v2, v4), max(v2, v4)
-    v3, v5 = min(v3, v5), max(v3, v5)
-    v1, v2 = min(v1, v2), max(v1, v2)
-    v3, v4 = min(v3, v4), max(v3, v4)
-    v5, v6 = min(v5, v6), max(v5, v6)
-    items[begin], items[begin + 1], items[begin + 2], items[begin + 3] = v0, v1, v2, v3
-    items[begin + 4], items[begin + 5], items[begin + 6], items[begin + 7] = v4, v5, v6, v7
+def _merge(words, left, middle, first, step, n_right, scratch):
+    """Merge words [left, middle) with `n_right` words, each step-th from `first` on; set those from `left`.
+
+    Both are sorted. In `scratch`, each of them stands between words that come before and after all others,
+    so that no step asks whether one of them has ended.
+    """
+    n_left = middle - left
+    scratch[0] = _LEAST
+    for place in range(n_left):
+        scratch[1 + place] = words[left + place]
+    scratch[n_left + 1], scratch[n_left + 2] = _LARGEST, _LEAST
+    for place in range(n_right):
+        scratch[n_left + 3 + place] = words[first + step * place]
+    n = n_left + n_right
+    scratch[n + 3] = _LARGEST
+    i, j, low = _ONE, np.uint64(n_left + 3), np.uint64(left)
+    p, q, high = np.uint64(n_left), np.uint64(n + 2), np.uint64(left + n - 1)
+    for _ in range(n // 2):
+        one, other = scratch[i], scratch[j]
+        words[low] = min(one, other)
+        is_one = np.uint64(one <= other)
+        i, j, low = i + is_one, j + (_ONE - is_one), low + _ONE
+        one, other = scratch[p], scratch[q]
+        words[high] = max(one, other)
+        is_one = np.uint64(one > other)
+        p, q, high = p - is_one, q - (_ONE - is_one), high - _ONE
+    if n % 2:
+        words[low] = min(scratch[i], scratch[j])
 
 
 @helper
-def _merge(items, left, middle, right, scratch):
-    """Merge the sorted values [left, middle) and [middle, right), without branches that depend on values."""
-    n = middle - left
-    for place in range(n):
-        scratch[place] = items[left + place]
-    i, j, out = np.int64(0), middle, left
-    while i < n and j < right:
-        one, other = scratch[i], items[j]
-        is_one = one <= other
-        items[out] = one if is_one else other
-        i += np.int64(is_one)
-        j += np.int64(not is_one)
-        out += 1
-    while i < n:
-        items[out] = scratch[i]
-        i += 1
-        out += 1
-
-
-@helper
-def _sort(items, begin, end, scratch):
-    """Sort values: eight by eight, and then by merging."""
-    first = begin
-    while first + 8 <= end:
-        _sort_eight(items, first)
-        first += 8
-    for i in range(first + 1, end):
-        value = items[i]
-        j = i
-        while j > first and items[j - 1] > value:
-            items[j] = items[j - 1]
-            j -= 1
-        items[j] = value
-    width = 8
+def _merge_blocks(words, begin, end, block, scratch):
+    """Sort words [begin, end), of which each block is sorted."""
+    width = block
     while width < end - begin:
         for left in range(begin, end - width, 2 * width):
-            _merge(items, left, left + width, min(left + 2 * width, end), scratch)
+            middle = left + width
+            _merge(words, left, middle, middle, 1, min(width, end - middle), scratch)
         width *= 2
 
 
 @helper
-def _compress(items, words, scratch, capacities, seed, total, n_levels, sizes, compactions, salt):
+def _compress(words, scratch, block, capacities, seed, total, n_levels, sizes, compactions, salt):
     """Halve the lowest full level, as long as there are as many values as all levels have room for.
 
-    All levels but the lowest one are sorted, and stay so.
-    Return the numbers of values and levels, and the number of values for which there is room.
+    The values of a block that is not yet complete do not count. All levels are sorted, and stay so; of the
+    lowest one, each block is sorted before.
+    Return the numbers of values and of levels.
     """
-    room = np.int64(0)
-    for depth in range(n_levels):
-        room += capacities[depth]
-    while total >= room:
+    room = capacities[:n_levels].sum()
+    while total - sizes[0] % block >= room:
         h, end = 0, total
         while sizes[h] < capacities[n_levels - 1 - h]:
             end -= sizes[h]
             h += 1
         size = sizes[h]
-        begin = end - size
+        begin, half = end - size, size // 2
         if h == 0:
-            _sort(items, begin, end, scratch)
+            _merge_blocks(words, begin, end, block, scratch)
         if salt[0] == 0:
             mixed = np.uint64(0)
             for i in range(begin, end):
-                mixed = mix64(mixed ^ words[i])
+                word = words[i]
+                mixed = mix64(mixed ^ np.uint64(word ^ ((word >> _SIGN_BIT) & _MAGNITUDE)))
             salt[0] = mixed | _ONE
-        mixed = mix64(mix64(salt[0] ^ seed) + (np.uint64(h) << _LEVEL_SHIFT) + np.uint64(compactions[h]))
-        half = _compact(items, begin, end, np.int64(mixed & _ONE))
-        _merge(items, begin - sizes[h + 1], begin, begin + half, scratch)
+        # Of two halvings of a level, the second one drops what the first one would have kept.
+        number = np.uint64(compactions[h])
+        mixed = mix64(mix64(salt[0] ^ seed) + (np.uint64(h) << _LEVEL_SHIFT) + (number >> _ONE))
+        coin, last = np.int64((mixed ^ number) & _ONE), words[end - 1]
+        _merge(words, begin - sizes[h + 1], begin, begin + coin, 2, half, scratch)
+        if size % 2:
+            words[begin + half] = last
         for i in range(end, total):
-            items[i - half] = items[i]
+            words[i - half] = words[i]
         total -= half
         sizes[h] = size % 2
         sizes[h + 1] += half
@@ -133,7 +112,7 @@ def _compress(items, words, scratch, capacities, seed, total, n_levels, sizes, c
         if h + 1 == n_levels:
             room += capacities[n_levels]
             n_levels += 1
-    return total, n_levels, room
+    return total, n_levels
 
 
 @helper
@@ -148,37 +127,31 @@ def _count(sizes):
 
 
 @kernel
-def add_values(values, capacities, seed, items, sizes, compactions, salt):
-    """Add values one after the other. Each level is sorted before and afterwards."""
-    seed, words, scratch = np.uint64(seed), items.view(np.uint64), np.empty(items.size)
+def add_blocks(values, block, capacities, seed, scratch, items, sizes, compactions, salt):
+    """Add sorted blocks of `block` values each, one after the other. The lowest level is empty before.
+
+    The other levels are sorted before and afterwards, and the blocks of the lowest one are afterwards.
+    """
+    seed, words = np.uint64(seed), items.view(np.int64)
     total, n_levels = _count(sizes)
-    total, n_levels, room = _compress(
-        items, words, scratch, capacities, seed, total, n_levels, sizes, compactions, salt
-    )
-    i = 0
-    while i < values.size:
-        stop = min(values.size, i + room - total)
-        sizes[0] += stop - i
-        while i < stop:
-            items[total] = values[i] + 0.0  # which makes a zero of a negative zero
-            total += 1
-            i += 1
-        total, n_levels, room = _compress(
-            items, words, scratch, capacities, seed, total, n_levels, sizes, compactions, salt
+    _reorder(words, 0, total)
+    for start in range(0, values.size, block):
+        for i in range(block):
+            items[total + i] = values[start + i] + 0.0  # which makes a zero of a negative zero
+        _reorder(words, total, total + block)
+        total += block
+        sizes[0] += block
+        total, n_levels = _compress(
+            words, scratch, block, capacities, seed, total, n_levels, sizes, compactions, salt
         )
-    _sort(items, total - sizes[0], total, scratch)
-    items[total:] = 0.0
+    _reorder(words, 0, total)
 
 
 @kernel
-def compress_levels(capacities, seed, items, sizes, compactions, salt):
-    """Halve levels until the values have room. Levels may have any sizes and orders before."""
-    seed, words, scratch = np.uint64(seed), items.view(np.uint64), np.empty(items.size)
+def compress_levels(block, capacities, seed, scratch, items, sizes, compactions, salt):
+    """Halve levels until the values have room. Levels may have any sizes before, and are sorted."""
+    seed, words = np.uint64(seed), items.view(np.int64)
     total, n_levels = _count(sizes)
-    end = total
-    for h in range(n_levels):
-        _sort(items, end - sizes[h], end, scratch)
-        end -= sizes[h]
-    total = _compress(items, words, scratch, capacities, seed, total, n_levels, sizes, compactions, salt)[0]
-    _sort(items, total - sizes[0], total, scratch)
-    items[total:] = 0.0
+    _reorder(words, 0, total)
+    total = _compress(words, scratch, block, capacities, seed, total, n_levels, sizes, compactions, salt)[0]
+    _reorder(words, 0, total)

@@ -6,7 +6,8 @@ import struct
 from collections.abc import Iterable
 
 MASK = 2**64 - 1
-LEAST_CAPACITY = 8
+LEAST_CAPACITY = 2
+BLOCK = 64
 
 
 def mix64(z: int) -> int:
@@ -16,7 +17,7 @@ def mix64(z: int) -> int:
 
 
 def capacity(k: int, depth: int) -> int:
-    """Return the number of values at which a level is full: ceil(k (2/3)**depth), and at least 8."""
+    """Return the number of values at which a level is full: ceil(k (2/3)**depth), and at least 2."""
     return max(LEAST_CAPACITY, -(-k * 2**depth // 3**depth))
 
 
@@ -35,17 +36,24 @@ class Kll:
         while len(self.levels) < len(other.levels):
             self.levels.append([])
             self.compactions.append(0)
+        both_halved = self.salt != 0 and other.salt != 0
         for h, level in enumerate(other.levels):
             self.levels[h] = self.levels[h] + level
-            self.compactions[h] += other.compactions[h]
+        for h in range(len(self.levels)):
+            numbers = [self.compactions[h], other.compactions[h] if h < len(other.levels) else 0]
+            # Both begin new pairs of halvings.
+            self.compactions[h] = sum(n + n % 2 if both_halved else n for n in numbers)
         self.salt = (self.salt + other.salt) & MASK
         self.compress()
 
     def compress(self) -> None:
-        """Halve the lowest full level as long as there are as many values as all levels have room for."""
+        """Halve the lowest full level as long as there are as many values as all levels have room for.
+
+        The values of a block that is not yet complete do not count.
+        """
         while True:
             rooms = [capacity(self.k, len(self.levels) - 1 - h) for h in range(len(self.levels))]
-            if sum(map(len, self.levels)) < sum(rooms):
+            if sum(map(len, self.levels)) - len(self.levels[0]) % BLOCK < sum(rooms):
                 return
             h = next(h for h, level in enumerate(self.levels) if len(level) >= rooms[h])
             level = sorted(self.levels[h])
@@ -54,7 +62,8 @@ class Kll:
                     (bits,) = struct.unpack("<Q", struct.pack("<d", value))
                     self.salt = mix64(self.salt ^ bits)
                 self.salt |= 1
-            coin = mix64(mix64(self.salt ^ self.seed) + (h << 56) + self.compactions[h] & MASK) & 1
+            pair, is_second = divmod(self.compactions[h], 2)
+            coin = mix64(mix64(self.salt ^ self.seed) + (h << 56) + pair & MASK) & 1 ^ is_second
             even = len(level) // 2 * 2
             if h + 1 == len(self.levels):
                 self.levels.append([])

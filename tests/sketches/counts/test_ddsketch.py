@@ -184,6 +184,7 @@ def test_an_empty_sketch_answers_nan() -> None:
     assert np.isnan(empty.quantile([0.1, 0.2])).tolist() == [True, True]
     assert all(map(math.isnan, empty.bounds(0.5)))
     assert math.isnan(empty.cdf(3.0)) and empty.rank(3.0) == 0.0
+    assert type(empty.rank(3.0)) is float and empty.rank([3.0]).dtype == np.float64
     assert all(np.isnan(found).all() for found in empty.cdf_bounds([1.0, 2.0]))
     assert not empty._state.is_allocated or empty == DDSketch(0.01)
 
@@ -227,6 +228,31 @@ def test_a_range_to_the_ends_of_float64_warns_never() -> None:
         warnings.simplefilter("error")
         found = sketch.quantile(np.arange(6) / 5)
     np.testing.assert_allclose(found, sorted(values), rtol=0.01, atol=2.0**-1022)
+
+
+def test_shares_beyond_the_largest_magnitude_warn() -> None:
+    sketch = DDSketch(0.01, largest=1000.0).update([1.0, 1500.0, 5000.0, 9000.0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert sketch.cdf([0.5, 1.0, 1000.0, 9000.0, 1e9]).tolist() == [0.0, 0.25, 0.25, 1.0, 1.0]
+    for ask in (sketch.cdf, sketch.rank):
+        with pytest.warns(SaturationWarning, match="a number is beyond the largest magnitude 1000 of this"):
+            ask([1.0, 2000.0])
+    low, high = sketch.cdf_bounds(2000.0)
+    assert (low, high) == (0.25, 1.0)
+
+
+def test_shares_of_integers_count_the_integer_itself() -> None:
+    # A power of two is the edge of a bin, and spreading the values over the bin would leave all of them out.
+    die = DDSketch(0.01).update([1, 2, 3, 4, 5, 6], [10, 20, 30, 40, 50, 60])
+    assert die.rank([0, 1, 2, 3, 3.5, 4, 5, 6, 7]).tolist() == [0, 10, 30, 60, 60, 100, 150, 210, 210]
+    assert DDSketch(0.01).update([-8, 0, 8, 16], [1, 2, 3, 4]).rank([-9, -8, 0, 8, 16]).tolist() == [
+        0,
+        1,
+        3,
+        6,
+        10,
+    ]
 
 
 def test_quantiles_have_the_shape_of_q() -> None:
@@ -283,6 +309,17 @@ def test_nulls_are_refused_or_skipped_with_their_counts() -> None:
             sketch.update(values, counts)
         assert not sketch._state.is_allocated
     assert DDSketch(0.01).update([None, None], nulls="skip").total == 0
+    for null in (None, math.nan, pd.NA, pd.NaT):
+        assert DDSketch(0.01).update(null, nulls="skip").total == 0
+        with pytest.raises(
+            ValueError, match=r'values must .*, got .*; nulls="skip" leaves them out|which nulls'
+        ):
+            DDSketch(0.01).update(null)
+        # A query has no such argument, so that its message does not advise one.
+        with pytest.raises(
+            ValueError, match=r"^values must be finite, got nan at index 0$|no nulls, got \S+$"
+        ):
+            expected.cdf(null)
     assert DDSketch(0.01).update([], nulls="skip") == DDSketch(0.01).update([]) == DDSketch(0.01)
     with pytest.raises(ValueError, match="nulls must be one of"):
         DDSketch(0.01).update([1.0], nulls="drop")

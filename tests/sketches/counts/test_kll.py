@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mergesketch import KLLSketch
 from mergesketch.errors import SketchFormatError
 from mergesketch.sketches.core.file_format import pieces_of_file
-from mergesketch.sketches.counts.kll import _largest_error
+from mergesketch.sketches.counts.kll_theory import largest_error
 from naive.kll import Kll
 
 NUMBERS = st.floats(-1e6, 1e6) | st.sampled_from([0.0, -0.0, 1.0, 2.0, 5e-324])
@@ -103,7 +103,7 @@ def streams(rng: np.random.Generator, n: int) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("kind", list(streams(np.random.default_rng(0), 2)))
 @pytest.mark.parametrize("n_parts", [1, 7])
 def test_ranks_are_unbiased_and_err_as_the_theorem_says(kind: str, n_parts: int) -> None:
-    n, trials, confidence = 3000, 300, 0.8
+    n, trials, confidence = 2000, 150, 0.8
     values = streams(np.random.default_rng(1), n)[kind]
     asked = np.unique(np.quantile(values, [0.03, 0.2, 0.5, 0.8, 0.97], method="lower"))
     truth = (values[:, None] <= asked).sum(axis=0)
@@ -125,7 +125,7 @@ def test_ranks_are_unbiased_and_err_as_the_theorem_says(kind: str, n_parts: int)
 
 
 def test_bounds_of_quantiles_contain_them() -> None:
-    rng, trials, confidence = np.random.default_rng(2), 300, 0.8
+    rng, trials, confidence = np.random.default_rng(2), 150, 0.8
     values, q = rng.lognormal(0, 2, 3000), np.array([0.05, 0.5, 0.9])
     exact = np.quantile(values, q, method="lower")
     missed = 0
@@ -143,19 +143,19 @@ def test_the_largest_error_is_never_exceeded(k: int) -> None:
         sketch = KLLSketch(k).update(values)
         merged = KLLSketch(k).merge([KLLSketch(k).update(p) for p in np.array_split(values, 9)])
         for confidence in (0.5, 0.99):
-            assert sketch.rank_error(confidence) <= _largest_error(k, confidence)
-            assert merged.rank_error(confidence) <= _largest_error(k, confidence)
+            assert sketch.rank_error(confidence) <= largest_error(k, confidence)
+            assert merged.rank_error(confidence) <= largest_error(k, confidence)
 
 
 @pytest.mark.parametrize(("error", "confidence"), [(0.1, 0.9), (0.05, 0.99), (0.01, 0.99), (0.001, 0.999)])
 def test_for_error_takes_the_smallest_k(error: float, confidence: float) -> None:
     k = KLLSketch.for_error(error, confidence).k
-    assert _largest_error(k, confidence) <= error < _largest_error(k - 1, confidence)
+    assert largest_error(k, confidence) <= error < largest_error(k - 1, confidence)
 
 
 def test_parts_of_one_seed_do_not_share_their_random_bits() -> None:
     # Errors of parts that were equal would add up, and those of independent parts do not.
-    n_parts, trials = 40, 100
+    n_parts, trials = 20, 60
     errors = np.zeros(trials)
     for trial in range(trials):
         rng = np.random.default_rng(trial)
@@ -165,12 +165,24 @@ def test_parts_of_one_seed_do_not_share_their_random_bits() -> None:
     one = np.array(
         [
             KLLSketch(16).update(v).rank(0.0) - (v <= 0).sum()
-            for v in np.random.default_rng(999).standard_normal((400, 400))
+            for v in np.random.default_rng(999).standard_normal((200, 400))
         ]
     )
     expected = n_parts * (one**2).mean()
-    # The mean of 100 squares of nearly normal numbers has a relative standard error of sqrt(2 / 100).
+    # The mean of 60 squares of nearly normal numbers has a relative standard error of sqrt(2 / 60).
     assert (errors**2).mean() < expected * (1 + 6 * math.sqrt(2 / trials))
+
+
+def test_two_halvings_of_a_level_err_no_more_than_one() -> None:
+    # Of the first 64 values one half is kept, and of the next 64 the other one: the ranks of pairs are exact.
+    values = np.arange(64.0)
+    for seed in range(8):
+        one = KLLSketch(50, seed=seed).update(values)
+        two = one.copy().update(values)
+        assert [int(sketch.state["compactions"].array[0]) for sketch in (one, two)] == [1, 2]
+        assert 0 < one.rank_error() * 64 == two.rank_error() * 128
+        assert {abs(x) for x in one.rank(values) - np.arange(1, 65)} == {0.0, 1.0}
+        assert (two.rank(values) == 2 * np.arange(1, 65)).all()
 
 
 # -- small inputs, storage, refusals --------------------------------------------------------------

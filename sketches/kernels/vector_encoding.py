@@ -40,13 +40,13 @@ def _center_row(row, center, difference, numbers, source):
     """
     largest = 0.0
     for j in range(row.size):
-        largest = max(largest, abs(np.float64(row[j])))
+        largest = max(largest, abs(row[j]))
     for j in range(center.size):
         largest = max(largest, abs(center[j]))
     first = power_of_two(largest)
     largest = 0.0
     for j in range(row.size):
-        difference[j] = np.float64(row[j]) * first
+        difference[j] = row[j] * first
         if center.size:
             difference[j] -= center[j] * first
         largest = max(largest, abs(difference[j]))
@@ -55,7 +55,7 @@ def _center_row(row, center, difference, numbers, source):
     for j in range(row.size):
         scaled = difference[j] * second
         source[j] = scaled
-        numbers[j] = np.int64(scaled * _ONE)
+        numbers[j] = np.int64(math.floor(scaled * _ONE + 0.5))
         total += numbers[j] * numbers[j]
     return math.sqrt(np.float64(total)) / _ONE, first, second
 
@@ -69,7 +69,7 @@ def _round_rotated(rotated, numbers):
     scale = power_of_two(np.float64(largest)) * _ONE
     squares, most = np.int64(0), np.int64(0)
     for i in range(rotated.size):
-        number = np.int64(np.float64(rotated[i]) * scale)
+        number = np.int64(math.floor(np.float64(rotated[i]) * scale + 0.5))
         numbers[i] = number
         squares += number * number
         most = max(most, abs(number))
@@ -139,7 +139,7 @@ def encode_rows(X, center, matrix, masks, bits, start, stop, codes, scales, radi
 
     Parameters
     ----------
-    X : ndarray of shape (n, d), float32 or float64
+    X : ndarray of shape (n, d), float64
     center : ndarray of shape (d,), float64, or (0,) for the origin
     matrix, masks
         See `rotate_row`.

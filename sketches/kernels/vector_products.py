@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -76,35 +75,36 @@ def _add_plane(typing_context, tile, tile_at, n_words, planes, planes_at, n_plan
 
 
 @helper
-def load_tile(codes, numbers, first, n_rows, tile, at):
-    """Copy the words of up to eight rows to ``tile[at:]``, word by word of all rows.
+def load_tile(codes, numbers, first, n_rows, tile):
+    """Copy the words of rows to a tile: word w of eight rows side by side, then the next word of these rows.
 
     The rows are those of ``numbers[first:]``, or without numbers those from `first` on.
     """
     n_words = codes.shape[1]
-    for lane in range(n_rows):
-        row = numbers[first + lane] if numbers.size else first + lane
+    for i in range(n_rows):
+        row = numbers[first + i] if numbers.size else first + i
+        at = (i - i % LANES) * n_words + i % LANES
         for w in range(n_words):
-            tile[at + LANES * w + lane] = codes[row, w]
+            tile[at + LANES * w] = codes[row, w]
 
 
 @helper
-def tile_products(tile, at, bits, n_words, planes, planes_at, n_planes, total, sums):
-    """Write the products of eight codewords of odd integers with a query of integers to `sums`.
+def tile_products(tile, n_rows, bits, n_words, planes, planes_at, n_planes, products):
+    """Write the products of the rows' numbers, which begin at 0, with the integers of a query.
 
     Parameters
     ----------
     tile : ndarray, uint64
-        From place `at` on, what `load_tile` has written.
+        Rows that `load_tile` has copied.
+    n_words : int
+        Words of a plane.
     planes : ndarray, uint64
-        The planes of all queries, of `n_words` words each; those of the query begin at `planes_at`.
-    total : int
-        The sum of the query's integers.
-    sums : ndarray of shape (8,), int64
+        The planes of all queries; those of the query begin at `planes_at`.
+    products : ndarray of shape (n_rows or more,), int64
+        As many as there is room for in whole groups of eight rows.
     """
-    sums[:] = 0
-    for b in range(bits - 1, -1, -1):
-        _add_plane(tile, at + LANES * n_words * b, n_words, planes, planes_at, n_planes, sums, 0)
-    shift = np.int64((1 << bits) - 1) * total
-    for lane in range(LANES):
-        sums[lane] = 2 * sums[lane] - shift
+    products[:] = 0
+    for row in range(0, n_rows, LANES):
+        for b in range(bits - 1, -1, -1):
+            at = (row * bits + LANES * b) * n_words
+            _add_plane(tile, at, n_words, planes, planes_at, n_planes, products, row)

@@ -9,7 +9,7 @@ import numpy as np
 from ...lsh.kernels.compiled import helper, kernel
 from ...lsh.kernels.words import popcount
 from .heaps import keep_best
-from .vector_products import LANES, load_tile, tile_products
+from .vector_products import load_tile, tile_products
 
 __all__ = [
     "COSINE",
@@ -23,51 +23,47 @@ __all__ = [
 
 INNER_PRODUCT, COSINE, SQUARED_EUCLIDEAN = 0, 1, 2
 
-#: Rows that are copied to a tile at a time, and then scored with all queries.
+#: Rows that are copied to a tile at a time, and then scored with all queries; a multiple of `LANES`.
 _ROWS = 256
 
 
 @helper
-def _score(metric, product, scale, radius, offset, constant, length, center_square):
-    """Return the estimate of a metric from the product of a rounded query and a codeword, times the step."""
-    estimate = product * scale
-    if metric == SQUARED_EUCLIDEAN:
-        return constant + radius * radius - 2.0 * estimate
-    estimate += constant + offset
-    if metric == COSINE:
-        norm = math.sqrt(max(0.0, radius * radius + 2.0 * offset + center_square))
-        return estimate / (length * norm) if length * norm > 0.0 else 0.0
-    return estimate
+def _load_rows(codes, scales, radii, offsets, numbers, first, n_rows, tile, of_rows):
+    """Copy the codes of rows to a tile, and their scales, radii and offsets to `of_rows`."""
+    load_tile(codes, numbers, first, n_rows, tile)
+    for i in range(n_rows):
+        row = numbers[first + i] if numbers.size else first + i
+        of_rows[0, i], of_rows[1, i] = scales[row], radii[row]
+        of_rows[2, i] = offsets[row] if offsets.size else 0.0
 
 
 @helper
-def _score_tile(
-    tile, at, n_rows, row, numbers, bits, scales, radii, offsets, planes, terms, query, metric, products, found
-):
-    """Write the scores of up to eight rows with a query to `found`."""
-    total, step, constant, length, center_square = terms[query]
+def _score_tile(tile, of_rows, n_rows, bits, planes, terms, query, metric, products, scores):
+    """Write the scores of the rows of a tile with a query."""
     n_planes, n_words = planes.shape[1], planes.shape[2]
-    begin = query * n_planes * n_words
-    tile_products(tile, at, bits, n_words, planes.reshape(-1), begin, n_planes, np.int64(total), products)
-    for lane in range(n_rows):
-        i = numbers[row + lane] if numbers.size else row + lane
-        offset = np.float64(offsets[i]) if offsets.size else 0.0
-        found[lane] = _score(
-            metric,
-            step * np.float64(products[lane]),
-            np.float64(scales[i]),
-            np.float64(radii[i]),
-            offset,
-            constant,
-            length,
-            center_square,
-        )
+    at = query * n_planes * n_words
+    tile_products(tile, n_rows, bits, n_words, planes.reshape(-1), at, n_planes, products)
+    # Codewords consist of the odd integers 2 u - 2**bits + 1.
+    shift = np.int64((1 << bits) - 1) * np.int64(terms[query, 0])
+    step, constant, length, center_square = terms[query, 1:]
+    scale, radius, offset = of_rows
+    for i in range(n_rows):
+        scores[i] = step * np.float64(2 * products[i] - shift) * scale[i]
+    if metric == SQUARED_EUCLIDEAN:
+        for i in range(n_rows):
+            scores[i] = constant + radius[i] * radius[i] - 2.0 * scores[i]
+        return
+    for i in range(n_rows):
+        scores[i] += constant + offset[i]
+    if metric == COSINE:
+        for i in range(n_rows):
+            square = max(0.0, radius[i] * radius[i] + 2.0 * offset[i] + center_square)
+            norm = length * math.sqrt(square)
+            scores[i] = scores[i] / norm if norm > 0.0 else 0.0
 
 
 @kernel
-def score_rows(
-    codes, scales, radii, offsets, planes, terms, metric, start, stop, out
-):
+def score_rows(codes, scales, radii, offsets, planes, terms, metric, start, stop, out):
     """Write the scores of the rows [start, stop) with all queries to ``out[query, row]``.
 
     Parameters
@@ -82,29 +78,21 @@ def score_rows(
     metric : int
     out : ndarray of shape (n_queries, n), float64
     """
-    bits = codes.shape[1] // planes.shape[2]
-    every, step = np.empty(0, np.int64), LANES * codes.shape[1]
-    tile = np.zeros(_ROWS * codes.shape[1], np.uint64)
-    products, found = np.empty(LANES, np.int64), np.empty(LANES)
+    bits, every = codes.shape[1] // planes.shape[2], np.empty(0, np.int64)
+    tile, of_rows = np.zeros(_ROWS * codes.shape[1], np.uint64), np.empty((3, _ROWS))
+    products = np.empty(_ROWS, np.int64)
     for first in range(start, stop, _ROWS):
-        last = min(first + _ROWS, stop)
-        for row in range(first, last, LANES):
-            load_tile(codes, every, row, min(LANES, last - row), tile, (row - first) // LANES * step)
+        n_rows = min(_ROWS, stop - first)
+        _load_rows(codes, scales, radii, offsets, every, first, n_rows, tile, of_rows)
         for query in range(planes.shape[0]):
-            for row in range(first, last, LANES):
-                n_rows = min(LANES, last - row)
-                _score_tile(
-                    tile, (row - first) // LANES * step, n_rows, row, every, bits, scales, radii, offsets,
-                    planes, terms, query, metric, products, found,
-                )  # fmt: skip
-                for lane in range(n_rows):
-                    out[query, row + lane] = found[lane]
+            scores = out[query, first : first + n_rows]
+            _score_tile(tile, of_rows, n_rows, bits, planes, terms, query, metric, products, scores)
 
 
 @kernel
 def score_some_rows(
     codes, scales, radii, offsets, planes, terms, metric, numbers, bounds, start, stop, out
-):
+):  # fmt: skip
     """Write the scores of some rows of the queries [start, stop).
 
     Parameters
@@ -115,24 +103,20 @@ def score_some_rows(
     out : ndarray of shape (m,), float64
     """
     bits = codes.shape[1] // planes.shape[2]
-    tile = np.zeros(LANES * codes.shape[1], np.uint64)
-    products, found = np.empty(LANES, np.int64), np.empty(LANES)
+    tile, of_rows = np.zeros(_ROWS * codes.shape[1], np.uint64), np.empty((3, _ROWS))
+    products = np.empty(_ROWS, np.int64)
     for query in range(start, stop):
-        for at in range(bounds[query], bounds[query + 1], LANES):
-            n_rows = min(LANES, bounds[query + 1] - at)
-            load_tile(codes, numbers, at, n_rows, tile, 0)
-            _score_tile(
-                tile, 0, n_rows, at, numbers, bits, scales, radii, offsets, planes, terms, query, metric,
-                products, found,
-            )  # fmt: skip
-            for lane in range(n_rows):
-                out[at + lane] = found[lane]
+        for first in range(bounds[query], bounds[query + 1], _ROWS):
+            n_rows = min(_ROWS, bounds[query + 1] - first)
+            _load_rows(codes, scales, radii, offsets, numbers, first, n_rows, tile, of_rows)
+            scores = out[first : first + n_rows]
+            _score_tile(tile, of_rows, n_rows, bits, planes, terms, query, metric, products, scores)
 
 
 @kernel
 def best_rows(
     codes, scales, radii, offsets, planes, terms, metric, start, stop, sizes, numbers, keys
-):
+):  # fmt: skip
     """Collect the best of the rows [start, stop) for each query in heaps; see `heaps.keep_best`.
 
     Parameters
@@ -143,29 +127,22 @@ def best_rows(
     keys : ndarray of shape (n_queries, k), float64
         Distances, or similarities below 0.
     """
-    bits, k = codes.shape[1] // planes.shape[2], numbers.shape[1]
-    every, step = np.empty(0, np.int64), LANES * codes.shape[1]
+    bits, k, every = codes.shape[1] // planes.shape[2], numbers.shape[1], np.empty(0, np.int64)
     all_numbers, all_keys = numbers.reshape(-1), keys.reshape(-1)
-    tile = np.zeros(_ROWS * codes.shape[1], np.uint64)
-    products, found = np.empty(LANES, np.int64), np.empty(LANES)
+    tile, of_rows = np.zeros(_ROWS * codes.shape[1], np.uint64), np.empty((3, _ROWS))
+    products, scores = np.empty(_ROWS, np.int64), np.empty(_ROWS)
     sign = 1.0 if metric == SQUARED_EUCLIDEAN else -1.0
     for first in range(start, stop, _ROWS):
-        last = min(first + _ROWS, stop)
-        for row in range(first, last, LANES):
-            load_tile(codes, every, row, min(LANES, last - row), tile, (row - first) // LANES * step)
+        n_rows = min(_ROWS, stop - first)
+        _load_rows(codes, scales, radii, offsets, every, first, n_rows, tile, of_rows)
         for query in range(planes.shape[0]):
+            _score_tile(tile, of_rows, n_rows, bits, planes, terms, query, metric, products, scores)
             size, heap = sizes[query], query * k
-            for row in range(first, last, LANES):
-                n_rows = min(LANES, last - row)
-                _score_tile(
-                    tile, (row - first) // LANES * step, n_rows, row, every, bits, scales, radii, offsets,
-                    planes, terms, query, metric, products, found,
-                )  # fmt: skip
-                for lane in range(n_rows):
-                    key = sign * found[lane]
-                    # Rows come in their order, so an equal key is not better.
-                    if size < k or key < all_keys[heap]:
-                        size = keep_best(row + lane, key, k, heap, size, all_numbers, all_keys)
+            for i in range(n_rows):
+                key = sign * scores[i]
+                # Rows come in their order, so an equal key is not better.
+                if size < k or key < all_keys[heap]:
+                    size = keep_best(first + i, key, k, heap, size, all_numbers, all_keys)
             sizes[query] = size
 
 

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...lsh.inputs.rows import VectorRows
-from ...lsh.support.backend import Backend
+from ...lsh.support.backend import Backend, read_only
 from ..kernels import vector_codes
 
-__all__ = ["METRICS", "RoundedQueries", "Rotation", "round_queries"]
+__all__ = ["METRICS", "QUERY_BITS", "Rotation", "RoundedQueries", "refuse_long", "round_queries"]
 
 #: The metrics by name, as the kernels number them.
 METRICS = {
@@ -19,6 +19,9 @@ METRICS = {
     "cosine": vector_codes.COSINE,
     "sqeuclidean": vector_codes.SQUARED_EUCLIDEAN,
 }
+
+#: Bits of a query's coordinate: whole multiples of those that a kernel takes together.
+QUERY_BITS = (4, 8, 12, 16)
 
 #: Number of queries that are worth a thread of their own.
 _BLOCK = 16
@@ -70,17 +73,18 @@ def round_queries(
     """
     xp, n = backend.xp, rows.n
     planes = xp.empty((n, query_bits, n_words), np.uint64)
-    sums, steps, radii, errors = (xp.empty(n, dtype) for dtype in (np.int64, *3 * (np.float64,)))
-    Q, encode = rows.dense, backend.kernels(vector_codes).encode_queries
+    sums = xp.empty(n, np.int64)
+    steps, radii, errors = (xp.empty(n, np.float64) for _ in range(3))
+    Q, encode = read_only(rows.dense.astype(np.float64)), backend.kernels(vector_codes).encode_queries
     on_device = [backend.constant(array) for array in (center, *rotation)]
     found = backend.map_blocks(
         lambda a, b: encode(Q, *on_device, a, b, planes, sums, steps, radii, errors), n, _BLOCK
     )
     refuse_long("Q", found)
-    square, constants, lengths = float(center @ center), xp.zeros(n), radii
+    constants: NDArray[np.float64] = xp.zeros(n)
+    square, lengths = float(center @ center), radii
     if center.size:
-        dense = Q.astype(np.float64)
-        constants, lengths = dense @ on_device[0], xp.sqrt((dense * dense).sum(axis=1))
+        constants, lengths = Q @ on_device[0], xp.sqrt((Q * Q).sum(axis=1))
     if metric == "sqeuclidean":
         constants = radii * radii
     terms = xp.stack([sums.astype(np.float64), steps, constants, lengths, xp.full(n, square)], axis=1)

@@ -13,6 +13,7 @@ from .counts.top_k import TopK
 from .density.density import DensitySketch
 from .neighbours.index import LSHIndex, Nearest, Neighbours
 from .neighbours.suggestion import Suggestion, suggest
+from .neighbours.vector_codes import VectorCodes
 from .race.ace import AceSketch
 from .race.fourier import FourierSketch
 from .race.nadaraya_watson import NadarayaWatsonSketch
@@ -76,6 +77,7 @@ __all__ = [
     "StreamingDeduplicator",
     "Suggestion",
     "TopK",
+    "VectorCodes",
     "from_bytes",
     "inspect",
     "load",

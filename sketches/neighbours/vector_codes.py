@@ -1,0 +1,288 @@
+"""Vectors in few bits a coordinate, whose inner products and distances are estimated without decoding."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ...lsh.inputs.answers import like
+from ...lsh.inputs.arrays import check_array
+from ...lsh.inputs.rows import read_rows
+from ...lsh.support.backend import read_only, refuse_gpu
+from ...lsh.support.checks import check_choice, check_flag, check_int
+from ...lsh.support.threads import cut_range
+from ...lsh.support.types import RowsLike
+from ..kernels import vector_codes
+from .index import Nearest
+from .vector_queries import METRICS, QUERY_BITS, RoundedQueries, round_queries
+from .vector_rows import VectorRows
+
+__all__ = ["VectorCodes"]
+
+#: Rows that are worth a thread of their own, queries that are searched at a time, and queries that are worth
+#: a thread if each has rows of its own.
+_ROWS, _QUERIES, _FEW_QUERIES = 1 << 13, 256, 16
+
+
+class VectorCodes(VectorRows):
+    """Keep vectors in 1 to 8 bits a coordinate, and estimate products with queries (RaBitQ, quantization).
+
+    Parameters
+    ----------
+    n_features : int
+        Number of columns of rows, at most 65,536.
+    bits : int, default 1
+        Bits of a coordinate, from 1 to 8.
+    center : array_like of shape (n_features,), optional
+        A point that rows are taken relative to, the mean of some of them for instance; the origin by default.
+        Estimates are better by as much as rows are nearer to it. Only codes with equal centres merge.
+    seed : int, default 0
+        Seed of the rotation, in [0, 2**64).
+
+    Attributes
+    ----------
+    center : ndarray of shape (n_features,), float64
+    ids : ndarray of shape (n,), int64
+        The ids of rows, rising.
+    n_updates : int
+        Number of rows, which `len` returns, too.
+    nbytes : int
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type or lies outside its range.
+
+    Notes
+    -----
+    A row less the centre is rotated at random and rounded to a grid of 2**bits numbers a coordinate, which
+    are the odd multiples of a unit. Of all units that are tried (128 ratios), the row takes that for which
+    the cosine a between the row and its codeword is largest. With one bit, the codeword has the signs of the
+    rotated row. If r is the row's length and o its direction, both after centring, and c the codeword's
+    direction, then ``r <q, c> / a`` estimates the inner product of a query q with the row. It has no bias,
+    and the standard error ``r |q| sqrt((1 - a**2) / (a**2 (D - 1)))`` at most, where D is `n_features`
+    rounded up to a multiple of 64 (Gao and Long 2024, theorem 3.2; Gao and others 2025 for several bits). A
+    query is rounded to integers of `query_bits`, and scored by counting bits, so that all processors find
+    the same scores. Rounding adds ``r |e| / (a sqrt(D))`` to the error, in squares, where e is the query's
+    error.
+
+    **Memory** is ``bits D / 8`` bytes a row for the code and 8 for the row's scale and distance from the
+    centre; 4 more with a centre, and 8 more if you pass ids. **Cost**: an update takes O(D log D) a row,
+    O(D**2) if D is below 256, and 30 D more for several bits. A query reads all codes once.
+
+    Lengths are kept as float32: longer rows are refused, and rows closer to the centre than about 1e-37 are
+    taken for the centre.
+
+    **Merging** appends the rows of the other codes in their order: the codes of parts are those of the whole,
+    bit for bit. With ids, rows lie in the order of ids, so parts may merge in any order.
+
+    References
+    ----------
+    - Gao, Long. RaBitQ: quantizing high-dimensional vectors with a theoretical error bound for approximate
+      nearest neighbor search. SIGMOD 2024.
+    - Gao, Gou, Xu, Yang, Long, Wong. Practical and asymptotically optimal quantization of high-dimensional
+      vectors in Euclidean space for approximate nearest neighbor search. SIGMOD 2025.
+
+    Examples
+    --------
+    >>> import numpy as np, mergesketch
+    >>> X = np.random.default_rng(0).standard_normal((1000, 64))
+    >>> codes = mergesketch.VectorCodes(n_features=64, bits=4, seed=1).update(X)
+    >>> codes.nbytes
+    40008
+    >>> estimates, std = codes.scores(X[:2], return_std=True)
+    >>> bool((np.abs(estimates - X[:2] @ X.T) < 6 * std).all())
+    True
+    >>> codes.search(X[:2], k=1).ids
+    array([[0],
+           [1]])
+    """
+
+    # -- queries ----------------------------------------------------------------------------------
+
+    @overload
+    def scores(
+        self, Q: RowsLike, rows: ArrayLike | None = ..., *, metric: str = ..., query_bits: int = ...,
+        return_std: Literal[False] = ...,
+    ) -> Any: ...  # fmt: skip
+    @overload
+    def scores(
+        self, Q: RowsLike, rows: ArrayLike | None = ..., *, metric: str = ..., query_bits: int = ...,
+        return_std: Literal[True],
+    ) -> tuple[Any, Any]: ...  # fmt: skip
+    def scores(
+        self,
+        Q: RowsLike,
+        rows: ArrayLike | None = None,
+        *,
+        metric: str = "inner_product",
+        query_bits: int = 8,
+        return_std: bool = False,
+    ) -> Any:
+        """Estimate the products of queries with rows, or their distances.
+
+        Parameters
+        ----------
+        Q : array_like or sparse matrix of shape (n_queries, n_features)
+        rows : array_like of integers, of shape (m,) or (n_queries, m), optional
+            Numbers of the rows that are scored, from 0 to ``len(self) - 1`` in the order of ids: the same for
+            all queries, or each query's own. By default these are all rows.
+        metric : {"inner_product", "cosine", "sqeuclidean"}
+            "cosine" is 0 where a row or query is 0. "sqeuclidean" is the square of the Euclidean distance,
+            whose estimate may be below 0.
+        query_bits : {4, 8, 12, 16}, default 8
+            Bits of a query's coordinate. More bits take more time, and give a smaller error: 4 are enough for
+            rows of one bit, 8 for rows of four.
+        return_std : bool
+            True to return standard errors, too.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_queries, n) or (n_queries, m), float64
+        std : ndarray of the same shape, float64
+            Only with `return_std`. The standard error, or more: that of rows which point nearly in the
+            direction of the query is smaller.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If queries have another width, are not finite or are too long for float32, if `rows` are no
+            integers in the range, or if another argument is not as described.
+        """
+        check_flag("return_std", return_std)
+        queries = self._round(Q, metric, query_bits)
+        n_queries = len(queries.planes)
+        if rows is None:
+            scores = np.empty((n_queries, len(self)))
+            self._backend.map_blocks(
+                lambda a, b: vector_codes.score_rows(*self._of_rows, *queries[:3], a, b, scores),
+                len(self),
+                _ROWS,
+            )
+            numbers = None
+        else:
+            numbers = self._read_numbers(rows, n_queries)
+            scores = np.empty(numbers.shape)
+            bounds, flat = np.arange(n_queries + 1) * numbers.shape[1], scores.reshape(-1)
+            arguments = (*self._of_rows, *queries[:3], numbers.reshape(-1), bounds)
+            self._backend.map_blocks(
+                lambda a, b: vector_codes.score_some_rows(*arguments, a, b, flat), n_queries, _FEW_QUERIES
+            )
+        if return_std:
+            return like(Q, (scores, self._std(queries, numbers)))
+        return like(Q, scores)
+
+    def search(
+        self, Q: RowsLike, k: int = 10, *, metric: str = "inner_product", query_bits: int = 8
+    ) -> Nearest:
+        """Return the k rows with the best estimates for each query.
+
+        Parameters
+        ----------
+        Q : array_like or sparse matrix of shape (n_queries, n_features)
+        k : int
+            At least 1.
+        metric : {"inner_product", "cosine", "sqeuclidean"}
+            As in `scores`.
+        query_bits : {4, 8, 12, 16}, default 8
+            As in `scores`.
+
+        Returns
+        -------
+        Nearest
+            ``(ids, distances)``, both of shape (n_queries, k): the best first, at equal estimates by rising
+            id. The distances are the estimates of `scores`. Where there are fewer than k rows, the id is -1
+            and the estimate infinite, or minus infinity for the products.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `scores` does, or if `k` is not a positive integer.
+        """
+        k = check_int("k", k, 1, 1 << 31)
+        queries, n = self._round(Q, metric, query_bits), len(self)
+        n_queries, held = len(queries.planes), min(k, n)
+        is_distance = metric == "sqeuclidean"
+        ids = np.full((n_queries, k), -1, np.int64)
+        distances = np.full((n_queries, k), np.inf if is_distance else -np.inf)
+        for first, last in cut_range(0, n_queries if n else 0, _QUERIES):
+            numbers, keys = self._best(queries.cut(first, last), held)
+            given = self._arrays["ids"]
+            ids[first:last, :held] = given[numbers] if given.size else numbers
+            # Similarities are ranked by their negatives; 0.0 takes the sign from a negative zero.
+            distances[first:last, :held] = keys if is_distance else 0.0 - keys
+        return Nearest(ids, distances)
+
+    def _best(self, queries: RoundedQueries, k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return the numbers of the k best rows of each query and their keys, the lowest first."""
+        n_queries = len(queries.planes)
+
+        def best(start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+            shape, sizes = (n_queries, min(k, stop - start)), np.zeros(n_queries, np.int64)
+            numbers, keys = np.empty(shape, np.int64), np.empty(shape)
+            vector_codes.best_rows(*self._of_rows, *queries[:3], start, stop, sizes, numbers, keys)
+            return numbers, keys
+
+        found = self._backend.map_blocks(best, len(self), _ROWS)
+        numbers, keys = (np.concatenate(arrays, axis=1) for arrays in zip(*found, strict=True))
+        order = np.lexsort((numbers, keys), axis=1)[:, :k]
+        return np.take_along_axis(numbers, order, 1), np.take_along_axis(keys, order, 1)
+
+    @property
+    def _of_rows(self) -> list[NDArray[Any]]:
+        return [read_only(self._arrays[name]) for name in ("codes", "scales", "radii", "offsets")]
+
+    def _round(self, Q: Any, metric: str, query_bits: int) -> RoundedQueries:
+        check_choice("metric", metric, tuple(METRICS))
+        check_choice("query_bits", query_bits, QUERY_BITS)
+        refuse_gpu("VectorCodes", Q)
+        rows, center = read_rows(Q, self.n_features, "Q"), read_only(self._arrays["center"])
+        return round_queries(rows, center, self._rotation, self._n_words, query_bits, metric, self._backend)
+
+    def _read_numbers(self, rows: Any, n_queries: int) -> NDArray[np.int64]:
+        numbers, n = check_array("rows", rows), len(self)
+        if numbers.ndim == 1:
+            numbers = np.broadcast_to(numbers, (n_queries, numbers.size))
+        if (
+            numbers.ndim != 2
+            or len(numbers) != n_queries
+            or (numbers.size and numbers.dtype.kind not in "iu")
+        ):
+            raise ValueError(
+                f"rows must be integers of shape (m,) or ({n_queries}, m), got {numbers.dtype} of "
+                f"{numbers.shape}"
+            )
+        if numbers.size and (int(numbers.min()) < 0 or int(numbers.max()) >= n):
+            raise ValueError(f"rows must be from 0 to {n - 1}, got {numbers.min()} to {numbers.max()}")
+        return np.ascontiguousarray(numbers, np.int64)
+
+    def _std(self, queries: RoundedQueries, numbers: NDArray[np.int64] | None) -> NDArray[np.float64]:
+        """Return the standard errors of scores with all rows, or with some for each query."""
+        codes, scales, radii, offsets = self._of_rows
+        norms, size = np.empty(len(codes)), 64 * self._n_words
+        self._backend.map_blocks(
+            lambda a, b: vector_codes.code_norms(codes, self.bits, a, b, norms), len(codes), _ROWS
+        )
+        squares, ours = scales.astype(np.float64) ** 2 * norms, radii.astype(np.float64) ** 2
+        spread = np.maximum(squares - ours, 0.0) / (size - 1)
+        at = slice(None) if numbers is None else numbers
+        variances = (
+            queries.radii[:, None] ** 2 * spread[at] + queries.errors[:, None] ** 2 * squares[at] / size
+        )
+        std = np.sqrt(variances)
+        if queries.metric == vector_codes.SQUARED_EUCLIDEAN:
+            std *= 2.0
+        elif queries.metric == vector_codes.COSINE:
+            lengths = queries.terms[:, 3:4] * self._lengths(ours, offsets)[at]
+            np.divide(std, lengths, out=std, where=lengths > 0.0)
+            std[lengths == 0.0] = 0.0
+        return std
+
+    def _lengths(self, squares: NDArray[np.float64], offsets: NDArray[np.float32]) -> NDArray[np.float64]:
+        center = self._arrays["center"]
+        if not center.size:
+            return np.sqrt(squares)
+        whole: NDArray[np.float64] = squares + 2.0 * offsets.astype(np.float64) + float(center @ center)
+        return np.sqrt(np.maximum(whole, 0.0))

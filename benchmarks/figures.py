@@ -545,6 +545,18 @@ def hyperloglog_errors() -> str:
     return table(("keys", "bias", columns[0], "theory", *columns[1:]), lines)
 
 
+def hyperloglog_sizes() -> str:
+    columns = ("registers, a byte each", "bytes of a file", "error for a million keys", "theory")
+    found = [r for r in rows("distinct") if "registers" in r]
+    return table(
+        columns,
+        (
+            [r["registers"], r["file bytes"], percent(r["RMS error"], 3), percent(r["theory"], 3)]
+            for r in found
+        ),
+    )
+
+
 def hyperloglog_speed() -> str:
     return table(
         ("keys are", "sketch", "ns a key", "times ours"),
@@ -558,6 +570,7 @@ def hyperloglog_speed() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "hyperloglog_errors": hyperloglog_errors,
+    "hyperloglog_sizes": hyperloglog_sizes,
     "hyperloglog_speed": hyperloglog_speed,
     "containment": dedup_tables.containment,
     "dedup_files": dedup_tables.files,

@@ -15,7 +15,7 @@ STYLES = {
 
 def main():
     rows = json.loads((ROOT / "benchmarks/results/distinct.json").read_text())["rows"]
-    rows = [row for row in rows if row["sketch"] in STYLES and "keys" in row]
+    rows = [row for row in rows if row.get("sketch") in STYLES and "keys" in row]
     figure, (errors, biases) = plt.subplots(1, 2, figsize=(WIDTH, 3.3))
     for name, style in STYLES.items():
         here = sorted((row for row in rows if row["sketch"] == name), key=lambda row: row["keys"])

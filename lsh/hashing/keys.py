@@ -31,6 +31,7 @@ from ..inputs.strings import (
     is_buffer,
     is_fixed_binary,
     kind_of,
+    list_buffer,
 )
 from ..kernels.strings import first_binary
 from ..support.backend import as_array, backend_named, backend_of, device_of
@@ -250,7 +251,7 @@ def _read_column(keys: Any, name: str) -> Keys:
             return Keys("bytes", fields=keys)
         if keys.dtype.kind == "V":
             return Keys("bytes", _buffers=tuple(byte_buffers(keys, name)))
-        if keys.size == 0 and keys.dtype.kind in "UT":
+        if keys.dtype.kind == "U" or (keys.size == 0 and keys.dtype.kind == "T"):
             return Keys("str", _buffers=tuple(byte_buffers(keys, name)))
         keys = keys.tolist()
     if len(keys) == 0:
@@ -267,13 +268,13 @@ def _read_items(items: Sequence[Any], name: str) -> Keys:
     if isinstance(items[0], UUID) and all(isinstance(item, UUID) for item in items):
         items = [item.bytes for item in items]
     try:
-        form = kind_of(items, name).__name__
+        kind = kind_of(items, name)
     except TypeError as error:
         raise TypeError(f"{error}; {_ADVICE}") from None
-    if form == "int":
+    if kind is int:
         array = _integers(items, name)
         return _integer_keys(array, is_signed=array.dtype.kind == "i" or min(items) < 0)
-    return Keys(form, _buffers=tuple(byte_buffers(list(items), name)))
+    return Keys(kind.__name__, _buffers=(list_buffer(items, kind, name),))
 
 
 def _time_keys(array: NDArray[Any], name: str, kind: str = "") -> Keys:

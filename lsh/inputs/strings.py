@@ -14,13 +14,24 @@ from ..support.checks import NO_INTEGERS
 from ..support.threads import map_blocks
 from .columns import arrow_chunks, describe, is_arrow, is_null, open_column, refuse_masked
 
-__all__ = ["Buffer", "as_byte_buffer", "byte_buffers", "check_buffer", "is_buffer", "is_fixed_binary"]
+__all__ = [
+    "Buffer",
+    "as_byte_buffer",
+    "byte_buffers",
+    "check_buffer",
+    "is_buffer",
+    "is_fixed_binary",
+    "kind_of",
+    "list_buffer",
+]
 
 #: A pair ``(data, offsets)`` of uint8 and int64: string i is ``data[offsets[i]:offsets[i + 1]]``.
 Buffer = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
 _EMPTY = np.empty(0, dtype=np.uint8)
+#: Lists of strings that are shorter than this, in a sample of the first ones, are joined with NULs.
+_SHORT, _SAMPLE = 64, 32
 #: Number of offsets that are worth a thread of their own.
 _OFFSETS_BLOCK = 1 << 17
 
@@ -160,13 +171,19 @@ def kind_of(items: Sequence[Any], name: str) -> type:
     raise TypeError(f"{name} must be all str, all bytes or all int, got {found}")
 
 
-def _list_buffer(items: Sequence[Any], name: str, errors: str) -> Buffer:
-    """Return a list of str or of bytes as one buffer: strings are joined first and encoded once."""
-    if not items:
-        return _EMPTY, np.zeros(1, dtype=np.int64)
-    kind = kind_of(items, name)
-    if kind is int:
-        raise TypeError(f"{name} must be strings, got integers")
+def list_buffer(items: Sequence[Any], kind: type, name: str = "strings", errors: str = "strict") -> Buffer:
+    """Return a list of items of one kind, str or bytes, as one read-only buffer.
+
+    Strings are joined first and encoded once.
+    """
+    return _read_only(_joined(items, kind, name, errors))
+
+
+def _joined(items: Sequence[Any], kind: type, name: str, errors: str) -> Buffer:
+    if sum(map(len, items[:_SAMPLE])) < _SHORT * _SAMPLE <= _SHORT * len(items):
+        found = _short_buffer(items, kind, errors)
+        if found is not None:
+            return found
     lengths = np.fromiter(map(len, items), dtype=np.int64, count=len(items))
     offsets = np.zeros(len(items) + 1, dtype=np.int64)
     if kind is bytes:
@@ -188,11 +205,51 @@ def _list_buffer(items: Sequence[Any], name: str, errors: str) -> Buffer:
     return data, offsets
 
 
+def _short_buffer(items: Sequence[Any], kind: type, errors: str) -> Buffer | None:
+    """Return a list of short strings as one buffer; None if one has a NUL or cannot be encoded.
+
+    The strings are joined with NULs between them, which are found faster than n lengths are asked for.
+    """
+    try:
+        joined = b"\0".join(items) if kind is bytes else "\0".join(items).encode("utf-8", errors)
+    except UnicodeEncodeError:
+        return None
+    data = np.frombuffer(joined, dtype=np.uint8)
+    ends = np.flatnonzero(data == 0)
+    if ends.size != len(items) - 1:
+        return None
+    offsets = np.empty(len(items) + 1, dtype=np.int64)
+    offsets[0], offsets[-1] = 0, data.size - ends.size
+    offsets[1:-1] = ends - np.arange(ends.size)
+    return data[data != 0], offsets
+
+
+def _list_buffer(items: Sequence[Any], name: str, errors: str) -> Buffer:
+    """Return a list of str or of bytes as one buffer."""
+    if not items:
+        return _EMPTY, np.zeros(1, dtype=np.int64)
+    kind = kind_of(items, name)
+    if kind is int:
+        raise TypeError(f"{name} must be strings, got integers")
+    return _joined(items, kind, name, errors)
+
+
+def _ascii_fields(array: NDArray[Any]) -> NDArray[Any] | None:
+    """Return an array of dtype U as one of dtype S if all characters are ASCII, or else None."""
+    codes = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False)).view(np.uint32)
+    if not codes.size or codes.max() > 127:
+        return None
+    return codes.astype(np.uint8).view(f"S{codes.size // array.size}")
+
+
 def _array_buffer(array: NDArray[Any], name: str, errors: str, *, nulls_as_empty: bool) -> Buffer:
     """Return a 1-D NumPy array of strings, of dtype S, U, T, V or object, as one buffer."""
     if array.ndim != 1:
         raise ValueError(f"{name} must be 1-D, got shape {array.shape}")
-    if array.dtype.kind in "UTO":
+    fields = _ascii_fields(array) if array.dtype.kind == "U" else None
+    if fields is not None:
+        array = fields
+    elif array.dtype.kind in "UTO":
         items = array.tolist()
         return _list_buffer(_without_nulls(items) if nulls_as_empty else items, name, errors)
     if array.dtype.kind != "S" and not is_fixed_binary(array):

@@ -225,7 +225,7 @@ class Stored(Guarded, Configured, ABC):
         ------
         SketchFormatError
             If the bytes are truncated, damaged, or of another version or class. Nothing in them is
-            executed, and no more memory is taken than their own size.
+            executed, and no more memory is taken than their own size, but for zeros that a file leaves out.
         """
         try:
             view = memoryview(buffer).cast("B")

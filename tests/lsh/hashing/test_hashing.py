@@ -121,6 +121,30 @@ def test_unicode_arrays() -> None:
     assert hash_keys(np.array(["é", "", "abc"], dtype=np.dtypes.StringDType())).tolist() == expected
 
 
+@given(
+    st.lists(st.text("aé\0z", max_size=70), min_size=32, max_size=40),
+    st.lists(st.text("ab", max_size=9), max_size=9),
+)
+def test_lists_of_many_short_strings(some: list[str], others: list[str]) -> None:
+    # Those that have a NUL, or are long at the beginning, are read in another way.
+    for strings in (some, [*others, *("tea", "") * 20], ["", *some, "tea"], ["a"] * 32 + ["b" * 500]):
+        expected = reference([text.encode() for text in strings], 5)
+        assert hash_keys(strings, 5).tolist() == expected
+        assert hash_keys([text.encode() for text in strings], 5).tolist() == expected
+        array = np.array(strings)
+        stripped = [text.rstrip("\0").encode() for text in strings]
+        assert hash_keys(array, 5).tolist() == reference(stripped, 5)
+        assert hash_keys(array.astype(array.dtype.newbyteorder(">"))[::-1], 5).tolist() == reference(
+            stripped[::-1], 5
+        )
+
+
+def test_a_lone_surrogate_among_many_strings_is_named() -> None:
+    for keys in (["tea"] * 50 + ["x\udc80"], np.array(["tea"] * 50 + ["x\udc80"])):
+        with pytest.raises(ValueError, match=r"string 50 has the lone surrogate U\+DC80"):
+            hash_keys(keys)
+
+
 def test_width_zero_and_empty() -> None:
     assert hash_keys(np.zeros(2, dtype="S0")).tolist() == reference([b"", b""])
     empties: list[Any] = [[], (), *(np.empty(0, dtype=dtype) for dtype in ("i4", "u8", "S3", "U3"))]

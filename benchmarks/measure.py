@@ -21,23 +21,15 @@ from typing import Any
 RESULTS = Path(__file__).parent / "results"
 
 
-def seconds(
-    function: Callable[[], Any],
-    repeats: int = 5,
-    warmups: int = 1,
-    clock: Callable[[], float] = time.perf_counter,
-) -> float:
-    """Median seconds of `repeats` calls, after `warmups` that are not counted, by the wall clock or another.
-
-    ``time.process_time`` gives CPU seconds, which other programs change less.
-    """
+def seconds(function: Callable[[], Any], repeats: int = 5, warmups: int = 1) -> float:
+    """Median wall-clock seconds of `repeats` calls, after `warmups` that are not counted."""
     for _ in range(warmups):
         function()
     times = []
     for _ in range(repeats):
-        start = clock()
+        start = time.perf_counter()
         function()
-        times.append(clock() - start)
+        times.append(time.perf_counter() - start)
     return statistics.median(times)
 
 

@@ -411,6 +411,8 @@ class KLLSketch(QuantileSketch):
         is_inside = bool(((items >= low) & (items <= high)).all())
         if not (is_inside and math.isfinite(low) and math.isfinite(high)):
             raise ValueError(f"items must lie between min and max, got {low} and {high}")
+        if any((level[1:] < level[:-1]).any() for level in _levels(arrays["items"], arrays["sizes"])):
+            raise ValueError("items must be sorted on each level")
 
 
 def _kernel_arrays(arrays: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], ...]:

@@ -245,6 +245,7 @@ def test_bad_arguments_are_refused(call: Any, message: str) -> None:
         ("compactions", 3, 99),
         ("items", 0, math.nan),
         ("items", 0, 1e9),
+        ("items", 0, 29.0),
         ("items", -1, 1.0),
         ("min", 0, 29.0),
         ("max", 0, math.inf),

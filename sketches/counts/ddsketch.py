@@ -62,7 +62,7 @@ class DDSketch(QuantileSketch):
         absolute error of at most `smallest` instead.
     largest : float
         Above `smallest`. Magnitudes far above it are counted as one bin, so quantiles there are known only to
-        lie between it and the maximum, and `quantile` warns.
+        lie between it and the maximum. `quantile`, `rank` and `cdf` warn there.
 
     Attributes
     ----------

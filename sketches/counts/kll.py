@@ -194,13 +194,13 @@ class KLLSketch(QuantileSketch):
     def _add(self, batch: Batch) -> None:
         arrays, values = self._arrays, batch.values
         items, sizes = arrays["items"], arrays["sizes"]
-        filled = int(sizes[0])
-        begin = int(sizes.sum()) - filled
+        filled, done = int(sizes[0]), 0
+        total = int(sizes.sum()) - filled
         buffer = np.empty(min(filled + values.size, max(_BUFFER, filled + _BLOCK)))
-        how = self._kernel_parameters(items.size)
+        how = self._kernel_parameters(items.size) if filled + values.size >= _BLOCK else ()
         # All memory is there. The values of the lowest level are added first, so that its blocks are whole.
-        buffer[:filled] = items[begin : begin + filled]
-        sizes[0], done = 0, 0
+        buffer[:filled] = items[total : total + filled]
+        sizes[0] = 0
         while done < values.size:
             n = min(values.size - done, buffer.size - filled)
             buffer[filled : filled + n] = values[done : done + n]
@@ -210,9 +210,8 @@ class KLLSketch(QuantileSketch):
                 blocks = buffer[:whole]
                 blocks.reshape(-1, _BLOCK).sort(axis=1)
                 kll.add_blocks(blocks, *how, *_kernel_arrays(arrays))
-            filled -= whole
-            buffer[:filled] = buffer[whole : whole + filled]
-        total = int(sizes.sum())
+                filled, total = filled - whole, int(sizes.sum())
+                buffer[:filled] = buffer[whole : whole + filled]
         # Adding 0.0 makes -0.0 to 0.0, so that the bits do not depend on the order.
         np.add(buffer[:filled], 0.0, out=items[total : total + filled])
         sizes[0] += filled
@@ -411,6 +410,8 @@ class KLLSketch(QuantileSketch):
         is_inside = bool(((items >= low) & (items <= high)).all())
         if not (is_inside and math.isfinite(low) and math.isfinite(high)):
             raise ValueError(f"items must lie between min and max, got {low} and {high}")
+        if any((level[1:] < level[:-1]).any() for level in _levels(arrays["items"], arrays["sizes"])):
+            raise ValueError("items must be sorted on each level")
 
 
 def _kernel_arrays(arrays: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], ...]:

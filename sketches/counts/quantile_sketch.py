@@ -55,6 +55,11 @@ class QuantileSketch(MergeableSketch):
         ------
         TypeError, ValueError
             If the values are no finite real numbers in one dimension.
+
+        Warns
+        -----
+        SaturationWarning
+            If a number is beyond `largest` of a `DDSketch`, which does not tell apart the values there.
         """
         numbers = self._numbers(values)
         return self._like(values, numbers, self._ranks(numbers.values)[0])
@@ -78,6 +83,20 @@ class QuantileSketch(MergeableSketch):
         ------
         TypeError, ValueError
             If the values are no finite real numbers in one dimension.
+
+        Warns
+        -----
+        SaturationWarning
+            If a number is beyond `largest` of a `DDSketch`, which does not tell apart the values there.
+
+        Examples
+        --------
+        >>> import mergesketch
+        >>> sketch = mergesketch.DDSketch(relative_error=0.01).update(range(1, 1001))
+        >>> round(sketch.cdf(300), 2)
+        0.3
+        >>> mergesketch.KLLSketch(k=2000).update(range(1, 1001)).cdf([0, 300])
+        array([0. , 0.3])
         """
         numbers = self._numbers(values)
         ranks, n = self._ranks(numbers.values)

@@ -196,11 +196,12 @@ def test_an_empty_sketch_answers_nan() -> None:
     assert np.isnan(empty.quantile([0.1, 0.2])).all()
 
 
-def test_batches_do_not_matter() -> None:
+def test_batches_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(3).standard_normal(5000)
     whole = KLLSketch(20, seed=1).update(values)
+    monkeypatch.setattr("mergesketch.sketches.counts.kll._BUFFER", 200)
     parts = KLLSketch(20, seed=1)
-    for part in np.split(values, [1, 2, 50, 51, 1700]):
+    for part in np.split(values, [1, 2, 50, 51, 64, 128, 1700]):
         parts.update(part)
     assert parts == whole != KLLSketch(20, seed=1).update(values[::-1])
     assert KLLSketch.from_bytes(whole.to_bytes()).update(values) == whole.update(values)
@@ -245,6 +246,7 @@ def test_bad_arguments_are_refused(call: Any, message: str) -> None:
         ("compactions", 3, 99),
         ("items", 0, math.nan),
         ("items", 0, 1e9),
+        ("items", 0, 29.0),
         ("items", -1, 1.0),
         ("min", 0, 29.0),
         ("max", 0, math.inf),

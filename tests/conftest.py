@@ -14,8 +14,8 @@ from ranks import Ranks
 # Numba reads its settings when it is imported, so this comes first.
 use_kernel_cache()
 
-# Some containers set this for all of Python. The many processes that tests start would then compile all source
-# files of the package again, which takes a third of the time of its import.
+# Some containers set this for all of Python. The many processes that tests start would then compile all
+# source files of the package again, which takes a third of the time of its import.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 

@@ -24,9 +24,9 @@ os.environ["MERGESKETCH_QUIET"] = "1"
 
 # Tests do not depend on time: an example may include the compilation of kernels. They do not depend
 # on chance either: every run draws the same examples, except the nightly one, which draws others and
-# prints how to repeat a failure.
+# prints how to repeat a failure. It also draws more where a test asks for a share of `max_examples`.
 settings.register_profile("mergesketch", deadline=None, derandomize=True)
-settings.register_profile("nightly", deadline=None, derandomize=False, print_blob=True)
+settings.register_profile("nightly", max_examples=400, deadline=None, derandomize=False, print_blob=True)
 settings.load_profile("mergesketch")
 
 # Background jobs of a shell and their children ignore Ctrl-C, which tests of interrupts need.

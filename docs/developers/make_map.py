@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -106,14 +107,14 @@ class Tree:
         files = dict.fromkeys([*paths, *(package / f"{face}.py" for face in FACES)])
         self.modules = {module.name: module for module in (Module(path, package) for path in files)}
         self.gpu = {path.stem for path in (package / "gpu").glob("*.py")}
-        self.tests = texts(sorted((project / "tests").rglob("test_*.py")))
+        self.tests = words(sorted((project / "tests").rglob("test_*.py")))
         self.naive = {path.stem for path in (project / "tests" / "naive").glob("[!_]*.py")}
         docs = project / "docs"
-        self.pages = texts(
+        self.pages = words(
             [*sorted((docs / "structures").glob("*.md")), *sorted((docs / "api").glob("*.md"))]
         )
-        self.guides = texts(sorted((docs / "guides").glob("*.md")))
-        self.benchmarks = texts(
+        self.guides = words(sorted((docs / "guides").glob("*.md")))
+        self.benchmarks = words(
             path for path in sorted((project / "benchmarks").glob("*.py")) if path.stem not in GENERAL
         )
 
@@ -153,22 +154,17 @@ class Tree:
         return ""
 
 
-def texts(paths: Iterable[Path]) -> dict[Path, str]:
-    """Return the text of each file."""
-    return {path: path.read_text(encoding="utf-8") for path in paths}
+def words(paths: Iterable[Path]) -> dict[Path, Counter[str]]:
+    """Return how many times each word is in each file."""
+    return {path: Counter(re.findall(r"\w+", path.read_text(encoding="utf-8"))) for path in paths}
 
 
-def mentions(text: str, names: Iterable[str]) -> int:
-    """Return how many times a text names one of the public names."""
-    return len(re.findall(rf"\b({'|'.join(names)})\b", text))
-
-
-def files_of(stem: str, names: list[str], files: dict[Path, str], most: int) -> list[Path]:
+def files_of(stem: str, names: list[str], files: dict[Path, Counter[str]], most: int) -> list[Path]:
     """Return the files of a stem, or else the `most` files that name the public names most often."""
     named = [path for path in files if path.stem in (stem, f"test_{stem}")]
     if named:
         return named
-    counted = {path: mentions(text, names) for path, text in files.items()}
+    counted = {path: sum(count[name] for name in names) for path, count in files.items()}
     found = sorted((path for path in files if counted[path]), key=lambda path: (-counted[path], path))
     return sorted(found[:most])
 

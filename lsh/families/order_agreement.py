@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.polynomial.chebyshev import chebpts1, chebvander
 from numpy.typing import NDArray
@@ -37,6 +39,8 @@ def agreement_at(angles: NDArray[np.float64], group_size: int) -> NDArray[np.flo
     return results
 
 
+# Families of one group size share the series, which takes longer to compute than all that is made with it.
+@lru_cache(64)
 def agreement_series(group_size: int) -> NDArray[np.float64]:
     """Return Chebyshev coefficients of the agreement, an analytic function of ``2 asin(rho) / pi``.
 
@@ -45,4 +49,6 @@ def agreement_series(group_size: int) -> NDArray[np.float64]:
     degree = 48 if group_size < 256 else 72
     points = chebpts1(degree + 1)
     values = agreement_at(points * np.pi / 2, group_size)
-    return np.asarray(np.linalg.solve(chebvander(points, degree), values))
+    series = np.asarray(np.linalg.solve(chebvander(points, degree), values))
+    series.flags.writeable = False
+    return series

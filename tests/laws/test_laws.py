@@ -27,7 +27,12 @@ from registry import ENTRIES
 from sketch_classes import sketch_classes
 
 every_sketch = pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES.keys())
-quickly = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+#: There are hundreds of these tests, so each draws few examples: 10, and 40 in the nightly run.
+quickly = settings(
+    max_examples=settings.default.max_examples // 10,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 
 #: Sketches that draw no random numbers, and so have no seed.
 NOTHING_RANDOM = {"DDSketch"}

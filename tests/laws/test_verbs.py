@@ -20,7 +20,12 @@ from mergesketch.sketches.race.release import Release
 from registry import ENTRIES
 
 every_sketch = pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES.keys())
-quickly = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+#: There are hundreds of these tests, so each draws few examples: 10, and 40 in the nightly run.
+quickly = settings(
+    max_examples=settings.default.max_examples // 10,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 
 #: Sketches that have several questions and none that comes first, or one that takes no keys.
 NO_QUERY = {"BloomSignatures", "HyperLogLog", "MinHashSketch", "StormSketch"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -76,23 +77,34 @@ def module_names() -> dict[str, Path]:
 MODULES = module_names()
 
 
-def only_for_types(tree: ast.Module) -> set[ast.AST]:
+@functools.cache
+def tree_of(module: str) -> ast.Module:
+    """Parse a module when the first test asks for it, because every process collects this file."""
+    return ast.parse(MODULES[module].read_text())
+
+
+@functools.cache
+def nodes_of(module: str) -> list[ast.AST]:
+    return list(ast.walk(tree_of(module)))
+
+
+def only_for_types(module: str) -> set[ast.AST]:
     """Return the nodes below ``if TYPE_CHECKING``, which no program runs."""
     return {
         inner
-        for node in ast.walk(tree)
+        for node in nodes_of(module)
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
         for part in node.body
         for inner in ast.walk(part)
     }
 
 
-def imports() -> Iterator[Import]:
+def find_imports() -> Iterator[Import]:
     for name, path in MODULES.items():
-        tree = ast.parse(path.read_text())
+        tree = tree_of(name)
         folder = [*Path(name).parts] if path.name == "__init__.py" else [*Path(name).parent.parts]
-        skipped = only_for_types(tree)
-        for node in ast.walk(tree):
+        skipped = only_for_types(name)
+        for node in nodes_of(name):
             if not isinstance(node, ast.ImportFrom) or not node.level or node in skipped:
                 continue
             base = "/".join([*folder[: len(folder) - node.level + 1], *(node.module or "").split(".")])
@@ -105,9 +117,12 @@ def imports() -> Iterator[Import]:
                 yield Import(name, base, others, node in tree.body)
 
 
-IMPORTS = list(imports())
+@functools.cache
+def imports() -> list[Import]:
+    return list(find_imports())
 
 
+@functools.cache
 def room_of(module: str) -> str:
     """Return the longest entry of the table that contains `module`."""
     rooms = [room for room in MAY_IMPORT if module == room or module.startswith(room + "/")]
@@ -115,9 +130,9 @@ def room_of(module: str) -> str:
 
 
 def test_every_import_keeps_to_the_table() -> None:
-    assert len(IMPORTS) > 700
+    assert len(imports()) > 700
     wrong = []
-    for found in IMPORTS:
+    for found in imports():
         room = room_of(found.importer)
         if room not in MAY_IMPORT or found.importer.count("/") == 0:
             continue  # public packages, and the modules of `distributed` itself, may import all
@@ -133,9 +148,9 @@ def test_every_import_keeps_to_the_table() -> None:
 def test_numba_is_imported_below_kernels_only() -> None:
     outside = [
         name
-        for name, path in MODULES.items()
+        for name in MODULES
         if not name.startswith(KERNELS)
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in nodes_of(name)
         if (isinstance(node, ast.ImportFrom) and (node.module or "").startswith(("numba", "llvmlite")))
         or (
             isinstance(node, ast.Import) and any(a.name.startswith(("numba", "llvmlite")) for a in node.names)
@@ -146,7 +161,7 @@ def test_numba_is_imported_below_kernels_only() -> None:
 
 def test_no_import_goes_round_in_a_circle() -> None:
     edges: dict[str, set[str]] = {}
-    for found in IMPORTS:
+    for found in imports():
         if found.module in MODULES and found.importer.count("/"):
             edges.setdefault(found.importer, set()).add(found.module)
     done: set[str] = set()
@@ -165,7 +180,7 @@ def test_no_import_goes_round_in_a_circle() -> None:
 def test_no_private_name_is_imported_from_another_file() -> None:
     assert [
         f"{found.importer} imports {name} from {found.module}"
-        for found in IMPORTS
+        for found in imports()
         for name in found.names
         if name.startswith("_") and not name.startswith("__")
     ] == []
@@ -175,10 +190,10 @@ def is_private(name: str) -> bool:
     return name.startswith("_") and not name.startswith("__")
 
 
-def private_members(tree: ast.Module) -> set[str]:
+def private_members(module: str) -> set[str]:
     """Names of private methods and attributes that the classes of a module define."""
     found = set()
-    for node in ast.walk(tree):
+    for node in nodes_of(module):
         if isinstance(node, ast.ClassDef):
             for part in node.body:
                 targets = part.targets if isinstance(part, ast.Assign) else [getattr(part, "target", None)]
@@ -189,30 +204,31 @@ def private_members(tree: ast.Module) -> set[str]:
     return set(filter(is_private, found))
 
 
-def base_rooms(room: str) -> set[str]:
-    """The rooms of the same top folder whose classes those of a room derive from, directly or not."""
+@functools.cache
+def base_classes(module: str) -> set[str]:
+    """Return the names of the base classes of a module's classes."""
     return {
-        room_of(found.module)
-        for found in IMPORTS
-        for name in found.names
-        if room_of(found.importer) == room
-        and name in BASES[found.importer]
-        and room_of(found.module).split("/")[0] == room.split("/")[0]
-    } - {room}
-
-
-TREES = {name: ast.parse(path.read_text()) for name, path in MODULES.items()}
-#: The names of the base classes of each module's classes.
-BASES = {
-    name: {
         base.id
-        for node in ast.walk(tree)
+        for node in nodes_of(module)
         if isinstance(node, ast.ClassDef)
         for base in node.bases
         if isinstance(base, ast.Name)
     }
-    for name, tree in TREES.items()
-}
+
+
+@functools.cache
+def base_rooms(room: str) -> set[str]:
+    """Return the rooms of the same top folder whose classes those of a room derive from."""
+    return {
+        room_of(found.module)
+        for found in imports()
+        for name in found.names
+        if room_of(found.importer) == room
+        and name in base_classes(found.importer)
+        and room_of(found.module).split("/")[0] == room.split("/")[0]
+    } - {room}
+
+
 #: Methods of named tuples and functions of Python's modules, which are public in spite of their names.
 NOT_OURS = {"_replace", "_asdict", "_fields", "_make", "_exit", "_getframe"}
 #: What Numba offers to those who choose what of compiled code is kept, and where.
@@ -228,20 +244,19 @@ def test_no_private_member_is_used_in_another_room() -> None:
     """A room may use what its classes or their base classes define, of other objects than `self` too."""
     rooms = {name: room_of(name) for name in MODULES}
     own: dict[str, set[str]] = {room: set() for room in rooms.values()}
-    for name, tree in TREES.items():
-        own[rooms[name]] |= private_members(tree)
+    for name in MODULES:
+        own[rooms[name]] |= private_members(name)
     every = set().union(*own.values())
     assert len(every) > 200, "the private members are not found"
     wrong = []
-    for name, tree in TREES.items():
-        room = rooms[name]
+    for name, room in rooms.items():
         allowed = own[room] | NOT_OURS
         reached, further = {room}, base_rooms(room)
         while further:
             allowed |= set().union(*(own[base] for base in further))
             reached |= further
             further = set().union(*map(base_rooms, further)) - reached
-        for node in ast.walk(tree):
+        for node in nodes_of(name):
             if isinstance(node, ast.Attribute) and is_private(node.attr) and node.attr not in allowed:
                 owner = ast.unparse(node.value)
                 if owner not in ("self", "cls", "super()", "type(self)"):
@@ -265,16 +280,23 @@ def public_functions(path: Path) -> list[str]:
     return []
 
 
-@pytest.mark.parametrize("folder", [*KERNELS, "gpu"])
-def test_every_kernel_is_used(folder: str) -> None:
-    """Another file uses it by attribute or by name. Two families build the name at run time."""
+@functools.cache
+def users() -> dict[str, set[str]]:
+    """Return the modules that use each name or attribute."""
     used: dict[str, set[str]] = {}
-    for name, path in MODULES.items():
-        for node in ast.walk(ast.parse(path.read_text())):
+    for name in MODULES:
+        for node in nodes_of(name):
             if isinstance(node, ast.Attribute):
                 used.setdefault(node.attr, set()).add(name)
             elif isinstance(node, ast.Name):
                 used.setdefault(node.id, set()).add(name)
+    return used
+
+
+@pytest.mark.parametrize("folder", [*KERNELS, "gpu"])
+def test_every_kernel_is_used(folder: str) -> None:
+    """Another file uses it by attribute or by name. Two families build the name at run time."""
+    used = users()
     made_up = ("minhash_", "cross_polytope_")
     unused = [
         f"{name}.{function}"

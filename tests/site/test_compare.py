@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -42,22 +43,18 @@ def test_a_version_is_compared_with_itself(tmp_path: Path) -> None:
     assert all(len(row["old"]) == len(row["new"]) == len(row["ratios"]) == 2 for row in rows)
 
 
-@pytest.mark.slow
-def test_a_slower_version_fails(tmp_path: Path) -> None:
-    """No ratio lies below a limit of a billionth."""
-    arguments = [
-        "--only",
-        "hash_keys",
-        "--rounds",
-        "1",
-        "--limit",
-        "1e-9",
-        "--json",
-        str(tmp_path / "r.json"),
-    ]
-    done = compare(str(ROOT), str(ROOT), *arguments)
-    assert done.returncode == 1, done.stderr
-    assert done.stdout.count("WORSE") == 4 and "4 worse" in done.stdout
+def test_a_slower_version_fails(
+    module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = module.Timing("hash_keys: strings", [1.0, 1.0], [1.2, 1.2])
+    comparison = SimpleNamespace(timings={case.case: case}, broken={}, left_out={})
+    monkeypatch.setattr(module, "compare", lambda *_: comparison)
+    for limit, code in (("1.25", 0), ("1.15", 1)):
+        arguments = [str(ROOT), str(ROOT), "--limit", limit, "--json", str(tmp_path / "r.json")]
+        monkeypatch.setattr(sys, "argv", ["compare.py", *arguments])
+        assert module.main() == code
+        out = capsys.readouterr().out
+        assert out.count("WORSE") == code and f"{code} worse" in out
 
 
 @pytest.mark.slow

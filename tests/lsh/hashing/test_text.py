@@ -91,7 +91,7 @@ def rows(shingles: Shingles) -> list[tuple[int, list[int]]]:
 @example(["ȺHȺ漢Ⱥ漢" * 40, "", "...", "\0a\0b"], "word", 1, 0, "nfc")
 @example(["漢\u0301字", "ก\u0e33", "\u0301a", "Σας ΣΑΣ"], "character", 2, 0, "nfc")
 @example(["....", "?!", "a.b=" * 9, "e\u0301x", " ", "é", "e\u0301"], "symbol", 1, 0, "nfc")
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples, deadline=None)
 def test_text(texts: list[str], unit: str, size: int, seed: int, form: str) -> None:
     expected = [naive.shingles(text.encode(), unit, size, seed, form) for text in texts]
     assert rows(shingle(texts, unit=unit, size=size, seed=seed, normalize=form)) == expected
@@ -108,7 +108,7 @@ words_of_utf8 = st.sampled_from([text.encode() for text in ("a", " ", "é", "e\u
     units,
     forms,
 )
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=5 * settings.default.max_examples, deadline=None)
 def test_utf8(texts: list[bytes], unit: str, form: str) -> None:
     """Bytes are bad where Python's decoder refuses them, and nowhere else."""
     expected = [naive.shingles(text, unit, 2, 0, form) for text in texts]

@@ -102,6 +102,9 @@ def test_a_standard_output_that_is_closed(name):
     shown = "the standard output" if name == "-" else name
     assert run.returncode == 2
     assert run.stderr.endswith(f"error: cannot write {shown}: it is closed\n")
+
+
+def test_a_file_is_written_where_the_standard_output_is_closed():
     assert shell("COMMAND dedup in -o groups.jsonl >&-").returncode == 0
     assert groups(Path("groups.jsonl").read_text()) == [GROUP]
 

@@ -62,14 +62,15 @@ class HyperLogLogState(KeysOfOneKind):
     def __init__(self, precision: int = 12, *, n_registers: int | None = None, seed: int = 0) -> None:
         self.precision = check_int("precision", precision, LEAST_PRECISION, MOST_PRECISION)
         most = 1 << self.precision
-        self.n_registers = most
+        n = most
         if n_registers is not None and n_registers != most:
-            self.n_registers = check_int("n_registers", n_registers, most // 2 + 1, most)
-            if self.n_registers % 4 or self.precision > _ANY_NUMBER:
+            n = check_int("n_registers", n_registers, most // 2 + 1, most)
+            if n % 4 or self.precision > _ANY_NUMBER:
                 raise ValueError(
                     f"n_registers must be {most}, or for precisions up to {_ANY_NUMBER} a multiple of 4, got "
                     f"{n_registers}"
                 )
+        self.n_registers = n
         self.seed = check_int("seed", seed, 0, 2**64 - 1)
 
     def _layout(self) -> dict[str, StateSpec]:

@@ -7,8 +7,6 @@ the idea of DEANN (Karppa, Aumueller and Pagh 2022): an index finds near rows, w
 exactly, and a random sample stands for the others; it keeps all rows, and its times are those of a prototype
 in NumPy.
 
-Widths: errors of one sketch of several widths, beside a sketch for each width, of equally many bytes.
-
 Releases: errors of densities at equal epsilon and bytes, each against the exact density of its own kernel,
 whose widths give equal mean densities. Of the splits of the bytes into repetitions and buckets, and of the
 numbers of components, the one with the least error counts for each method. Classification: accuracy with one
@@ -41,8 +39,6 @@ RELEASE_BYTES = 16_384
 #: The sizes that are measured. Samples of more bytes take as long as many components.
 COMPONENTS = (64, 256, 1024, 4096)
 SAMPLE_BYTES = (1024, 4096, 16_384, 65_536, 262_144, 1 << 20)
-#: The densities for whose widths one sketch is made, and the numbers of features that are kept.
-WIDTHS_DENSITIES, WIDTHS_FEATURES = (0.01, 0.05, 0.2, 0.5), (2, 5, 20)
 SAMPLES_BESIDE = (50, 200, 1000)
 #: The index: tables, buckets, ids of a bucket, and the near rows of a query.
 TABLES, BUCKETS, CAPACITY, NEAR = 4, 4096, 64, 50
@@ -119,7 +115,6 @@ def densities(name: str, rows: np.ndarray, density: float) -> list[dict[str, Any
         jobs += [
             ("FourierSketch, independent", m, 16 * m, partial(ways.fourier, m, "independent")),
             ("FourierSketch, orthogonal", m, 16 * m, partial(ways.fourier, m, "orthogonal")),
-            ("FourierSketch, hadamard", m, 16 * m, partial(ways.fourier, m, "hadamard")),
         ]
     for k in (nbytes // (4 * d) for nbytes in SAMPLE_BYTES if nbytes >= 4 * d):
         jobs.append(("sample of rows", k, 4 * d * k, partial(ways.sample, k)))
@@ -146,37 +141,6 @@ def densities(name: str, rows: np.ndarray, density: float) -> list[dict[str, Any
     return found
 
 
-def widths(name: str, rows: np.ndarray) -> list[dict[str, Any]]:
-    found = []
-    for d in WIDTHS_FEATURES:
-        Q, X = rows[:N_QUERIES, :d], rows[N_QUERIES:, :d]
-        of = [
-            width_of_density(lambda w: float(gaussian(Q, X[:2000], w).mean()), density)  # noqa: B023
-            for density in WIDTHS_DENSITIES
-        ]
-        m = 256 * len(of)
-        for width, density in zip(of, WIDTHS_DENSITIES, strict=True):
-            exact = gaussian(Q, X, width).mean(axis=1)
-            one, own = (
-                [
-                    np.abs(FourierSketch(d, *size, seed=seed).update(X).density(Q, width=width) - exact)
-                    / exact
-                    for seed in range(SEEDS)
-                ]
-                for size in ((m, of), (256, width))
-            )
-            found.append(
-                {
-                    "rows": name,
-                    "features": d,
-                    "mean density": density,
-                    f"a sketch of {len(of)} widths": float(np.median(one)),
-                    "a sketch of each": float(np.median(own)),
-                }
-            )
-    return found
-
-
 def releases(name: str, rows: np.ndarray, density: float) -> list[dict[str, Any]]:
     Q, X = rows[:N_QUERIES], rows[N_QUERIES:]
     d, found = X.shape[1], []
@@ -191,8 +155,7 @@ def releases(name: str, rows: np.ndarray, density: float) -> list[dict[str, Any]
         for m in (16, 64, 256, RELEASE_BYTES // 16):
             errors = []
             for seed in range(SEEDS):
-                sketch = FourierSketch(d, m, width, projection="hadamard", seed=seed)
-                release = sketch.update(X).release(epsilon)
+                release = FourierSketch(d, m, width, seed=seed).update(X).release(epsilon)
                 errors.append(np.abs(release.density(Q) - exact) / exact)
             error["FourierSketch"][f"{m} components"] = float(np.median(errors))
         for R in (4, 8, 16, 32, 64):
@@ -238,10 +201,7 @@ def classification() -> list[dict[str, Any]]:
                 width = 0.3 * d**0.5
                 # A row has one class, so all classes share the budget.
                 sums = [
-                    FourierSketch(d, m, width, projection="hadamard", seed=run)
-                    .update(Z[a == c])
-                    .release(epsilon)
-                    .query(asked)
+                    FourierSketch(d, m, width, seed=run).update(Z[a == c]).release(epsilon).query(asked)
                     for c in range(n_classes)
                 ]
                 ours.append((np.argmax(sums, axis=0) == b).mean())
@@ -267,10 +227,6 @@ def main() -> None:
         for density in (0.1, 0.01):
             found = densities(name, X, density)
             show(name, found)
-            rows += found
-        if X.shape[1] == 20:
-            found = widths(name, X)
-            show("widths", found)
             rows += found
         released = releases(name, X, 0.1)
         show("releases", released)

@@ -208,6 +208,20 @@ def test_density_needs_rows() -> None:
         sketch.density(np.ones((2, 3)))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_far_from_zero_have_the_kernel_sums_of_near_ones(kind: str) -> None:
+    """Kernels depend on differences, and so do estimates; rows are multiples of 1/16, so shifts are exact."""
+    X = np.random.default_rng(7).integers(-32, 32, (20, 300)) / 16.0
+    for width, shift, dtype in ((20.0, 2.0**18, np.float32), (20.0, 2.0**33, np.float64)):
+        sketch = FourierSketch(300, 40, width, **KINDS[kind])
+        near, far = ((X + by).astype(dtype) for by in (0.0, shift))
+        expected = sketch.empty_like().update(near).query(near[:5], return_std=True)
+        found = sketch.empty_like().update(far).query(far[:5], return_std=True)
+        # Phases of at most 2**29 * 300 turns are exact to 2**-14, those of Cauchy frequencies less.
+        loose = 1e-2 if kind == "laplacian" else 1e-3
+        np.testing.assert_allclose(found, expected, atol=20 * loose)
+
+
 # -- several widths -------------------------------------------------------------------------------
 
 

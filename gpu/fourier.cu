@@ -4,12 +4,7 @@
 // cosines are the polynomials of the CPU, so that the integers are the same. Rows are in units of the width.
 // Floors on an H100 (34 TFLOP/s float64 without fused operations: 17 T/s): 2 d + 40 operations a row and
 // component, 10 ns a row at d = 64 and m = 1000. Frequencies come from the second-level cache.
-#include "common.cuh"
-
-#define CHUNK 64
-#define ONE 1048576.0                // 2**20
-#define ROUNDER 6755399441055744.0   // 1.5 2**52
-#define TURN 6.283185307179586
+#include "features.cuh"
 
 // The phase of a row and a component, in turns. `frequencies` begins at the component.
 struct DenseRows {
@@ -33,17 +28,6 @@ struct SparseRows {
     }
 };
 
-__device__ __forceinline__ void cosine_and_sine(double turns, double* cosine, double* sine) {
-    double part = turns - floor(turns), quarter = floor(4.0 * part + 0.5);
-    double angle = TURN * (part - 0.25 * quarter), s = angle * angle;
-    double up = angle * (1.0 + s * (-1.0 / 6.0 + s * (1.0 / 120.0 + s * (-1.0 / 5040.0 + s * (1.0 / 362880.0 + s * (-1.0 / 39916800.0))))));
-    double across = 1.0 + s * (-1.0 / 2.0 + s * (1.0 / 24.0 + s * (-1.0 / 720.0 + s * (1.0 / 40320.0 + s * (-1.0 / 3628800.0 + s * (1.0 / 479001600.0))))));
-    bool swapped = quarter == 1.0 || quarter == 3.0;
-    double c = swapped ? up : across, t = swapped ? across : up;
-    *cosine = quarter == 1.0 || quarter == 2.0 ? -c : c;
-    *sine = quarter == 2.0 || quarter == 3.0 ? -t : t;
-}
-
 template <class Rows>
 __device__ void add_features(const Rows& rows, const double* frequencies, i64 m, const i64* weights,
                              bool weighted, i64 start, i64 stop, i64* sums) {
@@ -54,8 +38,8 @@ __device__ void add_features(const Rows& rows, const double* frequencies, i64 m,
             double cosine, sine;
             cosine_and_sine(rows.turns(i, frequencies + c, m), &cosine, &sine);
             i64 weight = weighted ? weights[i] : 1;
-            cosines += weight * (i64)((cosine * ONE + ROUNDER) - ROUNDER);
-            sines += weight * (i64)((sine * ONE + ROUNDER) - ROUNDER);
+            cosines += weight * rounded(cosine);
+            sines += weight * rounded(sine);
         }
         add_to(sums + c, cosines);
         add_to(sums + m + c, sines);

@@ -11,8 +11,8 @@ from .launch import check_array, check_csr, constant, launch
 
 __all__ = ["add_features_csr", "add_features_dense", "fourier_terms_csr", "fourier_terms_dense"]
 
-#: Rows that a thread adds up, as in ``fourier.cu``.
-_CHUNK = 64
+#: Rows that a thread adds up, as in ``features.cuh``.
+CHUNK = 64
 #: Numbers of rows in units of the width that are kept at a time.
 _BLOCK = 1 << 26
 
@@ -32,7 +32,8 @@ def _check_sums(sums: Any, frequencies: Any, dtype: Any) -> int:
     return m
 
 
-def _weights(weights: Any) -> tuple[Any, np.bool_]:
+def given_weights(weights: Any) -> tuple[Any, np.bool_]:
+    """Return weights on the device, and whether there are any."""
     if weights.size:
         check_array("weights", weights, np.int64, shape=(None,))
         return weights, np.bool_(True)
@@ -44,8 +45,8 @@ def add_features_dense(
 ) -> None:
     m, ours = _check_sums(sums, frequencies, np.int64), constant(frequencies)
     for left, right, rows in _dense(X, width, start, stop):
-        work = m * -(-(right - left) // _CHUNK)
-        given = (*_weights(weights[left:right]), 0, right - left, sums)
+        work = m * -(-(right - left) // CHUNK)
+        given = (*given_weights(weights[left:right]), 0, right - left, sums)
         launch("fourier", "add_features_dense", work, rows, rows.shape[1], ours, m, *given)
 
 
@@ -62,9 +63,9 @@ def add_features_csr(
 ) -> None:
     check_csr(indptr, indices, data)
     m, ours = _check_sums(sums, frequencies, np.int64), constant(frequencies)
-    rows, work = data.astype(np.float64) / width, m * -(-(stop - start) // _CHUNK)
+    rows, work = data.astype(np.float64) / width, m * -(-(stop - start) // CHUNK)
     name = f"add_features_csr_{indices.dtype.name}"
-    launch("fourier", name, work, indptr, indices, rows, ours, m, *_weights(weights), start, stop, sums)
+    launch("fourier", name, work, indptr, indices, rows, ours, m, *given_weights(weights), start, stop, sums)
 
 
 def fourier_terms_dense(

@@ -85,7 +85,7 @@ def _cosine_and_sine(turns):
 
 
 @helper
-def _add(turns, n, first, size, weights, start, sums):
+def add_cosines(turns, n, first, size, weights, start, sums):
     """Add the features of n rows, which have these phases, to the sums of a tile of components."""
     cosines, sines = sums[0, first : first + size], sums[1, first : first + size]
     for i in range(n):
@@ -97,7 +97,7 @@ def _add(turns, n, first, size, weights, start, sums):
 
 
 @helper
-def _tell(turns, n, first, size, sums, left, terms):
+def tell_cosines(turns, n, first, size, sums, left, terms):
     """Set the terms of n query rows, which have these phases, for a tile of components."""
     cosines, sines = sums[0, first : first + size], sums[1, first : first + size]
     for i in range(n):
@@ -129,7 +129,7 @@ def add_features_dense(X, width, frequencies, weights, start, stop, sums):
         for left in range(start, stop, _ROWS):
             n = min(_ROWS, stop - left)
             _turns_dense(X, width, frequencies, left, n, first, size, turns)
-            _add(turns, n, first, size, weights, left, sums)
+            add_cosines(turns, n, first, size, weights, left, sums)
 
 
 @kernel
@@ -141,7 +141,7 @@ def add_features_csr(indptr, indices, data, width, frequencies, weights, start, 
         for left in range(start, stop, _ROWS):
             n = min(_ROWS, stop - left)
             _turns_csr(indptr, indices, data, width, frequencies, left, n, first, size, turns)
-            _add(turns, n, first, size, weights, left, sums)
+            add_cosines(turns, n, first, size, weights, left, sums)
 
 
 @kernel
@@ -161,7 +161,7 @@ def fourier_terms_dense(X, width, frequencies, sums, start, stop, terms):
         for left in range(start, stop, _ROWS):
             n = min(_ROWS, stop - left)
             _turns_dense(X, width, frequencies, left, n, first, size, turns)
-            _tell(turns, n, first, size, sums, left, terms)
+            tell_cosines(turns, n, first, size, sums, left, terms)
 
 
 @kernel
@@ -173,4 +173,4 @@ def fourier_terms_csr(indptr, indices, data, width, frequencies, sums, start, st
         for left in range(start, stop, _ROWS):
             n = min(_ROWS, stop - left)
             _turns_csr(indptr, indices, data, width, frequencies, left, n, first, size, turns)
-            _tell(turns, n, first, size, sums, left, terms)
+            tell_cosines(turns, n, first, size, sums, left, terms)

@@ -24,9 +24,9 @@ class PrivateFourier(Release, FourierQueries):
     ----------
     n_features : int
     n_components : int, default 1024
-    width : float, default 1.0
+    width : float or sequence of float, default 1.0
     kernel : {"gaussian", "laplacian"}
-    projection : {"independent", "orthogonal"}
+    projection : {"independent", "orthogonal", "hadamard"}
     seed : int, default 0
         As for `FourierSketch`.
 
@@ -97,9 +97,9 @@ class PrivateFourier(Release, FourierQueries):
     def _total_std(self) -> float:
         return self.noise_std / total_unit(self.n_components)
 
-    def _sums(self, Q: Any, return_std: bool) -> Any:
+    def _sums(self, Q: Any, width: Any, return_std: bool) -> Any:
         refuse_gpu(type(self).__name__, Q)
-        return super()._sums(Q, return_std)
+        return super()._sums(Q, width, return_std)
 
 
 def total_unit(n_components: int) -> int:

@@ -22,6 +22,16 @@ def feature_sums(
     return sums
 
 
+def hadamard_frequencies(signs: np.ndarray, scales: np.ndarray, d: int) -> np.ndarray:
+    """Return the first d coordinates of the rows of H D3 H D2 H D1, times their scales, shape (d, m)."""
+    size = signs.shape[2]
+    numbers = np.arange(size)
+    bits = [[bin(i & j).count("1") for j in numbers] for i in numbers]
+    H = 1.0 - 2.0 * (np.array(bits) % 2)
+    rows = [H @ np.diag(third) @ H @ np.diag(second) @ H @ np.diag(first) for first, second, third in signs]
+    return (np.concatenate(rows)[: scales.size, :d] * scales[:, None]).T
+
+
 def kernel(Q: np.ndarray, X: np.ndarray, width: float, kind: str) -> np.ndarray:
     """Return the kernel of every query and row."""
     differences = (Q[:, None, :] - X[None, :, :]) / width

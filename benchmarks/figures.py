@@ -326,6 +326,37 @@ def top_k_errors() -> str:
     return table(names, lines)
 
 
+def vector_codes_recall() -> str:
+    """Return the share of neighbours that each structure finds, with a column for each set."""
+    found = rows("vector_codes")
+    sets = list(dict.fromkeys(r["set"] for r in found))
+    lines = []
+    for r in (r for r in found if r["set"] == sets[0]):
+        here = [_of_set(found, r, name) for name in sets]
+        lines.append((r["structure"], r["settings"], *here))
+    return table(("structure", "settings", *sets), lines)
+
+
+def _of_set(found: list[dict[str, Any]], like: dict[str, Any], name: str) -> str:
+    # The bits of a row and the groups depend on the number of columns, but not their place in the list.
+    ours = [r for r in found if r["structure"] == like["structure"] and r["set"] == like["set"]]
+    there = [r for r in found if r["structure"] == like["structure"] and r["set"] == name]
+    r = there[ours.index(like)]
+    return f"{r['recall@10']:.3f} ({r['bytes a row']:g} bytes)"
+
+
+def vector_codes_speed() -> str:
+    """Return the times of the first set."""
+    found = rows("vector_codes")
+    columns = ("us a query", "us a query, one at a time", "us to encode a row")
+    lines = [
+        (r["structure"], r["settings"], *(short(r[c]) for c in columns))
+        for r in found
+        if r["set"] == found[0]["set"]
+    ]
+    return table(("structure", "settings", *columns), lines)
+
+
 def top_k_batches() -> str:
     columns = ("TopK, ns a key", "HeavyHitters, ns a key")
     found = [r for r in rows("top_k") if "keys a batch" in r]
@@ -599,6 +630,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "storm_classes": storm_classes,
     "counting_costs": counting_costs,
     "top_k_batches": top_k_batches,
+    "vector_codes_recall": vector_codes_recall,
+    "vector_codes_speed": vector_codes_speed,
     "top_k_errors": top_k_errors,
     "static_functions_drawn": static_functions_drawn,
     "static_functions_real": static_functions_real,

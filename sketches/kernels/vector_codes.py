@@ -1,4 +1,4 @@
-"""Kernels of vector codes, of which `gpu.vector_codes` has the twins."""
+"""The kernels of vector codes: rows are rotated, encoded and scored. They have no twins on GPUs yet."""
 
 from __future__ import annotations
 

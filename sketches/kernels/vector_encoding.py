@@ -21,7 +21,7 @@ ALL_ROTATED = -1
 #: The number that stands for a coordinate of 1.
 _ONE = float(1 << 23)
 #: The longest row, and the least distance from the centre: its scale is still a normal number of float32.
-_LARGEST, _SMALLEST = 3.4028234663852886e38, 2.0**-96
+_LARGEST, _SMALLEST = 3.4028234663852886e38, 2.0**-110
 
 #: Scales that are tried, as multiples of that at which the largest coordinate just reaches the end of the
 #: grid, times 4096: from 0.5 to 4 in 128 equal ratios.

@@ -71,7 +71,7 @@ class VectorCodes(VectorRows):
     centre; 4 more with a centre, and 8 more if you pass ids. **Cost**: an update takes O(D log D) a row,
     O(D**2) if D is below 256, and 30 D more for several bits. A query reads all codes once.
 
-    Lengths are kept as float32: longer rows are refused, and rows closer to the centre than about 1e-37 are
+    Lengths are kept as float32: longer rows are refused, and rows closer to the centre than about 1e-33 are
     taken for the centre.
 
     **Merging** appends the rows of the other codes in their order: the codes of parts are those of the whole,

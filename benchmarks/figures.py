@@ -341,7 +341,10 @@ def _of_set(found: list[dict[str, Any]], like: dict[str, Any], name: str) -> str
     # The bits of a row and the groups depend on the number of columns, but not their place in the list.
     ours = [r for r in found if r["structure"] == like["structure"] and r["set"] == like["set"]]
     there = [r for r in found if r["structure"] == like["structure"] and r["set"] == name]
-    r = there[ours.index(like)]
+    place = ours.index(like)
+    if place >= len(there):
+        return ""
+    r = there[place]
     return f"{r['recall@10']:.3f} ({r['bytes a row']:g} bytes)"
 
 

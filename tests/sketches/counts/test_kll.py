@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import threading
 from typing import Any
@@ -36,6 +37,7 @@ def assert_like(sketch: KLLSketch, twin: Kll) -> None:
     assert found[:n] == [sorted(level) for level in twin.levels] and not any(found[n:])
     assert sketch.state["compactions"].array[:n].tolist() == twin.compactions
     assert int(sketch.state["salt"].array[0]) == twin.salt
+    assert float(sketch.state["joint"].array[0]) == pytest.approx(twin.joint)
 
 
 # -- the naive twin -------------------------------------------------------------------------------
@@ -50,6 +52,9 @@ def test_updates_and_merges_equal_those_of_the_naive_twin(
     for part in parts:
         whole.update(part)
         whole_twin.update(part)
+        # Copies have the same random bits, and so may parts that begin with the same values.
+        whole.merge(whole)
+        whole_twin.merge(copy.deepcopy(whole_twin))
         one, one_twin = KLLSketch(k, seed=seed).update(part), Kll(k, seed)
         one_twin.update(part)
         merged.merge(one)
@@ -173,6 +178,44 @@ def test_parts_of_one_seed_do_not_share_their_random_bits() -> None:
     assert (errors**2).mean() < expected * (1 + 6 * math.sqrt(2 / trials))
 
 
+def test_bounds_hold_for_a_sketch_that_is_merged_with_itself() -> None:
+    sketch = KLLSketch(20).update(range(100))
+    for _ in range(56):
+        sketch |= sketch
+    found, error = sketch.cdf(50.0), sketch.rank_error()
+    assert 0.0 < abs(found - 0.51) < error
+    low, high = sketch.cdf_bounds(50.0)
+    assert low <= 0.51 <= high
+    assert KLLSketch.from_bytes(sketch.to_bytes()) == sketch
+
+
+@pytest.mark.parametrize("kind", ["copy", "later", "same beginning", "four copies"])
+def test_bounds_hold_for_parts_of_the_same_random_bits(kind: str) -> None:
+    trials, confidence, n_beyond = 150, 0.8, 0
+    values = np.random.default_rng(5).standard_normal(1500)
+    others = {"copy": values, "later": np.append(values, values[:100]), "same beginning": values.copy()}
+    others["same beginning"][200:] += 1e-3
+    others["four copies"] = values
+    n = values.size + others[kind].size
+    truth = (values <= 0).sum() + (others[kind] <= 0).sum()
+    for seed in range(trials):
+        one, other = KLLSketch(16, seed=seed).update(values), KLLSketch(16, seed=seed).update(others[kind])
+        separate, both = one.rank_error(confidence), one | other
+        if kind == "four copies":
+            both.merge(one, other)
+            assert both.rank_error(confidence) >= separate - 1e-12
+            truth, n = 4 * (values <= 0).sum(), 4 * values.size
+        n_beyond += abs(both.rank(0.0) - truth) > both.rank_error(confidence) * n
+    share = 1 - confidence
+    assert n_beyond / trials <= share + 6 * math.sqrt(share * confidence / trials)
+
+
+def test_files_without_joint_errors_are_read() -> None:
+    sketch = KLLSketch(8).update(np.arange(300.0))
+    arrays = {name: array for name, array in sketch._arrays.items() if name != "joint"}
+    assert KLLSketch.from_bytes(b"".join(pieces_of_file("KLLSketch", sketch.config(), arrays))) == sketch
+
+
 def test_two_halvings_of_a_level_err_no_more_than_one() -> None:
     # Of the first 64 values one half is kept, and of the next 64 the other one: the ranks of pairs are exact.
     values = np.arange(64.0)
@@ -244,6 +287,9 @@ def test_bad_arguments_are_refused(call: Any, message: str) -> None:
         ("sizes", 61, 1),
         ("compactions", 0, -1),
         ("compactions", 3, 99),
+        ("joint", 0, -1.0),
+        ("joint", 0, 1e3),
+        ("joint", 0, math.nan),
         ("items", 0, math.nan),
         ("items", 0, 1e9),
         ("items", 0, 29.0),

@@ -21,12 +21,18 @@ __all__ = [
     "check_numbers",
     "check_range",
     "float_dtype",
+    "how_to_convert",
     "read_matrix",
     "refuse_flags",
 ]
 
 #: Numbers that are converted at a time to be checked.
 _NUMBERS = {"cpu": 1 << 20, "gpu": 1 << 26}
+
+
+def how_to_convert(name: str, dtype: np.dtype[Any]) -> str:
+    """Return the name of a dtype that is refused where numbers belong, with advice for Python objects."""
+    return f"object; np.asarray({name}, float) converts Python numbers" if dtype.kind == "O" else str(dtype)
 
 
 def check_array(name: str, value: Any) -> NDArray[Any]:
@@ -43,7 +49,7 @@ def check_numbers(name: str, value: Any) -> NDArray[np.float64]:
     """Return real numbers of any shape as float64 in C order. NaN and infinity are allowed."""
     array = check_array(name, value)
     if array.size and array.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+        raise TypeError(f"{name} must hold real numbers, got dtype {how_to_convert(name, array.dtype)}")
     # C order matters: NumPy's functions round differently where numbers do not lie side by side.
     with np.errstate(over="ignore"):  # A long double beyond float64 becomes infinity.
         return backend_of(array).xp.asarray(array, dtype=np.float64, order="C")
@@ -99,7 +105,7 @@ def read_matrix(
         raise TypeError(f"{name} must be a dense array, got a sparse one; pass {name}.toarray()")
     array = check_array(name, X)
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+        raise TypeError(f"{name} must hold real numbers, got dtype {how_to_convert(name, array.dtype)}")
     if array.ndim != 2:
         raise ValueError(
             f"{name} must be a matrix of shape (n, features), got {array.ndim}-D shape {array.shape}"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..support.backend import backend_of
 from ..support.checks import check_choice
-from .arrays import check_array
+from .arrays import check_array, how_to_convert
 from .columns import import_arrow, is_null
 from .number_columns import read_numbers
 
@@ -68,7 +68,7 @@ def read_finite_numbers(name: str, values: Any, nulls: Literal["raise", "skip"] 
         null = next(filter(is_null, values if isinstance(values, (list, tuple)) else [values]), array)
         if null is not array:
             raise ValueError(f"{name} must have no nulls, got {null}{advice}")
-        raise TypeError(f"{name} must be real numbers, got dtype {array.dtype}")
+        raise TypeError(f"{name} must be real numbers, got dtype {how_to_convert(name, array.dtype)}")
     xp = backend_of(array).xp
     with np.errstate(over="ignore"):  # A long double beyond float64 becomes infinity.
         numbers = xp.ascontiguousarray(array, dtype=np.float64).reshape(-1)

@@ -413,8 +413,7 @@ class MergeableSketch(NamedColumns, StoredMergeable):
         IncompatibleSketchError, OverflowError
             As `merge` does. Nothing changes then.
         """
-        specs = self._state.specs
-        others = sorted({s.reduction for n, s in specs.items() if n not in self._not_compared} - {"sum"})
+        specs, others = self._state.specs, self._other_reductions()
         if others:
             raise TypeError(f"{type(self).__name__} cannot subtract: its state merges by {', '.join(others)}")
         self._check_compatible(other)
@@ -431,6 +430,18 @@ class MergeableSketch(NamedColumns, StoredMergeable):
                     combine(ours, arrays[name], out=ours)
                 self.fix_like(other)
         return self
+
+    def _other_reductions(self) -> list[str]:
+        """Return the reductions beside sums, because of which the sketch cannot subtract."""
+        specs = self._state.specs.items()
+        return sorted({spec.reduction for name, spec in specs if name not in self._not_compared} - {"sum"})
+
+    def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        super()._check_state(arrays)
+        n = int(arrays["n_updates"][0])
+        # A difference of two sketches may have more rows subtracted than added.
+        if n < 0 and self._other_reductions():
+            raise ValueError(f"n_updates must be at least 0, got {n}")
 
     # -- copies and comparison --------------------------------------------------------------------
 

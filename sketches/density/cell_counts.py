@@ -266,6 +266,7 @@ class CellCounts(CountSketchTable):
         return self._is_exact() or np.array_equal(self._heavy_keys(), other._heavy_keys())
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        super()._check_state(arrays)
         check_total(arrays)
         self._grids.check_cells("bin", *_HEAVY.used(arrays))
         held, counts = SAMPLE.n_used(arrays), arrays["sample_counts"]

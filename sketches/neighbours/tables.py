@@ -282,6 +282,7 @@ class IndexTables(MergeableSketch):
         )
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        super()._check_state(arrays)
         seen = arrays["seen"]
         if seen.size and int(seen.min()) < 0:
             raise ValueError(f"seen must be at least 0, got {seen.min()}")

@@ -398,6 +398,7 @@ class AceSketch(MergeableSketch):
             ours[name][...] = array
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        super()._check_state(arrays)
         weights, keys, codes = (arrays[f"sample_{name}"] for name in ("weights", "keys", "codes"))
         held = _SAMPLE.n_used(arrays)
         if int(weights.min()) < 0 or bool((weights[:held] == 0).any()):

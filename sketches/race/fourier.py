@@ -180,6 +180,7 @@ class FourierSketch(FourierQueries):
         }
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        super()._check_state(arrays)
         if int(arrays["largest_weight"][0]) < 0:
             raise ValueError(f"largest_weight must be at least 0, got {arrays['largest_weight'][0]}")
 

@@ -382,5 +382,6 @@ class NadarayaWatsonSketch(MergeableSketch):
     # -- state ------------------------------------------------------------------------------------
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        super()._check_state(arrays)
         if self.half_life is not None and not NEVER <= int(arrays["period"][0]) <= 1 << 53:
             raise ValueError(f"period must lie within 2**53, got {arrays['period'][0]}")

@@ -234,6 +234,7 @@ class Race(KernelQueries):
         return np.array([UNKNOWN_WEIGHT]) if name == "largest_weight" else None
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        super()._check_state(arrays)
         if "largest_weight" in arrays and int(arrays["largest_weight"][0]) < 0:
             raise ValueError(f"largest_weight must be at least 0, got {arrays['largest_weight'][0]}")
 

@@ -351,6 +351,7 @@ class RaceWindow(KernelQueries):
             largest[kept] = np.maximum(largest[kept], theirs["largest_weights"][kept])
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        super()._check_state(arrays)
         newest = int(arrays["newest"][0])
         if not -1 <= newest <= 1 << 62:
             raise ValueError(f"newest must lie from -1 to 2**62, got {newest}")

@@ -121,6 +121,7 @@ class Release(MergeableSketch):
         return math.sqrt(float(self._arrays["variance"][0]))
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        super()._check_state(arrays)
         if int(arrays["spent"][0]) < 0 or int(arrays["spent_if_disjoint"][0]) < 0:
             raise ValueError("budgets must be at least 0")
         if not float(arrays["variance"][0]) >= 0:

@@ -18,6 +18,7 @@ from mergesketch import (
     AceSketch,
     CountMinSketch,
     LSHIndex,
+    MergeableSketch,
     PrivateRace,
     Race,
     StaticFunction,
@@ -321,6 +322,25 @@ def test_modes_in_a_box_of_countless_features(features: int) -> None:
     loaded = PrivateRace.from_bytes(with_family(release, n_features=features))
     with pytest.raises(ValueError, match=f"n_starts must be at most 0 for rows of {features}"):
         loaded.modes(low=0.0, high=1.0)
+
+
+def test_fewer_updates_than_none_are_refused() -> None:
+    n_checked = 0
+    for name, sketch in stored_examples().items():
+        if not isinstance(sketch, MergeableSketch):
+            continue
+        forgery = sketch.copy()
+        forgery._arrays["n_updates"][:] = -1
+        try:
+            sketch.copy().subtract(sketch)
+        except TypeError:
+            n_checked += 1
+            with pytest.raises(SketchFormatError, match="n_updates"):
+                type(sketch).from_bytes(forgery.to_bytes())
+        else:
+            # The difference of a part and the whole has fewer rows than none.
+            assert type(sketch).from_bytes(forgery.to_bytes()).n_updates == -1, name
+    assert n_checked >= 10
 
 
 def test_numbers_beyond_all_floats_are_no_configuration(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import threading
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -306,6 +307,20 @@ def test_files_that_contradict_themselves_are_refused(name: str, place: int, val
     forged = b"".join(pieces_of_file("KLLSketch", sketch.config(), arrays))
     with pytest.raises(SketchFormatError, match="no state of a KLLSketch"):
         KLLSketch.from_bytes(forged)
+
+
+def test_python_numbers_are_refused_with_advice() -> None:
+    sketch = KLLSketch(8)
+    for values in (np.array([1.0, 2], object), [Decimal("1.5")], Decimal("1.5")):
+        for call in (sketch.update, sketch.cdf):
+            with pytest.raises(TypeError, match=r"got dtype object; np\.asarray\(values, float\) converts"):
+                call(values)
+        sketch.update(np.asarray(values, float))
+    with pytest.raises(TypeError, match=r"q must hold .* got dtype object; np\.asarray\(q, float\)"):
+        sketch.quantile(np.array([0.5], object))
+    with pytest.raises(TypeError, match=r"got dtype <U1$"):
+        sketch.update(["a"])
+    assert sketch.n_updates == 4
 
 
 def test_queries_see_no_update_half_done() -> None:

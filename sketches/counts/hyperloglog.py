@@ -38,10 +38,10 @@ __all__ = ["HyperLogLog"]
 class _Overlap(NamedTuple):
     """The estimated keys of two sketches and of their union, each from registers or from lists."""
 
+    from_registers: bool
     ours: float
     theirs: float
     either: float
-    from_registers: bool
 
     @property
     def shared(self) -> float:
@@ -435,8 +435,8 @@ class HyperLogLog(HyperLogLogState):
         pairs = to_host(sum(backend.map_blocks(count, self.n_registers, REGISTERS_BLOCK)))
         both = np.bincount(JOINED.reshape(-1), pairs.reshape(-1), 256).astype(np.int64)
         self._warn_if_full(both)
-        sizes = (self._estimate(counts) for counts in (pairs.sum(axis=1), pairs.sum(axis=0), both))
-        return _Overlap(*sizes, True)
+        sizes = map(self._estimate, (pairs.sum(axis=1), pairs.sum(axis=0), both))
+        return _Overlap(True, *sizes)
 
     def _error_of_shared(self, found: _Overlap) -> float:
         """Return the standard error of the number of keys that two sketches share."""
@@ -465,4 +465,4 @@ class HyperLogLog(HyperLogLogState):
 
 def _overlap_of_tokens(ours: NDArray[np.uint32], theirs: NDArray[np.uint32]) -> _Overlap:
     counts = ours.size, theirs.size, np.union1d(ours, theirs).size
-    return _Overlap(*map(count_of_tokens, counts), False)
+    return _Overlap(False, *map(count_of_tokens, counts))

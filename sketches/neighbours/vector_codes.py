@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.inputs.arrays import check_array
 from ...lsh.inputs.rows import read_rows
-from ...lsh.support.backend import read_only, refuse_gpu
+from ...lsh.support.backend import device_of, read_only, refuse_gpu, to_host
 from ...lsh.support.checks import check_choice, check_flag, check_int
 from ...lsh.support.threads import cut_range
 from ...lsh.support.types import RowsLike
@@ -23,6 +23,10 @@ __all__ = ["VectorCodes"]
 #: Rows that are worth a thread of their own, queries that are searched at a time, and queries that are worth
 #: a thread if each has rows of its own.
 _ROWS, _QUERIES, _FEW_QUERIES = 1 << 13, 256, 16
+#: Scores that a search on a GPU keeps at a time.
+_SCORES = 1 << 27
+#: Standard errors that an estimated product may be wrong by.
+_SURE = 3.0
 
 
 class VectorCodes(VectorRows):
@@ -152,24 +156,28 @@ class VectorCodes(VectorRows):
         """
         check_flag("return_std", return_std)
         queries = self._round(Q, metric, query_bits)
-        n_queries = len(queries.planes)
-        if rows is None:
-            scores = np.empty((n_queries, len(self)))
-            self._backend.map_blocks(
-                lambda a, b: vector_codes.score_rows(*self._of_rows, *queries[:3], a, b, scores),
-                len(self),
-                _ROWS,
-            )
-            numbers = None
-        else:
-            numbers = self._read_numbers(rows, n_queries)
-            scores = np.empty(numbers.shape)
-            bounds, flat = np.arange(n_queries + 1) * numbers.shape[1], scores.reshape(-1)
-            arguments = (*self._of_rows, *queries[:3], numbers.reshape(-1), bounds)
-            self._backend.map_blocks(
-                lambda a, b: vector_codes.score_some_rows(*arguments, a, b, flat), n_queries, _FEW_QUERIES
-            )
+        numbers = None if rows is None else self._read_numbers(rows, len(queries.planes))
+        scores = self._score(self._of_rows, queries, numbers)
         return (scores, self._std(queries, numbers)) if return_std else scores
+
+    def _score(
+        self, of_rows: list[NDArray[Any]], queries: RoundedQueries, numbers: NDArray[np.int64] | None
+    ) -> NDArray[np.float64]:
+        """Return the scores of all rows, or of some for each query."""
+        backend, n_queries, asked = self._backend, len(queries.planes), queries[:3]
+        xp, kernels = backend.xp, backend.kernels(vector_codes)
+        if numbers is None:
+            n = len(of_rows[0])
+            scores = xp.empty((n_queries, n))
+            backend.map_blocks(lambda a, b: kernels.score_rows(*of_rows, *asked, a, b, scores), n, _ROWS)
+            return scores
+        scores = xp.empty(numbers.shape)
+        bounds, flat = xp.arange(n_queries + 1) * numbers.shape[1], scores.reshape(-1)
+        arguments = (*of_rows, *asked, numbers.reshape(-1), bounds)
+        backend.map_blocks(
+            lambda a, b: kernels.score_some_rows(*arguments, a, b, flat), n_queries, _FEW_QUERIES
+        )
+        return scores
 
     def search(
         self, Q: RowsLike, k: int = 10, *, metric: str = "inner_product", query_bits: int = 8
@@ -204,13 +212,17 @@ class VectorCodes(VectorRows):
         is_distance = metric == "sqeuclidean"
         ids = np.full((n_queries, k), -1, np.int64)
         distances = np.full((n_queries, k), np.inf if is_distance else -np.inf)
-        for first, last in cut_range(0, n_queries if n else 0, _QUERIES):
-            numbers, keys = self._best(queries.cut(first, last), held)
+        on_cpu = self.device == "cpu"
+        best = self._best if on_cpu else self._best_of_all_scores
+        at_once = _QUERIES if on_cpu else max(1, _SCORES // max(n, 1))
+        for first, last in cut_range(0, n_queries if n else 0, at_once):
+            numbers, keys = best(queries.cut(first, last), held)
             given = self._arrays["ids"]
             ids[first:last, :held] = given[numbers] if given.size else numbers
             # Similarities are ranked by their negatives; 0.0 takes the sign from a negative zero.
             distances[first:last, :held] = keys if is_distance else 0.0 - keys
-        return Nearest(ids, distances)
+        xp = self._backend.xp
+        return Nearest(xp.asarray(ids), xp.asarray(distances))
 
     def _best(self, queries: RoundedQueries, k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return the numbers of the k best rows of each query and their keys, the lowest first."""
@@ -227,6 +239,19 @@ class VectorCodes(VectorRows):
         order = np.lexsort((numbers, keys), axis=1)[:, :k]
         return np.take_along_axis(numbers, order, 1), np.take_along_axis(keys, order, 1)
 
+    def _best_of_all_scores(
+        self, queries: RoundedQueries, k: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Do what `_best` does on a GPU: of all scores, main memory gets those up to the k-th lowest key."""
+        xp, scores = self._backend.xp, self._score(self._of_rows, queries, None)
+        all_keys = scores if queries.metric == vector_codes.SQUARED_EUCLIDEAN else -scores
+        at, rows = xp.nonzero(all_keys <= xp.sort(all_keys, axis=1)[:, k - 1 : k])
+        of_queries, numbers, keys = (to_host(array) for array in (at, rows, all_keys[at, rows]))
+        order = np.lexsort((numbers, keys, of_queries))
+        firsts = np.searchsorted(of_queries, np.arange(len(queries.planes)))
+        order = order[firsts[:, None] + np.arange(k)]
+        return numbers[order], keys[order]
+
     @property
     def _of_rows(self) -> list[NDArray[Any]]:
         return [read_only(self._arrays[name]) for name in ("codes", "scales", "radii", "offsets")]
@@ -234,14 +259,18 @@ class VectorCodes(VectorRows):
     def _round(self, Q: Any, metric: str, query_bits: int) -> RoundedQueries:
         check_choice("metric", metric, tuple(METRICS))
         check_choice("query_bits", query_bits, QUERY_BITS)
-        refuse_gpu("VectorCodes", Q)
+        self._check_place("Q", Q)
         rows, center = read_rows(Q, self.n_features, "Q"), read_only(self._arrays["center"])
         return round_queries(rows, center, self._rotation, self._n_words, query_bits, metric)
 
     def _read_numbers(self, rows: Any, n_queries: int) -> NDArray[np.int64]:
-        numbers, n = check_array("rows", rows), len(self)
+        numbers, n, xp = check_array("rows", rows), len(self), self._backend.xp
+        if self.device == "cpu":
+            refuse_gpu("VectorCodes in main memory", numbers)
+        elif device_of(numbers) == "cpu":
+            numbers = xp.asarray(numbers)
         if numbers.ndim == 1:
-            numbers = np.broadcast_to(numbers, (n_queries, numbers.size))
+            numbers = xp.broadcast_to(numbers, (n_queries, numbers.size))
         if (
             numbers.ndim != 2
             or len(numbers) != n_queries
@@ -252,34 +281,43 @@ class VectorCodes(VectorRows):
                 f"{numbers.shape}"
             )
         if numbers.size and (int(numbers.min()) < 0 or int(numbers.max()) >= n):
-            raise ValueError(f"rows must be from 0 to {n - 1}, got {numbers.min()} to {numbers.max()}")
-        return np.ascontiguousarray(numbers, np.int64)
+            raise ValueError(
+                f"rows must be from 0 to {n - 1}, got {int(numbers.min())} to {int(numbers.max())}"
+            )
+        return xp.ascontiguousarray(numbers, np.int64)
 
     def _std(self, queries: RoundedQueries, numbers: NDArray[np.int64] | None) -> NDArray[np.float64]:
         """Return the standard errors of scores with all rows, or with some for each query."""
-        codes, scales, radii, offsets = self._of_rows
-        norms, size = np.empty(len(codes)), 64 * self._n_words
-        self._backend.map_blocks(
-            lambda a, b: vector_codes.code_norms(codes, self.bits, a, b, norms), len(codes), _ROWS
-        )
+        (codes, scales, radii, offsets), xp = self._of_rows, self._backend.xp
+        norms, size = xp.empty(len(codes)), 64 * self._n_words
+        code_norms = self._backend.kernels(vector_codes).code_norms
+        self._backend.map_blocks(lambda a, b: code_norms(codes, self.bits, a, b, norms), len(codes), _ROWS)
         squares, ours = scales.astype(np.float64) ** 2 * norms, radii.astype(np.float64) ** 2
-        spread = np.maximum(squares - ours, 0.0) / (size - 1)
+        # The errors of codewords and queries, of which the first are a share of the row's length here.
+        shares = xp.maximum(squares - ours, 0.0) / xp.where(ours > 0.0, ours, 1.0) / (size - 1)
         at = slice(None) if numbers is None else numbers
-        variances = (
-            queries.radii[:, None] ** 2 * spread[at] + queries.errors[:, None] ** 2 * squares[at] / size
-        )
-        std = np.sqrt(variances)
+        shares, lengths = shares[at], xp.sqrt(ours)[at]
+        rounding = queries.errors[:, None] ** 2 * squares[at] / size
+        products = self._score([codes, scales, radii, offsets[:0]], queries.without_terms(), numbers)
+        whole = (queries.radii[:, None] * lengths) ** 2
+        variances = shares * whole + rounding
+        for _ in range(2):
+            # The error is that of the query's part at a right angle to the row, which is shorter than the
+            # query by the product with the row's direction. Of the estimated product, as much counts as is
+            # left if it errs by three times the bound.
+            sure = xp.maximum(xp.abs(products) - _SURE * xp.sqrt(variances), 0.0)
+            variances = shares * xp.maximum(whole - sure * sure, 0.0) + rounding
+        std = xp.sqrt(variances)
         if queries.metric == vector_codes.SQUARED_EUCLIDEAN:
             std *= 2.0
         elif queries.metric == vector_codes.COSINE:
-            lengths = queries.terms[:, 3:4] * self._lengths(ours, offsets)[at]
-            np.divide(std, lengths, out=std, where=lengths > 0.0)
-            std[lengths == 0.0] = 0.0
+            norms = queries.terms[:, 3:4] * self._lengths(ours, offsets)[at]
+            std = xp.where(norms > 0.0, std / xp.where(norms > 0.0, norms, 1.0), 0.0)
         return std
 
     def _lengths(self, squares: NDArray[np.float64], offsets: NDArray[np.float32]) -> NDArray[np.float64]:
-        center = self._arrays["center"]
+        center, xp = self._arrays["center"], self._backend.xp
         if not center.size:
-            return np.sqrt(squares)
+            return xp.sqrt(squares)
         whole: NDArray[np.float64] = squares + 2.0 * offsets.astype(np.float64) + float(center @ center)
-        return np.sqrt(np.maximum(whole, 0.0))
+        return xp.sqrt(xp.maximum(whole, 0.0))

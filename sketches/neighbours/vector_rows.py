@@ -11,13 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 from ...errors import IncompatibleSketchError
 from ...lsh.inputs.arrays import check_array, check_numbers
 from ...lsh.inputs.rows import read_rows
-from ...lsh.support.backend import read_only, refuse_gpu
+from ...lsh.support.backend import PLACES, backend_of, device_of, read_only, refuse_gpu
 from ...lsh.support.checks import check_int
 from ...lsh.support.configured import differing_field
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import normal, random_uint64
 from ...lsh.support.threads import cut_range
-from ...lsh.support.types import RowsLike
+from ...lsh.support.types import Device, RowsLike
 from ...lsh.support.wording import counted
 from ..core.guard import changing, locked, uninterrupted
 from ..core.merging import StoredMergeable, parts_of
@@ -79,11 +79,11 @@ class VectorRows(StoredMergeable):
     @lazy
     def _state(self) -> State[ArraySpec]:
         specs = {
-            "codes": ArraySpec("uint64", 2),
-            "scales": ArraySpec("float32"),
-            "radii": ArraySpec("float32"),
+            "codes": ArraySpec("uint64", 2, on_device=True),
+            "scales": ArraySpec("float32", on_device=True),
+            "radii": ArraySpec("float32", on_device=True),
             # Products of the centre with rows less the centre. Without a centre there are none.
-            "offsets": ArraySpec("float32"),
+            "offsets": ArraySpec("float32", on_device=True),
             # Without ids, rows have the numbers from 0 on.
             "ids": ArraySpec("int64"),
             "center": ArraySpec("float64"),
@@ -109,10 +109,36 @@ class VectorRows(StoredMergeable):
         if ids.size not in (0, n) or (ids.size and (ids[0] < 0 or (np.diff(ids) <= 0).any())):
             raise ValueError("ids must be empty, or rise from row to row")
 
-    def _check_device(self, device: str) -> None:
-        if device == "gpu":
-            raise NotImplementedError(
-                "VectorCodes has no GPU kernels; pass arrays in main memory: array.get()"
+    # -- devices ----------------------------------------------------------------------------------
+
+    def to(self, device: Device) -> Self:
+        """Return a copy of the codes on a device; updates and queries take rows there.
+
+        Parameters
+        ----------
+        device : {"cpu", "gpu"}
+            "gpu" is CuPy's current device. Ids and the centre stay in main memory.
+
+        Returns
+        -------
+        Equal codes, which share no memory with these.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `device` is no such name.
+        ImportError, RuntimeError
+            For "gpu" if CuPy is not installed, or finds no GPU.
+        """
+        return self._moved(device)
+
+    def _check_place(self, name: str, array: Any) -> None:
+        """Refuse rows on another device than the codes."""
+        device = device_of(array)
+        if device != self.device:
+            raise TypeError(
+                f"{name} lies {PLACES[device]}, but the VectorCodes {PLACES[self.device]}: copy the rows "
+                f'there, or move the codes with .to("{device}")'
             )
 
     @lazy
@@ -170,7 +196,8 @@ class VectorRows(StoredMergeable):
             If the rows have another width, are not finite, or are too long for float32; if ids are not n
             distinct integers, or some rows have ids and others none. Nothing changes then.
         """
-        refuse_gpu("VectorCodes", X, ids)
+        refuse_gpu("VectorCodes", ids)
+        self._check_place("X", X)
         with self._lock, changing(self, beside_queries=True):
             added = self._encode(X, ids)
             if len(added["codes"]):
@@ -180,9 +207,9 @@ class VectorRows(StoredMergeable):
     def _encode(self, X: Any, ids: Any) -> Arrays:
         """Return the arrays of new rows."""
         rows, center = read_rows(X, self.n_features), read_only(self._arrays["center"])
-        n, words = rows.n, self._n_words
-        codes, scales = np.empty((n, self.bits * words), np.uint64), np.empty(n, np.float32)
-        radii, offsets = np.empty(n, np.float32), np.empty(n if center.size else 0, np.float32)
+        n, words, xp = rows.n, self._n_words, self._backend.xp
+        codes, scales = xp.empty((n, self.bits * words), np.uint64), xp.empty(n, np.float32)
+        radii, offsets = xp.empty(n, np.float32), xp.empty(n if center.size else 0, np.float32)
         encode_rows = self._backend.kernels(vector_codes).encode_rows
         for first, last in cut_range(0, n, max(_ROWS, _NUMBERS // (64 * words))):
             part, given = slice(first, last), rows.cut(first, last)
@@ -237,7 +264,10 @@ class VectorRows(StoredMergeable):
                 repeated = ids[order][1:][np.diff(ids[order]) == 0]
                 if repeated.size:
                     raise ValueError(f"ids must be distinct, got {repeated[0]} twice")
-                room = {name: array[:at][order] for name, array in room.items()}
+                there = self._backend.xp.asarray(order)
+                room = {
+                    name: array[:at][order if name == "ids" else there] for name, array in room.items()
+                }
                 arrays = {**ours, **room}
         with changing(self), uninterrupted():
             self._set_arrays(arrays)
@@ -246,7 +276,7 @@ class VectorRows(StoredMergeable):
 
     @staticmethod
     def _wider(ours: NDArray[Any], given: NDArray[Any], size: int) -> NDArray[Any]:
-        wider = np.empty((max(size, 3 * len(ours) // 2), *given.shape[1:]), given.dtype)
+        wider = backend_of(given).xp.empty((max(size, 3 * len(ours) // 2), *given.shape[1:]), given.dtype)
         wider[: len(ours)] = ours
         return wider
 
@@ -274,7 +304,8 @@ class VectorRows(StoredMergeable):
         for part in parts:
             self._check_compatible(part)
         with locked(self, *parts), changing(self):
-            added = [dict(part._arrays) for part in parts if len(part)]
+            here = [part if part.device == self.device else part.to(self.device) for part in parts]
+            added = [dict(part._arrays) for part in here if len(part)]
             try:
                 if added:
                     self._append(added)
@@ -295,7 +326,7 @@ class VectorRows(StoredMergeable):
         return self.copy().merge(*others)
 
     def empty_like(self) -> Self:
-        """Return codes of the same parameters and centre without rows.
+        """Return codes of the same parameters and centre on the same device, without rows.
 
         Returns
         -------
@@ -303,7 +334,7 @@ class VectorRows(StoredMergeable):
         """
         new = self._without_arrays()
         new._set_arrays({**new._arrays, "center": self._arrays["center"].copy()})
-        return new
+        return new if self.device == "cpu" else new.to(self.device)
 
     def copy(self) -> Self:
         """Return equal codes, which share no memory with these.

@@ -163,14 +163,13 @@ def rotate_rows(X, center, matrix, masks, start, stop, numbers, sizes, radii, of
     difference, source = np.empty(d), np.zeros(size, np.float32)
     rotated, integers = np.empty(size, np.float32), np.empty(size, np.int64)
     center_scale = own_scale(center)
-    center_numbers = (center * (center_scale * _ONE)).astype(np.int64)
     for i in range(start, stop):
         length, first, second = _center_row(X[i], center, difference, integers, source)
         radii[i], offsets[i] = length / first / second, 0.0
         if center.size:
             product = np.int64(0)
             for j in range(d):
-                product += integers[j] * center_numbers[j]
+                product += integers[j] * np.int64(center[j] * (center_scale * _ONE))
             offsets[i] = np.float64(product) / (_ONE * _ONE) / first / second / center_scale
         if not (radii[i] <= _LARGEST and abs(offsets[i]) <= _LARGEST):
             return i

@@ -65,11 +65,14 @@ class VectorCodes(VectorRows):
     the cosine a between the row and its codeword is largest. With one bit, the codeword has the signs of the
     rotated row. If r is the row's length and o its direction, both after centring, and c the codeword's
     direction, then ``r <q, c> / a`` estimates the inner product of a query q with the row. It has no bias,
-    and the standard error ``r |q| sqrt((1 - a**2) / (a**2 (D - 1)))`` at most, where D is `n_features`
-    rounded up to a multiple of 64 (Gao and Long 2024, theorem 3.2; Gao and others 2025 for several bits). A
-    query is rounded to integers of `query_bits`, and scored by counting bits, so that all processors find
-    the same scores. Rounding adds ``r |e| / (a sqrt(D))`` to the error, in squares, where e is the query's
-    error.
+    and the standard error ``r |p| sqrt((1 - a**2) / (a**2 (D - 1)))``, where p is the part of q at a right
+    angle to the row, and D is `n_features` rounded up to a multiple of 64 (Gao and Long 2024, theorem 3.2;
+    Gao and others 2025 for several bits). A query is rounded to integers of `query_bits`, and scored by
+    counting bits, so that all processors find the same scores. Rounding adds ``r |e| / (a sqrt(D))`` to the
+    error, in squares, where e is the query's error.
+
+    The length of p follows from the product itself, which is only estimated. So the standard errors that
+    `scores` returns take the shortest product that is within three of them.
 
     **Memory** is ``bits D / 8`` bytes a row for the code and 8 for the row's scale and distance from the
     centre; 4 more with a centre, and 8 more if you pass ids. **Cost**: an update takes O(D log D) a row,
@@ -80,6 +83,9 @@ class VectorCodes(VectorRows):
 
     **Merging** appends the rows of the other codes in their order: the codes of parts are those of the whole,
     bit for bit. With ids, rows lie in the order of ids, so parts may merge in any order.
+
+    **On a GPU** (`to`), codes and scores are those of the CPU. `search` computes all scores there, and copies
+    those of the best rows to main memory, where it orders them.
 
     References
     ----------
@@ -145,8 +151,7 @@ class VectorCodes(VectorRows):
         -------
         scores : ndarray of shape (n_queries, n) or (n_queries, m), float64
         std : ndarray of the same shape, float64
-            Only with `return_std`. The standard error, or more: that of rows which point nearly in the
-            direction of the query is smaller.
+            Only with `return_std`. The standard error, or somewhat more.
 
         Raises
         ------

@@ -28,8 +28,8 @@ _ROWS = 256
 
 
 @helper
-def _load_rows(codes, scales, radii, offsets, numbers, first, n_rows, tile, of_rows):
-    """Copy the codes of rows to a tile, and their scales, radii and offsets to `of_rows`."""
+def _load_rows(codes, scales, radii, offsets, metric, numbers, first, n_rows, tile, of_rows):
+    """Copy the codes of rows to a tile, and of their scales, radii and offsets what is used to `of_rows`."""
     load_tile(codes, numbers, first, n_rows, tile)
     if numbers.size:
         for i in range(n_rows):
@@ -39,7 +39,8 @@ def _load_rows(codes, scales, radii, offsets, numbers, first, n_rows, tile, of_r
         return
     # Parts of arrays, whose places begin at 0, are copied by registers of several numbers.
     _widen(scales[first : first + n_rows], of_rows[0])
-    _widen(radii[first : first + n_rows], of_rows[1])
+    if metric != INNER_PRODUCT:
+        _widen(radii[first : first + n_rows], of_rows[1])
     if offsets.size:
         _widen(offsets[first : first + n_rows], of_rows[2])
 
@@ -96,7 +97,7 @@ def score_rows(codes, scales, radii, offsets, planes, terms, metric, start, stop
     products = np.empty(_ROWS, np.int64)
     for first in range(start, stop, _ROWS):
         n_rows = min(_ROWS, stop - first)
-        _load_rows(codes, scales, radii, offsets, every, first, n_rows, tile, of_rows)
+        _load_rows(codes, scales, radii, offsets, metric, every, first, n_rows, tile, of_rows)
         for query in range(planes.shape[0]):
             scores = out[query, first : first + n_rows]
             _score_tile(tile, of_rows, n_rows, bits, planes, terms, query, metric, products, scores)
@@ -121,7 +122,7 @@ def score_some_rows(
     for query in range(start, stop):
         for first in range(bounds[query], bounds[query + 1], _ROWS):
             n_rows = min(_ROWS, bounds[query + 1] - first)
-            _load_rows(codes, scales, radii, offsets, numbers, first, n_rows, tile, of_rows)
+            _load_rows(codes, scales, radii, offsets, metric, numbers, first, n_rows, tile, of_rows)
             scores = out[first : first + n_rows]
             _score_tile(tile, of_rows, n_rows, bits, planes, terms, query, metric, products, scores)
 
@@ -147,7 +148,7 @@ def best_rows(
     sign = 1.0 if metric == SQUARED_EUCLIDEAN else -1.0
     for first in range(start, stop, _ROWS):
         n_rows = min(_ROWS, stop - first)
-        _load_rows(codes, scales, radii, offsets, every, first, n_rows, tile, of_rows)
+        _load_rows(codes, scales, radii, offsets, metric, every, first, n_rows, tile, of_rows)
         for query in range(planes.shape[0]):
             _score_tile(tile, of_rows, n_rows, bits, planes, terms, query, metric, products, scores)
             heap = query * k
@@ -155,7 +156,7 @@ def best_rows(
             worst = all_keys[heap] if size == k else np.inf
             # Rows come in their order, so an equal key is not better. Most tiles have no better key at all,
             # which registers of several numbers find out.
-            n_better = 0
+            n_better = np.int64(0)
             for i in range(n_rows):
                 n_better += np.int64(sign * scores[i] < worst)
             if n_better == 0:

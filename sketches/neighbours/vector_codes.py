@@ -242,7 +242,8 @@ class VectorCodes(VectorRows):
         found = self._backend.map_blocks(best, len(self), _ROWS)
         numbers, keys = (np.concatenate(arrays, axis=1) for arrays in zip(*found, strict=True))
         order = np.lexsort((numbers, keys), axis=1)[:, :k]
-        return np.take_along_axis(numbers, order, 1), np.take_along_axis(keys, order, 1)
+        order += np.arange(n_queries)[:, None] * numbers.shape[1]
+        return numbers.take(order), keys.take(order)
 
     def _best_of_all_scores(
         self, queries: RoundedQueries, k: int

@@ -265,9 +265,7 @@ class VectorRows(StoredMergeable):
                 if repeated.size:
                     raise ValueError(f"ids must be distinct, got {repeated[0]} twice")
                 there = self._backend.xp.asarray(order)
-                room = {
-                    name: array[:at][order if name == "ids" else there] for name, array in room.items()
-                }
+                room = {name: array[:at][order if name == "ids" else there] for name, array in room.items()}
                 arrays = {**ours, **room}
         with changing(self), uninterrupted():
             self._set_arrays(arrays)

@@ -56,7 +56,7 @@ def test_rotations_are_orthogonal_and_equal_the_naive_twin(d: int) -> None:
     st.sampled_from([4, 8, 12]),
     st.integers(0, 5),
 )
-@settings(max_examples=30)
+@settings(max_examples=15)
 def test_scores_equal_the_naive_twin(X: np.ndarray, bits: int, query_bits: int, seed: int) -> None:
     codes = VectorCodes(70, bits, seed=seed).update(X)
     queries = codes._round(X[::-1], "inner_product", query_bits)

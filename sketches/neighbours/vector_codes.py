@@ -90,7 +90,7 @@ class VectorCodes(VectorRows):
     >>> X = np.random.default_rng(0).standard_normal((1000, 64))
     >>> codes = mergesketch.VectorCodes(n_features=64, bits=4, seed=1).update(X)
     >>> codes.nbytes
-    40008
+    40000
     >>> estimates, std = codes.scores(X[:2], return_std=True)
     >>> bool((np.abs(estimates - X[:2] @ X.T) < 6 * std).all())
     True

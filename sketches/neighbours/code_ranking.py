@@ -14,7 +14,7 @@ from ...lsh.support.backend import read_only
 from ...lsh.support.wording import counted
 from ..kernels import code_ranking, vector_codes
 
-__all__ = ["code_ranker"]
+__all__ = ["code_ranker", "has_ids"]
 
 #: Candidates that are scored at a time, so that their numbers and scores stay in a cache.
 _SCORED = 1 << 16
@@ -63,8 +63,8 @@ def code_ranker(
     """
     if family.metric not in _ESTIMATED:
         raise TypeError(
-            f"rows must be the rows themselves for {type(family).__name__}: VectorCodes estimates the metrics "
-            f"{', '.join(_ESTIMATED)}, got {family.metric!r}"
+            f"rows must be the rows themselves for {type(family).__name__} of metric {family.metric!r}; "
+            f"VectorCodes estimates {', '.join(_ESTIMATED)}"
         )
     width = read_rows(Q, name="Q").dense.shape[1]
     if width != codes.n_features:
@@ -96,6 +96,12 @@ def code_ranker(
         return code_ranking.ALL_FOUND
 
     def refusal(number: int) -> str:
-        return f"rows must have the row of each id found, got codes of {counted(n_rows, 'row')} without id {number}"
+        held = counted(n_rows, "row")
+        return f"rows must have a row for each id found, got codes of {held} and none of id {number}"
 
     return rank, in_units, refusal
+
+
+def has_ids(codes: Any) -> bool:
+    """Tell whether the rows of a `VectorCodes` were given ids; those without are numbered from 0 on."""
+    return codes._arrays["ids"].size > 0

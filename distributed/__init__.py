@@ -10,6 +10,7 @@ from .dedup.state_file import save_documents
 from .documents.source import DocumentSource
 from .engines import dask_sketch, spark_sketch
 from .index.distributed_index import DistributedIndex
+from .index.search_over_ranks import search_over_ranks
 from .ranks.comm import Communicator, communicator
 from .ranks.environment import launched_by_mpi
 from .ranks.launch import run_main
@@ -38,6 +39,7 @@ __all__ = [
     "read_svmlight",
     "run_main",
     "save_documents",
+    "search_over_ranks",
     "spark_sketch",
 ]
 

@@ -184,6 +184,16 @@ def test_what_is_no_key_is_counted(run, fails):
     assert message == "no key could be read (3 skipped; bad.jsonl: not JSON)" and not Path("d").exists()
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.jsonl"])
+def test_text_of_two_or_four_bytes_a_character_is_refused(fails, name, encoding):
+    content = "\ufeff" + ('{"user": "ann"}\n' if name == "a.jsonl" else "user\nann\n")
+    Path(name).write_bytes(content.encode(encoding))
+    column = [] if name == "a.txt" else ["--column", "user"]
+    message = f"cannot read {name}: it is text in {encoding.upper()}; convert it"
+    assert fails("top", name, *column).startswith(message)
+
+
 def test_long_keys_of_top_are_counted_by_their_hash(run):
     Path("a.txt").write_text("tea\n" + "x" * 9 + "\ncake\n" + "z" * 300 + "\ntea\n" + "z" * 300 + "\n")
     for options in (["-k", "9"], ["--frequency", "0.01"]):

@@ -188,11 +188,16 @@ class Monitor:
             for key, count in self.frequent.top(k)
         ]
 
+    def n_users(self) -> float:
+        """Return the estimated number of distinct users, which is at most that of all lines."""
+        return min(self.users.cardinality(), self.users.n_updates)
+
     def report(self, k: int = 3) -> str:
         """Return one line of text about the lines so far."""
         top = ", ".join(f"{key[:60]} ({count:,})" for key, count in self.top(k))
-        distinct = self.users.cardinality()
-        text = f"{self.frequent.n_updates:,} lines, about {distinct:,.0f} distinct; most frequent: {top}"
+        text = (
+            f"{self.frequent.n_updates:,} lines, about {self.n_users():,.0f} distinct; most frequent: {top}"
+        )
         if self.latencies.n_updates:
             middle, high = self.latencies.quantile([0.5, 0.99]).tolist()
             text += f"; latency: half up to {middle:.4g}, 99 % up to {high:.4g}"
@@ -209,7 +214,7 @@ class Monitor:
     def table(self, k: int) -> str:
         """Return a table about the lines so far."""
         n, (low, high) = self.frequent.n_updates, self.users.bounds()
-        rows = [f"{n:>12,}  lines", f"{self.users.cardinality():>12,.0f}  users ({low:,} to {high:,})"]
+        rows = [f"{n:>12,}  lines", f"{self.n_users():>12,.0f}  users ({low:,} to {high:,})"]
         if self.latencies.n_updates:
             values = self.latencies.quantile(SHARES).tolist()
             rows += [
@@ -245,7 +250,7 @@ class Picture:
     def draw(self, monitor: Monitor) -> None:
         """Add the numbers of this moment, and replace the file."""
         self.seconds.append(time.monotonic())
-        self.users.append(monitor.users.cardinality())
+        self.users.append(monitor.n_users())
         self.quantiles.append(monitor.latencies.quantile(SHARES).tolist())
         figure = self.new_figure(figsize=(10, 6), layout="constrained")
         pages, users, latencies = figure.subplot_mosaic([["pages", "users"], ["pages", "latencies"]]).values()
@@ -422,6 +427,8 @@ def watch(options: argparse.Namespace, comm: Communicator) -> None:
             if comm.size > 1 and monitor.source not in (None, name):
                 raise ValueError(f"{own} is a checkpoint of {monitor.source}, and not of {name}")
             monitor.source = name
+            if options.is_file and monitor.place is None and monitor.frequent.n_updates:
+                print(f"{own} does not tell how far {name} was read: read from its start", file=sys.stderr)
             source = open_source(name, monitor.place)
             if options.draw is not None and comm.rank == 0:
                 picture = Picture(options.draw, options.top)
@@ -510,6 +517,8 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(f"argument --top: must be at least 0, got {options.top}")
     if options.draw is not None and options.draw.suffix not in (".png", ".svg", ".pdf"):
         parser.error(f"argument --draw: must end with .png, .svg or .pdf, got {options.draw}")
+    if options.draw is not None and options.draw.resolve() == options.checkpoint.resolve():
+        parser.error(f"argument --draw: must be another file than that of --checkpoint, got {options.draw}")
     for name in ("page", "user", "latency"):
         if getattr(options, name) == 0:
             parser.error(f"argument --{name}: must be a number from 1, or from -1 at the end, got 0")

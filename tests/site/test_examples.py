@@ -198,6 +198,13 @@ def test_a_monitor_says_that_lines_are_of_another_format(log, tmp_path) -> None:
     assert "\n           8  other lines are" in monitor.table(3)
 
 
+def test_a_monitor_reports_no_more_users_than_lines() -> None:
+    monitor = load("monitor_stream").Monitor()
+    monitor.update(b"".join(b"%d\n" % i for i in range(5000)), None)
+    assert monitor.users.cardinality() > 5000
+    assert monitor.report().startswith("5,000 lines, about 5,000 distinct")
+
+
 def test_a_monitor_takes_fields_of_other_logs() -> None:
     for log, fields, page in [
         (IIS, (5, 9, -1), b"/a"),
@@ -410,8 +417,21 @@ def test_a_monitor_names_what_is_wrong(tmp_path, monkeypatch, capsys) -> None:
             ["log", "--checkpoint", "c", "--draw", "nowhere/x.png"],
             "No such file or directory: 'nowhere/x.png.new'",
         ),
+        (["log", "--checkpoint", "c.png", "--draw", "./c.png"], "--draw: must be another file than that of"),
         (["log", "log", "--checkpoint", "c"], "one source is watched by each process, got 2 for 1"),
     ]:
         with pytest.raises(SystemExit) as end:
             monitor.main([*arguments, "--once"])
         assert end.value.code in (1, 2) and message in capsys.readouterr().err
+
+
+def test_a_monitor_says_that_a_merged_checkpoint_has_no_place(tmp_path, monkeypatch, capsys) -> None:
+    monitor = load("monitor_stream")
+    monkeypatch.chdir(tmp_path)
+    Path("log").write_bytes(b"a\n")
+    monitor.main(["log", "--checkpoint", "c", "--once"])
+    monitor.main(["--merge", "c", "--checkpoint", "merged"])
+    monitor.main(["log", "--checkpoint", "merged", "--once"])
+    out, err = capsys.readouterr()
+    assert err == "merged does not tell how far log was read: read from its start\n"
+    assert out.splitlines()[-1].startswith("2 lines")

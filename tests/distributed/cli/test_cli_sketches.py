@@ -230,6 +230,14 @@ def test_distinct(run):
     )
 
 
+def test_no_more_distinct_keys_are_printed_than_there_are_keys(run):
+    Path("a.txt").write_text("".join(f"{i}\n" for i in range(5000)))
+    sketch = HyperLogLog.for_error(0.01).update([str(i) for i in range(5000)])
+    assert sketch.cardinality() > 5000
+    out = run("distinct", "a.txt")[1]
+    assert out.startswith(f"different keys   about 5,000; from {sketch.bounds()[0]:,} to 5,000 with 95 %")
+
+
 def test_sketches_of_distinct_keys_of_earlier_versions(run, fails):
     for name, keys in (("old", ["a", "b"]), ("old.2", ["b", "c"])):
         MinHashSketch(n_hashes=10_000).update(keys).save(name)

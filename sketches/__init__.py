@@ -1,5 +1,6 @@
 """The sketches, their common interface and their storage."""
 
+from .coding.product_quantizer import ProductQuantizer
 from .core.base import MergeableSketch
 from .core.inspection import inspect
 from .core.state import StateArray
@@ -62,6 +63,7 @@ __all__ = [
     "PrivacyBudget",
     "PrivateFourier",
     "PrivateRace",
+    "ProductQuantizer",
     "Race",
     "RaceWindow",
     "ReleasedClassifier",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...errors import IncompatibleSketchError
 from ...lsh.inputs.arrays import check_array
-from ...lsh.support.backend import backend_of
+from ...lsh.support.backend import backend_of, to_host
 from ...lsh.support.configured import differing_field
 from ...lsh.support.wording import counted
 from ..core.guard import changing, locked, uninterrupted
@@ -26,17 +26,17 @@ class AppendedRows(StoredMergeable):
 
     _internal = True
     #: Names of the arrays with an entry for each row; all objects have the first one.
-    _of_rows: ClassVar[tuple[str, ...]]
+    _row_arrays: ClassVar[tuple[str, ...]]
     #: Those that have entries for all rows, or for none.
-    _optional: ClassVar[tuple[str, ...]] = ("ids",)
+    _optional_arrays: ClassVar[tuple[str, ...]] = ("ids",)
 
     def __len__(self) -> int:
-        return len(self._arrays[self._of_rows[0]])
+        return len(self._arrays[self._row_arrays[0]])
 
     @property
     def n_updates(self) -> int:
         """The number of rows."""
-        return len(self._arrays[self._of_rows[0]])
+        return len(self._arrays[self._row_arrays[0]])
 
     @property
     def ids(self) -> NDArray[np.int64]:
@@ -64,8 +64,8 @@ class AppendedRows(StoredMergeable):
 
     def _append(self, parts: list[Arrays]) -> None:
         """Append the rows of parts, which are not empty, and order all rows by ids if they have ids."""
-        ours, n, key = self._arrays, len(self), self._of_rows[0]
-        for name in self._optional:
+        ours, n, key = self._arrays, len(self), self._row_arrays[0]
+        for name in self._optional_arrays:
             if len({part[name].size > 0 for part in ([ours, *parts] if n else parts)}) > 1:
                 raise ValueError(f"{name} must be given for all rows or for none, got some rows with {name}")
         at = n + sum(len(part[key]) for part in parts)
@@ -73,7 +73,7 @@ class AppendedRows(StoredMergeable):
         if len(room.get(key, ())) < at:
             room = {
                 name: self._wider(ours[name], parts[0][name], at)
-                for name in self._of_rows
+                for name in self._row_arrays
                 if ours[name].size or parts[0][name].size
             }
         start = n
@@ -184,3 +184,24 @@ class AppendedRows(StoredMergeable):
 
     def __repr__(self) -> str:
         return f"<{Stored.__repr__(self)}: {counted(len(self), 'row')}, {self.nbytes:,} bytes>"
+
+    # -- queries ----------------------------------------------------------------------------------
+
+    def _read_numbers(self, rows: Any, n_queries: int) -> NDArray[np.int64]:
+        """Return the numbers of rows that each query asks about: shape (n_queries, m)."""
+        numbers, n = to_host(check_array("rows", rows)), len(self)
+        if numbers.ndim == 1:
+            numbers = np.broadcast_to(numbers, (n_queries, numbers.size))
+        if (
+            numbers.ndim != 2
+            or len(numbers) != n_queries
+            or (numbers.size and numbers.dtype.kind not in "iu")
+        ):
+            raise ValueError(
+                f"rows must be integers of shape (m,) or ({n_queries}, m), got {numbers.dtype} of "
+                f"{numbers.shape}"
+            )
+        if numbers.size and (int(numbers.min()) < 0 or int(numbers.max()) >= n):
+            raise ValueError(f"rows must be from 0 to {n - 1}, got {numbers.min()} to {numbers.max()}")
+        made: NDArray[np.int64] = self._backend.xp.asarray(np.ascontiguousarray(numbers, np.int64))
+        return made

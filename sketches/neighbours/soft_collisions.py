@@ -100,8 +100,8 @@ class SoftCollisions(AppendedRows):
     """
 
     _parameters = ("family", "tau")
-    _of_rows = ("codes", "norms", "ids")
-    _optional = ("ids", "norms")
+    _row_arrays = ("codes", "norms", "ids")
+    _optional_arrays = ("ids", "norms")
 
     def __init__(self, family: SignedRandomProjection, tau: float = 0.3) -> None:
         if not isinstance(family, SignedRandomProjection):
@@ -348,21 +348,3 @@ class SoftCollisions(AppendedRows):
     def _read_queries(self, Q: Any) -> VectorRows:
         self._check_place("Q", Q)
         return read_rows(Q, self.n_features, "Q")
-
-    def _read_numbers(self, rows: Any, n_queries: int) -> NDArray[np.int64]:
-        numbers, n = to_host(check_array("rows", rows)), len(self)
-        if numbers.ndim == 1:
-            numbers = np.broadcast_to(numbers, (n_queries, numbers.size))
-        if (
-            numbers.ndim != 2
-            or len(numbers) != n_queries
-            or (numbers.size and numbers.dtype.kind not in "iu")
-        ):
-            raise ValueError(
-                f"rows must be integers of shape (m,) or ({n_queries}, m), got {numbers.dtype} of "
-                f"{numbers.shape}"
-            )
-        if numbers.size and (int(numbers.min()) < 0 or int(numbers.max()) >= n):
-            raise ValueError(f"rows must be from 0 to {n - 1}, got {numbers.min()} to {numbers.max()}")
-        made: NDArray[np.int64] = self._backend.xp.asarray(np.ascontiguousarray(numbers, np.int64))
-        return made

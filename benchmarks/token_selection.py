@@ -52,16 +52,15 @@ class Methods:
         )
         for size in SIZES:
             self.add_hashed(d, size)
-        for bits in (1, 2):
-            for name, centred in (("VectorCodes", False), ("VectorCodes, centred", True)):
+        for bits, kept in ((1, "1 bit"), (2, "2 bits")):
+            for name, centred in ((f"VectorCodes, {kept}", False), (f"VectorCodes, {kept}, centred", True)):
                 codes = VectorCodes(d, bits, seed=1)
 
                 def of_codes(q, k, v, at, codes=codes, centred=centred):
                     return codes.empty_like().update(k - k.mean(axis=0) * centred).scores(q)
 
                 # Copies share the rotation, which the first row draws.
-                size = 8 * codes.update(np.ones((1, d))).nbytes
-                self.add(name, f"{bits} bits", size, of_codes)
+                self.add(name, "", 8 * codes.update(np.ones((1, d))).nbytes, of_codes)
 
     def add(self, name, settings, bits, scores):
         self.scores[name, settings], self.bits[name, settings] = scores, bits

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from argument_cases import KEYS, ROWS, Case
+from argument_cases import ROWS, Case
 from later import Later
 from mergesketch import SoftCollisions
 from mergesketch.lsh import SignedRandomProjection
@@ -20,10 +20,13 @@ def collisions(width: int, power: int = 4, tau: float = 0.3) -> SoftCollisions:
 def argument_cases() -> Iterator[Case]:
     width = ROWS.shape[1]
     norms = np.sqrt(np.arange(len(ROWS)))
+    # Ids must be distinct, and arguments of these cases may repeat.
     yield Case(
         "SoftCollisions.update",
-        lambda X, ids, norms: collisions(width).update(X, ids, norms=norms),
-        {"X": ROWS, "ids": KEYS, "norms": norms},
+        lambda X, norms: collisions(width).update(X, norms=norms),
+        {"X": ROWS, "norms": norms},
+        None,
+        ("X",),
     )
     full = Later(lambda: collisions(width).update(ROWS))
     yield Case(
@@ -31,8 +34,9 @@ def argument_cases() -> Iterator[Case]:
         lambda Q, rows: full.scores(Q, rows),
         {"Q": ROWS, "rows": np.arange(5)},
         "Q",
+        ("Q",),
     )
-    yield Case("SoftCollisions.search", lambda Q: full.search(Q, 3), {"Q": ROWS}, "Q")
+    yield Case("SoftCollisions.search", lambda Q: full.search(Q, 3), {"Q": ROWS}, "Q", ("Q",))
 
 
 def stored_examples() -> dict[str, Stored]:

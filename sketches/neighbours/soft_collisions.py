@@ -9,7 +9,6 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...lsh.families.sign_projections import Gaussian
 from ...lsh.families.srp import SignedRandomProjection
 from ...lsh.inputs.arrays import check_array, check_numbers
 from ...lsh.inputs.rows import VectorRows, read_rows
@@ -341,9 +340,7 @@ class SoftCollisions(AppendedRows):
     @lazy
     def _vectors(self) -> NDArray[np.float32]:
         """Return the family's vectors as columns: column ``k * n_hashes + h`` decides bit k of hash h."""
-        projection = self.family._sign_projection
-        assert isinstance(projection, Gaussian)
-        return np.ascontiguousarray(projection.vectors.matrix.T)
+        return np.ascontiguousarray(self.family.vectors.T)
 
     def _read_queries(self, Q: Any) -> VectorRows:
         self._check_place("Q", Q)

@@ -128,7 +128,7 @@ class SignedRandomProjection(ProjectionFamily):
 
     @property
     def vectors(self) -> NDArray[np.float32]:
-        """The random vectors: array of shape (power * n_hashes, n_features), float32, that cannot be written to.
+        """The random vectors: shape (power * n_hashes, n_features), float32, that cannot be written to.
 
         Row ``k * n_hashes + h`` gives bit k of hash h. Only ``projection="gaussian"`` has vectors, of rows
         whose number of features is known; others raise ValueError.

@@ -345,6 +345,17 @@ def product_quantizer() -> Cases:
 
 
 @benchmark
+def soft_collisions() -> Cases:
+    empty = ms.SoftCollisions(lsh.SignedRandomProjection(16, 16, power=8, seed=1))
+    X = rows(20_000)
+    full = empty.copy().update(X)
+    for n in SIZES:
+        yield f"update, {n:,}", lambda n=n: empty.copy().update(X[:n])
+    for n in (1, 100):
+        yield f"search, {n:,}", partial(full.search, X[:n], 10)
+
+
+@benchmark
 def static_functions() -> Cases:
     for n in (10, 20_000):
         for kind, keys in (("integers", np.arange(n)), ("strings", [f"key-{i}" for i in range(n)])):

@@ -360,6 +360,21 @@ def vector_codes_speed() -> str:
     return table(("structure", "settings", *columns), lines)
 
 
+def token_selection() -> str:
+    """Return the attention mass and the error of each method, with a column for each size of hash codes."""
+    found = rows("token_selection")
+    sizes = [r for r in found if r["method"] == "hard collisions"]
+    lines = []
+    for name in dict.fromkeys(r["method"] for r in found):
+        cells = [""] * len(sizes)
+        for r in (r for r in found if r["method"] == name):
+            # Methods of other bits stand where the bits are nearest.
+            place = min(range(len(sizes)), key=lambda i: abs(sizes[i]["bits a key"] - r["bits a key"]))
+            cells[place] = f"{r['mass, 32 tokens']:.3f}, {r['error, 32 tokens']:.3f} ({r['bits a key']} bits)"
+        lines.append((name, *cells))
+    return table(("method", *(f"about {r['bits a key']} bits a key" for r in sizes)), lines)
+
+
 def top_k_batches() -> str:
     columns = ("TopK, ns a key", "HeavyHitters, ns a key")
     found = [r for r in rows("top_k") if "keys a batch" in r]
@@ -611,6 +626,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "dedup_processes": dedup_tables.processes,
     "dedup_published": dedup_tables.published,
     "dedup_large_runs": dedup_tables.large,
+    "token_selection_pivot": token_selection,
     "streaming_removals": streaming_removals,
     "streaming_keys": streaming_keys,
     "index_recipe": index_recipe,

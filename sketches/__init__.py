@@ -13,6 +13,7 @@ from .counts.kll import KLLSketch
 from .counts.top_k import TopK
 from .density.density import DensitySketch
 from .neighbours.index import LSHIndex, Nearest, Neighbours
+from .neighbours.soft_collisions import SoftCollisions
 from .neighbours.suggestion import Suggestion, suggest
 from .neighbours.vector_codes import VectorCodes
 from .race.ace import AceSketch
@@ -71,6 +72,7 @@ __all__ = [
     "RepresenterSketch",
     "RibbonFilter",
     "ScalableBloomFilter",
+    "SoftCollisions",
     "StateArray",
     "StaticFunction",
     "StaticFunctionBuilder",

@@ -7,7 +7,6 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...lsh.inputs.arrays import check_array
 from ...lsh.inputs.rows import read_rows
 from ...lsh.support.backend import read_only, refuse_gpu
 from ...lsh.support.checks import check_choice, check_flag, check_int
@@ -237,23 +236,6 @@ class VectorCodes(VectorRows):
         refuse_gpu("VectorCodes", Q)
         rows, center = read_rows(Q, self.n_features, "Q"), read_only(self._arrays["center"])
         return round_queries(rows, center, self._rotation, self._n_words, query_bits, metric)
-
-    def _read_numbers(self, rows: Any, n_queries: int) -> NDArray[np.int64]:
-        numbers, n = check_array("rows", rows), len(self)
-        if numbers.ndim == 1:
-            numbers = np.broadcast_to(numbers, (n_queries, numbers.size))
-        if (
-            numbers.ndim != 2
-            or len(numbers) != n_queries
-            or (numbers.size and numbers.dtype.kind not in "iu")
-        ):
-            raise ValueError(
-                f"rows must be integers of shape (m,) or ({n_queries}, m), got {numbers.dtype} of "
-                f"{numbers.shape}"
-            )
-        if numbers.size and (int(numbers.min()) < 0 or int(numbers.max()) >= n):
-            raise ValueError(f"rows must be from 0 to {n - 1}, got {numbers.min()} to {numbers.max()}")
-        return np.ascontiguousarray(numbers, np.int64)
 
     def _std(self, queries: RoundedQueries, numbers: NDArray[np.int64] | None) -> NDArray[np.float64]:
         """Return the standard errors of scores with all rows, or with some for each query."""

@@ -81,6 +81,7 @@ class Methods:
 
         self.add("SoftCollisions", settings, bits + FLOAT, soft(TAU, True, False))
         self.add("SoftCollisions, no norms", settings, bits, soft(TAU, False, False))
+        self.add("SoftCollisions, no norms, tau = 3", settings, bits, soft(10.0 * TAU, False, False))
         self.add("SoftCollisions, no norms, centred", settings, bits, soft(TAU, False, True))
         self.add("hard collisions", settings, bits, soft(1e-8, False, False))
         self.add(

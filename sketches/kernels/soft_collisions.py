@@ -71,11 +71,24 @@ def score_codes(codes, norms, tables, numbers, start, stop, out):
     out : ndarray of shape (n_queries, n or m), float64
     """
     for first in range(start, stop, _ROWS):
+        last = min(first + _ROWS, stop) - 1
         for q in range(tables.shape[0]):
             table = tables[q]
-            for i in range(first, min(first + _ROWS, stop)):
-                row = numbers[q, i] if numbers.size else i
-                code, total = codes[row], 0.0
-                for t in range(code.size):
-                    total += table[t, code[t]]
-                out[q, i] = total * norms[row] if norms.size else total
+            # Four keys at a time, because the additions of one key wait for each other.
+            for i in range(first, last + 1, 4):
+                places = i, min(i + 1, last), min(i + 2, last), min(i + 3, last)
+                a, b, c, d = places
+                if numbers.size:
+                    a, b, c, d = numbers[q, a], numbers[q, b], numbers[q, c], numbers[q, d]
+                at_a, at_b, at_c, at_d = 0.0, 0.0, 0.0, 0.0
+                for t in range(codes.shape[1]):
+                    at_a += table[t, codes[a, t]]
+                    at_b += table[t, codes[b, t]]
+                    at_c += table[t, codes[c, t]]
+                    at_d += table[t, codes[d, t]]
+                if norms.size:
+                    at_a, at_b = at_a * norms[a], at_b * norms[b]
+                    at_c, at_d = at_c * norms[c], at_d * norms[d]
+                # A last group of fewer keys writes its last one again.
+                out[q, places[0]], out[q, places[1]] = at_a, at_b
+                out[q, places[2]], out[q, places[3]] = at_c, at_d

@@ -64,10 +64,11 @@ class SoftCollisions(AppendedRows):
     -----
     A key has one code of P signs in each of L tables. A query q does not choose a code. With the random
     vectors W of a table, it has ``u = tanh(W q) / sqrt(d)``, and gives the code with signs v the probability
-    softmax(u . v / tau) over all ``2**P`` codes, as in SOCKET. The probability is a product over the bits: that of a positive sign is ``(1 + tanh(u / tau)) / 2``. The score of a key is its
-    norm times the sum over the tables of the probability of its code. So it is the expected number of
-    collisions if the query draws the bits of its codes. It falls as the angle between key and query grows.
-    Lengths of keys have no effect. Queries that are longer have sharper probabilities, until tanh saturates.
+    softmax(u . v / tau) over all ``2**P`` codes, as in SOCKET. The probability is a product over the bits:
+    that of a positive sign is ``(1 + tanh(u / tau)) / 2``. The score of a key is its norm times the sum over
+    the tables of the probability of its code. So it is the expected number of collisions if the query draws
+    the bits of its codes. It falls as the angle between key and query grows. Lengths of keys have no effect.
+    Queries that are longer have sharper probabilities, until tanh saturates.
 
     Scores rank the keys of one query. They estimate no inner products, as those of `VectorCodes` do.
 

@@ -395,6 +395,9 @@ def test_query_without_a_key(run, fails):
         == "set 0            about 0 different keys\nset 1            about 1 different keys\n"
     )
     assert fails("query", "m", "tea") == "m holds a MinHashSketch, which cannot be asked about a key"
+    assert fails("query", "m", "-k", "3") == "-k is for sketches of `top`; m holds a MinHashSketch"
+    assert fails("query", "h", "-q", "0.5") == "-q is for sketches of `quantiles`; h holds a HeavyHitters"
+    assert fails("query", "h", "tea", "-k", "3") == "-k does not go with keys"
     CountMinSketch(2, 9).save("c")
     assert fails("query", "c").endswith("give the keys to ask for, or --keys FILE")
     mergesketch.StaticFunction(["a"], [1]).save("f")

@@ -3,7 +3,7 @@
 import json
 
 import matplotlib.pyplot as plt
-from picture import GREY, ROOT, WIDTH, legend, save
+from picture import GREY, ROOT, WIDTH, legend, plain_log, save
 
 #: Structures, as the start of their names, and how they are drawn.
 STYLES = {
@@ -44,9 +44,8 @@ def main():
             points = of_structure(here, start)
             if points:
                 ax.plot(*zip(*points, strict=True), style, color=colour, label=label, markersize=4)
-        ax.set(title=name, xlabel="bytes a row", ylabel="recall@10", ylim=(0, 1.02))
-        ax.set_xscale("log", base=4)
-        ax.xaxis.set_major_formatter(lambda size, _: f"{size:,.0f}")
+        ax.set(title=name, xscale="log", xlabel="bytes a row", ylabel="recall@10", ylim=(0, 1.02))
+        plain_log(ax.xaxis)
     legend(figure, ncols=3)
     save(figure, "index_codes")
 

@@ -123,6 +123,7 @@ _LAZY = {
     "read_svmlight": ".distributed",
     "run_main": ".distributed",
     "save_documents": ".distributed",
+    "search_over_ranks": ".distributed",
     "spark_sketch": ".distributed",
 }
 

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ...lsh.family import HashFamily, check_same_family
 from ...lsh.inputs.arrays import check_array
 from ...lsh.support.aliases import alias
+from ...lsh.support.backend import read_only
 from ...lsh.support.checks import check_flag, check_int
 from ...lsh.support.threads import cut_range
 from ...lsh.support.types import RowsLike
@@ -396,7 +397,7 @@ class LSHIndex(CollisionEstimates, IndexTables):
         if codes.size and int(codes.max()) >= self.family.n_buckets:
             raise ValueError(f"codes must be below {self.family.n_buckets}, got {codes.max()}")
         probes = codes.shape[2] if codes.ndim == 3 else 1
-        return self._backend.xp.ascontiguousarray(codes).reshape(len(codes), tables, probes)
+        return read_only(self._backend.xp.ascontiguousarray(codes)).reshape(len(codes), tables, probes)
 
     def _most_found(self, codes: NDArray[np.uint32]) -> int:
         return int(codes.shape[1] * codes.shape[2] * self.capacity)

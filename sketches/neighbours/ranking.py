@@ -163,14 +163,14 @@ def _ordered(sets: SetRows) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np
     tokens, ends = tokens.copy(), offsets[1:].copy()
     order = sets.backend.kernels(rank_kernels).order_sets
     sets.backend.map_blocks(lambda a, b: order(offsets[:-1], a, b, tokens, ends), ends.size, 1024)
-    return read_only(tokens), offsets[:-1], ends
+    return read_only(tokens), offsets[:-1], read_only(ends)
 
 
 def _rank_sets(family: HashFamily, Q: Any, rows: Any) -> _Ranking:
     queries, given = _ordered(read_sets(Q, "Q")), read_sets(rows, "rows")
     tokens, offsets = given.words()
     # Most rows are in order; whether they are is only looked at where they are compared.
-    sets = [(read_only(tokens), offsets[:-1], offsets[1:])]
+    sets = [(tokens, offsets[:-1], offsets[1:])]
     kernel, lock = given.backend.kernels(rank_kernels).rank_sets, threading.Lock()
 
     def rank(*candidates: Any) -> int:

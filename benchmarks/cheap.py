@@ -333,6 +333,29 @@ def vector_codes() -> Cases:
 
 
 @benchmark
+def product_quantizer() -> Cases:
+    X = rows(20_000)
+    quantizer = ms.ProductQuantizer(16, 8, 16, n_iterations=5, seed=1).fit(X[:1000])
+    codes = quantizer.encode(X)
+    yield "fit, 1,000", lambda: ms.ProductQuantizer(16, 8, 16, n_iterations=5, seed=1).fit(X[:1000])
+    yield "encode, 20,000", partial(quantizer.encode, X)
+    yield "decode, 20,000", partial(quantizer.decode, codes)
+    for n in (1, 100):
+        yield f"scores, {n:,}", partial(quantizer.scores, X[:n], codes)
+
+
+@benchmark
+def soft_collisions() -> Cases:
+    empty = ms.SoftCollisions(lsh.SignedRandomProjection(16, 16, power=8, seed=1))
+    X = rows(20_000)
+    full = empty.copy().update(X)
+    for n in SIZES:
+        yield f"update, {n:,}", lambda n=n: empty.copy().update(X[:n])
+    for n in (1, 100):
+        yield f"search, {n:,}", partial(full.search, X[:n], 10)
+
+
+@benchmark
 def static_functions() -> Cases:
     for n in (10, 20_000):
         for kind, keys in (("integers", np.arange(n)), ("strings", [f"key-{i}" for i in range(n)])):

@@ -370,6 +370,59 @@ def vector_codes_scan() -> str:
     )
 
 
+def token_selection() -> str:
+    """Return the attention mass and the error of each method, with a column for each size of hash codes."""
+    found = rows("token_selection")
+    sizes = [r for r in found if r["method"] == "hard collisions"]
+    lines = []
+    for name in dict.fromkeys(r["method"] for r in found):
+        cells = [""] * len(sizes)
+        for r in (r for r in found if r["method"] == name):
+            # Methods of other bits stand where the bits are nearest.
+            place = min(range(len(sizes)), key=lambda i: abs(sizes[i]["bits a key"] - r["bits a key"]))
+            cells[place] = f"{r['mass, 32 tokens']:.3f}, {r['error, 32 tokens']:.3f} ({r['bits a key']} bits)"
+        lines.append((name, *cells))
+    return table(("method", *(f"about {r['bits a key']} bits a key" for r in sizes)), lines)
+
+
+def index_codes_of(name: str) -> list[Row]:
+    return [r for r in rows("index_codes") if r["set"].startswith(name)]
+
+
+def index_codes_ways() -> str:
+    """Return the ways to spend the same bytes on neighbours without the rows, on two sets."""
+    sets = ("clustered", "glove")
+    shown = ("2 bits", "4 bits", "7 bits", "1024 bits a row")
+    lines = []
+    for r in index_codes_of(sets[0]):
+        if r["structure"].startswith(("VectorCodes", "LSHIndex", "faiss IndexLSH")) and r[
+            "settings"
+        ].startswith(shown):
+            line = [r["structure"], r["settings"]]
+            for name in sets:
+                alike = [r["structure"], r["settings"]]
+                there = next(o for o in index_codes_of(name) if [o["structure"], o["settings"]] == alike)
+                line += [
+                    short(there["bytes a row"], 3),
+                    short(there["recall@10"], 3),
+                    short(there["queries/s"]),
+                ]
+            lines.append(line)
+    columns = [f"{name}: {what}" for name in sets for what in ("bytes a row", "recall@10", "queries/s")]
+    return table(("structure", "settings", *columns), lines)
+
+
+def index_codes_recall() -> str:
+    """Return the best recall of an index with codes in the bytes of an IndexLSH of 1,024 bits."""
+    return percent(
+        max(
+            r["recall@10"]
+            for r in index_codes_of("clustered")
+            if r["structure"].startswith("LSHIndex") and r["bytes a row"] <= 128
+        )
+    )
+
+
 def top_k_batches() -> str:
     columns = ("TopK, ns a key", "HeavyHitters, ns a key")
     found = [r for r in rows("top_k") if "keys a batch" in r]
@@ -621,6 +674,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "dedup_processes": dedup_tables.processes,
     "dedup_published": dedup_tables.published,
     "dedup_large_runs": dedup_tables.large,
+    "token_selection_pivot": token_selection,
     "streaming_removals": streaming_removals,
     "streaming_keys": streaming_keys,
     "index_recipe": index_recipe,
@@ -646,6 +700,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "vector_codes_recall": vector_codes_recall,
     "vector_codes_scan": vector_codes_scan,
     "vector_codes_speed": vector_codes_speed,
+    "index_codes_ways": index_codes_ways,
     "top_k_errors": top_k_errors,
     "static_functions_drawn": static_functions_drawn,
     "static_functions_real": static_functions_real,
@@ -654,6 +709,7 @@ TABLES: dict[str, Callable[[], str]] = {
 }
 
 FIGURES: dict[str, Callable[[], str]] = {
+    "index_codes_recall": index_codes_recall,
     "hyperloglog_ns": lambda: short(
         row("distinct", sketch="HyperLogLog", **{"keys are": "integers"})["ns a key"]
     ),

@@ -17,6 +17,7 @@ LEFT_OUT = {
     "first_calls.py",
     "figures.py",
     "measure.py",
+    "minilm.py",
     "summary.py",
     "tables.py",
     "race_tables.py",

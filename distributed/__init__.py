@@ -10,6 +10,8 @@ from .dedup.state_file import save_documents
 from .documents.source import DocumentSource
 from .engines import dask_sketch, spark_sketch
 from .index.distributed_index import DistributedIndex
+from .index.search_over_ranks import search_over_ranks
+from .product_quantizer import fit_over_ranks
 from .ranks.comm import Communicator, communicator
 from .ranks.environment import launched_by_mpi
 from .ranks.launch import run_main
@@ -31,6 +33,7 @@ __all__ = [
     "communicator",
     "dask_sketch",
     "deduplicate",
+    "fit_over_ranks",
     "iter_svmlight",
     "memory_per_rank",
     "merge_over_ranks",
@@ -38,6 +41,7 @@ __all__ = [
     "read_svmlight",
     "run_main",
     "save_documents",
+    "search_over_ranks",
     "spark_sketch",
 ]
 

@@ -17,7 +17,7 @@ import scipy
 from numpy.typing import NDArray
 
 from ..errors import DocumentError
-from ..lsh.support.backend import backend_of
+from ..lsh.support.backend import backend_of, read_only
 from ..lsh.support.checks import check_int
 from ..lsh.support.threads import cut_range, get_num_threads, run_tasks
 from .kernels import svmlight
@@ -63,7 +63,7 @@ def _token(data: NDArray[np.uint8], start: int) -> bytes:
 
 
 def _parse(data: NDArray[np.uint8]) -> SvmlightRows:
-    backend = backend_of(data)
+    backend, data = backend_of(data), read_only(data)
     n_lines, n_entries = backend.kernels(svmlight).count_svmlight(data)
     labels, offsets = np.empty(n_lines + 1), np.zeros(n_lines + 2, dtype=np.int64)
     indices, values = np.empty(n_entries, dtype=np.int64), np.empty(n_entries, dtype=np.float32)

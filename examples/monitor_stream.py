@@ -3,6 +3,7 @@
     python examples/monitor_stream.py access.log --log --checkpoint access.sketch --every 5
     python examples/monitor_stream.py access.log --log --latency -1 --checkpoint access.sketch --table
     python examples/monitor_stream.py access.log --log --checkpoint access.sketch --draw access.png
+    python examples/monitor_stream.py iis.log --log --user 9 --page 5 --latency -1 --checkpoint iis.sketch
     python examples/monitor_stream.py times.txt --user 1 --page 2 --latency 3 --checkpoint times.sketch
     python examples/monitor_stream.py tcp://localhost:9999 --checkpoint feed.sketch
     python examples/monitor_stream.py --merge one.sketch two.sketch --checkpoint both.sketch
@@ -15,9 +16,11 @@ distinct), and quantiles of latencies at every checkpoint: in one line, in a tab
 Pages, users and latencies are fields of a line. Fields have numbers from 1, or from -1 if they are counted
 from the end. With ``--log``, lines are those of web servers, in the Common Log Format or one that begins like
 it, such as nginx's ``combined``: text in quotes or brackets is one field. Users are then the addresses (field
-1), and pages the paths of the requests (field 5), unless ``--user`` and ``--page`` say otherwise. The time
-that a request took is in the log only if the server is told to write it: nginx by ``$request_time`` at the
-end of ``log_format``, Apache by ``%D``. Without ``--log``, white space separates fields; without any option,
+1), and pages the paths of the requests (field 5), unless ``--user`` and ``--page`` say otherwise. Without
+``--page``, lines of other formats are left out, and their number is reported. Empty lines and those that
+begin with #, such as the headers of IIS's logs, are no requests. The time that a request took is in the log
+only if the server is told to write it: nginx by ``$request_time`` at the end of ``log_format``, Apache by
+``%D``. Without ``--log``, white space separates fields; without any option,
 every line is a page and a user. Only the first 1,024 bytes of a field are used. A latency that is no number
 is left out and counted.
 
@@ -64,6 +67,8 @@ PAUSE = 0.1
 #: A field of a web server's log: text in quotes (in which a backslash protects a quote), text in brackets, or
 #: a word.
 FIELD = re.compile(rb'"((?:[^"\\]|\\.)*)"|\[([^\]]*)\]|(\S+)')
+#: The beginning of a line in the Common Log Format: three words, the time and the request.
+COMMON = re.compile(rb'\S+ \S+ \S+ \[[^\]]*\] "')
 #: The quantiles that are shown.
 SHARES = [0.5, 0.9, 0.99]
 
@@ -97,7 +102,7 @@ class Monitor:
         self.latencies = DDSketch(relative_error=0.01)
         self.source: str | None = None
         self.place: Place | None = None
-        self.n_wrong = 0
+        self.n_wrong = self.n_foreign = 0
 
     @property
     def sketches(self) -> tuple[TopK, HyperLogLog, DDSketch]:
@@ -106,6 +111,11 @@ class Monitor:
     def update(self, text: bytes, place: Place | None) -> None:
         """Count whole lines, which end at `place`."""
         lines = text.splitlines()
+        if self.log:
+            lines = [line for line in lines if line.strip() and not line.startswith(b"#")]
+            if self.page is None:
+                n, lines = len(lines), [line for line in lines if COMMON.match(line)]
+                self.n_foreign += n - len(lines)
         split = [FIELD.findall(line) if self.log else line.split() for line in lines]
         if self.log:
             split = [[b"".join(groups) for groups in fields] for fields in split]
@@ -130,7 +140,7 @@ class Monitor:
         whole.frequent, whole.users, whole.latencies = (
             merge_over_ranks(sketch.copy(), comm) for sketch in self.sketches
         )
-        whole.n_wrong = comm.sum(self.n_wrong)
+        whole.n_wrong, whole.n_foreign = comm.sum(self.n_wrong), comm.sum(self.n_foreign)
         return whole
 
     def merge(self, other: Monitor) -> None:
@@ -138,12 +148,14 @@ class Monitor:
         for ours, theirs in zip(self.sketches, other.sketches, strict=True):
             ours.merge(theirs)
         self.place, self.n_wrong = None, self.n_wrong + other.n_wrong
+        self.n_foreign += other.n_foreign
 
     def save(self, path: Path) -> None:
         """Replace the checkpoint, so that a reader sees either the old one or the new one."""
         temporary = path.with_name(path.name + ".new")
         with temporary.open("wb") as file:
             head = {"source": self.source, "place": self.place, "wrong": self.n_wrong}
+            head["foreign"] = self.n_foreign
             file.write(json.dumps(head).encode() + b"\n")
             for sketch in self.sketches:
                 sketch.save(file)
@@ -161,6 +173,7 @@ class Monitor:
                     head = json.loads(file.readline())
                     monitor.place = None if head["place"] is None else tuple(head["place"])
                     monitor.source, monitor.n_wrong = head.get("source"), int(head["wrong"])
+                    monitor.n_foreign = int(head.get("foreign", 0))
                 except (ValueError, KeyError, TypeError) as error:
                     raise ValueError(f"{path} is not a checkpoint of this program") from error
                 monitor.frequent = TopK.load(file)
@@ -175,28 +188,40 @@ class Monitor:
             for key, count in self.frequent.top(k)
         ]
 
+    def n_users(self) -> float:
+        """Return the estimated number of distinct users, which is at most that of all lines."""
+        return min(self.users.cardinality(), self.users.n_updates)
+
     def report(self, k: int = 3) -> str:
         """Return one line of text about the lines so far."""
         top = ", ".join(f"{key[:60]} ({count:,})" for key, count in self.top(k))
-        distinct = self.users.cardinality()
-        text = f"{self.frequent.n_updates:,} lines, about {distinct:,.0f} distinct; most frequent: {top}"
+        text = (
+            f"{self.frequent.n_updates:,} lines, about {self.n_users():,.0f} distinct; most frequent: {top}"
+        )
         if self.latencies.n_updates:
             middle, high = self.latencies.quantile([0.5, 0.99]).tolist()
             text += f"; latency: half up to {middle:.4g}, 99 % up to {high:.4g}"
-        return text + (f"; {self.n_wrong:,} latencies are no numbers" if self.n_wrong else "")
+        return "; ".join([text, *(f"{n:,} {what}" for n, what in self._left_out())])
+
+    def _left_out(self) -> list[tuple[int, str]]:
+        """Return the numbers of lines and of latencies that are not counted, if there are any."""
+        found = [
+            (self.n_foreign, "other lines are not in the Common Log Format: see --help"),
+            (self.n_wrong, "latencies are no numbers"),
+        ]
+        return [(n, what) for n, what in found if n]
 
     def table(self, k: int) -> str:
         """Return a table about the lines so far."""
         n, (low, high) = self.frequent.n_updates, self.users.bounds()
-        rows = [f"{n:>12,}  lines", f"{self.users.cardinality():>12,.0f}  users ({low:,} to {high:,})"]
+        rows = [f"{n:>12,}  lines", f"{self.n_users():>12,.0f}  users ({low:,} to {high:,})"]
         if self.latencies.n_updates:
             values = self.latencies.quantile(SHARES).tolist()
             rows += [
                 f"{value:>12.4g}  latency, quantile {q:g}" for q, value in zip(SHARES, values, strict=True)
             ]
             rows.append(f"{self.latencies.max:>12.4g}  latency, largest")
-        if self.n_wrong:
-            rows.append(f"{self.n_wrong:>12,}  latencies are no numbers")
+        rows += [f"{n:>12,}  {what}" for n, what in self._left_out()]
         rows += [f"{count:>12,}  {count / n:>6.1%}  {key[:90]}" for key, count in self.top(k)]
         return "\n".join(rows)
 
@@ -225,7 +250,7 @@ class Picture:
     def draw(self, monitor: Monitor) -> None:
         """Add the numbers of this moment, and replace the file."""
         self.seconds.append(time.monotonic())
-        self.users.append(monitor.users.cardinality())
+        self.users.append(monitor.n_users())
         self.quantiles.append(monitor.latencies.quantile(SHARES).tolist())
         figure = self.new_figure(figsize=(10, 6), layout="constrained")
         pages, users, latencies = figure.subplot_mosaic([["pages", "users"], ["pages", "latencies"]]).values()
@@ -402,6 +427,8 @@ def watch(options: argparse.Namespace, comm: Communicator) -> None:
             if comm.size > 1 and monitor.source not in (None, name):
                 raise ValueError(f"{own} is a checkpoint of {monitor.source}, and not of {name}")
             monitor.source = name
+            if options.is_file and monitor.place is None and monitor.frequent.n_updates:
+                print(f"{own} does not tell how far {name} was read: read from its start", file=sys.stderr)
             source = open_source(name, monitor.place)
             if options.draw is not None and comm.rank == 0:
                 picture = Picture(options.draw, options.top)
@@ -490,6 +517,8 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(f"argument --top: must be at least 0, got {options.top}")
     if options.draw is not None and options.draw.suffix not in (".png", ".svg", ".pdf"):
         parser.error(f"argument --draw: must end with .png, .svg or .pdf, got {options.draw}")
+    if options.draw is not None and options.draw.resolve() == options.checkpoint.resolve():
+        parser.error(f"argument --draw: must be another file than that of --checkpoint, got {options.draw}")
     for name in ("page", "user", "latency"):
         if getattr(options, name) == 0:
             parser.error(f"argument --{name}: must be a number from 1, or from -1 at the end, got 0")

@@ -1,6 +1,6 @@
 """Launchers of ``vector_codes.cu``, the twins of ``sketches/kernels/vector_codes.py``.
 
-Rotations are drawn on the CPU. The best rows are chosen by CuPy, from all scores.
+Rotations are drawn on the CPU. CuPy sorts all scores for the best rows.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """The sketches, their common interface and their storage."""
 
+from .coding.product_quantizer import ProductQuantizer
 from .core.base import MergeableSketch
 from .core.inspection import inspect
 from .core.state import StateArray
@@ -12,6 +13,7 @@ from .counts.kll import KLLSketch
 from .counts.top_k import TopK
 from .density.density import DensitySketch
 from .neighbours.index import LSHIndex, Nearest, Neighbours
+from .neighbours.soft_collisions import SoftCollisions
 from .neighbours.suggestion import Suggestion, suggest
 from .neighbours.vector_codes import VectorCodes
 from .race.ace import AceSketch
@@ -62,6 +64,7 @@ __all__ = [
     "PrivacyBudget",
     "PrivateFourier",
     "PrivateRace",
+    "ProductQuantizer",
     "Race",
     "RaceWindow",
     "ReleasedClassifier",
@@ -69,6 +72,7 @@ __all__ = [
     "RepresenterSketch",
     "RibbonFilter",
     "ScalableBloomFilter",
+    "SoftCollisions",
     "StateArray",
     "StaticFunction",
     "StaticFunctionBuilder",

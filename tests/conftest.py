@@ -1,5 +1,6 @@
 """Settings of Hypothesis, the cache of compiled kernels, and the ranks that run snippets."""
 
+import gc
 import os
 import signal
 import sys
@@ -10,6 +11,10 @@ import pytest
 from hypothesis import settings
 from kernel_cache import use_kernel_cache
 from ranks import Ranks
+
+# Modules, tests and syntax trees are made while tests are collected, and stay. To search them for garbage
+# again and again takes a sixth of that time.
+gc.disable()
 
 # Numba reads its settings when it is imported, so this comes first.
 use_kernel_cache()
@@ -55,6 +60,13 @@ class RootIsAFolder:
 def pytest_configure(config: pytest.Config) -> None:
     # pytest does not call hooks of this file for the folder above, but it calls those of plugins.
     config.pluginmanager.register(RootIsAFolder())
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Search for garbage from here on, but not among what collecting has made."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

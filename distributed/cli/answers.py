@@ -61,7 +61,9 @@ def cardinality_error(sketch: MinHashSketch) -> float:
 def print_distinct(sketch: HyperLogLog | MinHashSketch) -> None:
     """Print the number of different keys of a sketch of one set, and how exact it is."""
     if isinstance(sketch, HyperLogLog):
-        n, (low, high) = sketch.cardinality(), sketch.bounds(0.95)
+        low, high = sketch.bounds(0.95)
+        # The estimate may exceed the number of all keys, which the bounds never do.
+        n = min(max(sketch.cardinality(), low), high)
         about = f"{low:,} exactly," if low == high else f"about {n:,.0f}; from {low:,} to {high:,}"
         print(f"different keys   {about} with 95 % confidence")
         return

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from ...errors import DocumentError
 from ...lsh.support.wording import counted
+from ..documents.encodings import AUTO, text_encoding
 from ..documents.files import UNREADABLE, InputFile
 from ..documents.jsonl import UTF8_MARK, check_field
 from ..documents.parquet import column_names
@@ -17,6 +18,8 @@ __all__ = ["FORMATS", "AskedColumn", "KeyColumn", "find_column"]
 FORMATS = ("text", "csv", "tsv", "jsonl", "parquet")
 #: Bytes that are read at first for the header of a table, and bytes of the longest header.
 _FIRST_READ, _MAX_HEADER = 1 << 14, 1 << 20
+#: Bytes of the longest mark of an encoding.
+_MARK = 4
 #: Digits of the largest number of a column, which kernels take as an integer of 64 bits.
 _MAX_DIGITS = 18
 #: The most names of columns in a message.
@@ -84,12 +87,18 @@ def find_column(
     Raises
     ------
     DocumentError
-        If the file has no such column, or has several and the user asked for none.
+        If the file has no such column, or has several and the user asked for none; or if it is text in UTF-16
+        or UTF-32.
     """
     form = asked.format or ("text" if file is None else _format_of(file))
     if form not in ("csv", "tsv") and (asked.delimiter is not None or not asked.header):
         option = "--no-header" if asked.delimiter is None else "--delimiter"
         raise DocumentError(f"{option} is for csv and tsv, and {path} is read as {form}; see --format")
+    if form != "parquet" and (encoding := text_encoding(head(_MARK), AUTO)):
+        raise DocumentError(
+            f"cannot read {path}: it is text in {encoding.upper()}; convert it, for example by "
+            f"`iconv -f {encoding[:6]} -t utf-8`"
+        )
     if form == "text":
         return _of_text(path, asked.column)
     if form in ("csv", "tsv"):

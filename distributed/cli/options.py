@@ -6,7 +6,11 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-__all__ = ["Command", "Parser", "between"]
+__all__ = ["DEFAULT_K", "DEFAULT_QUANTILES", "Command", "Parser", "between"]
+
+#: Numbers of frequent keys and quantiles that commands print if they are asked for no others.
+DEFAULT_K = 10
+DEFAULT_QUANTILES = [0.5, 0.9, 0.99]
 
 
 class Parser(argparse.ArgumentParser):

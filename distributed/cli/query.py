@@ -27,6 +27,7 @@ from ..ranks.comm import Communicator
 from .answers import key_text, print_distinct, print_frequent, print_quantiles, print_top, typed_keys
 from .files import load_sketch
 from .key_files import KeyFiles
+from .options import DEFAULT_K, DEFAULT_QUANTILES
 from .sketches import asked_column
 
 __all__ = ["query"]
@@ -43,11 +44,13 @@ def query(options: Namespace, comm: Communicator) -> int:
 def _query(options: Namespace) -> None:
     sketch, path = load_sketch(options.sketch), options.sketch
     has_keys = bool(options.keys) or options.keys_file is not None
+    _check_options(sketch, options, has_keys)
+    k = DEFAULT_K if options.k is None else options.k
     if isinstance(sketch, HeavyHitters) and not has_keys:
-        print_frequent(sketch, options.k)
+        print_frequent(sketch, k)
         return
     if isinstance(sketch, TopK) and not has_keys:
-        print_top(sketch, options.k)
+        print_top(sketch, k)
         return
     if isinstance(sketch, (HyperLogLog, MinHashSketch, DDSketch, KLLSketch)):
         if has_keys:
@@ -75,10 +78,21 @@ def _query(options: Namespace) -> None:
         sys.stdout.writelines(lines)
 
 
+def _check_options(sketch: Any, options: Namespace, has_keys: bool) -> None:
+    """Refuse options that this sketch does not use."""
+    holds = f"{options.sketch} holds a {type(sketch).__name__}"
+    if options.k is not None and has_keys:
+        raise ValueError("-k does not go with keys")
+    if options.k is not None and not isinstance(sketch, (HeavyHitters, TopK)):
+        raise ValueError(f"-k is for sketches of `top`; {holds}")
+    if options.q is not None and not isinstance(sketch, (DDSketch, KLLSketch)):
+        raise ValueError(f"-q is for sketches of `quantiles`; {holds}")
+
+
 def _print_whole(sketch: HyperLogLog | MinHashSketch | DDSketch | KLLSketch, options: Namespace) -> None:
     """Print what a sketch tells of all its keys or numbers."""
     if isinstance(sketch, (DDSketch, KLLSketch)):
-        print_quantiles(sketch, options.q)
+        print_quantiles(sketch, DEFAULT_QUANTILES if options.q is None else options.q)
     elif isinstance(sketch, MinHashSketch) and sketch.n_sets > 1:
         for i, n in enumerate(sketch.cardinality().tolist()):
             print(f"set {i:<12} about {n:,.0f} different keys")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .key_columns import FORMATS
-from .options import Command
+from .options import DEFAULT_K, DEFAULT_QUANTILES, Command
 
 __all__ = ["add_query", "add_sketches"]
 
@@ -187,12 +187,12 @@ def _begin(
     return command
 
 
-def _add_quantiles(command: Command) -> None:
+def _add_quantiles(command: Command, default: list[float] | None) -> None:
     command.options.add_argument(
         "-q",
         nargs="+",
         type=_quantile,
-        default=[0.5, 0.9, 0.99],
+        default=default,
         metavar="Q",
         help="quantiles to print, from 0 to 1; files stand before -q (default: 0.5 0.9 0.99)",
     )
@@ -239,7 +239,7 @@ def add_sketches(commands: Any) -> None:
 
     summary = "estimate quantiles of numbers (medians, percentiles)"
     quantiles = _begin(commands, "quantiles", summary, _QUANTILES_HELP, _QUANTILES_EXAMPLES, "numbers")
-    _add_quantiles(quantiles)
+    _add_quantiles(quantiles, DEFAULT_QUANTILES)
     quantiles.share("--error", "largest error of a quantile, as a share of it (default: 0.01)")
     text = "largest error of the rank of a quantile, as a share of all numbers, instead of --error"
     quantiles.share("--rank-error", text)
@@ -258,6 +258,8 @@ def add_query(commands: Any) -> None:
         action="store_true",
         help="the keys are integers, as in sketches that a program has built of integers",
     )
-    query.integer("-k", 0, 2**31, "number of the most frequent keys to print", 10)
-    _add_quantiles(query)
+    # Both have no default here, because sketches that have no such answer refuse them.
+    text = f"number of the most frequent keys to print (default: {DEFAULT_K})"
+    query.integer("-k", 0, 2**31, text)
+    _add_quantiles(query, None)
     query.threads()

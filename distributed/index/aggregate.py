@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...sketches.neighbours.index import Neighbours
+from ..ranks.buffers import row_bytes
 from ..ranks.comm import Communicator
 from .candidates import Candidates
 
-__all__ = ["aggregate", "tree_rounds"]
+__all__ = ["aggregate", "answer_in_rounds", "tree_rounds"]
 
 
 class _Round(NamedTuple):
@@ -48,22 +48,22 @@ def tree_rounds(rank: int, size: int) -> Iterator[_Round]:
 
 
 def aggregate(
-    candidates: Candidates, codes: NDArray[np.uint32], n_queries: Sequence[int], comm: Communicator
-) -> Neighbours:
-    """Return the answers to this rank's queries, given the codes of all ranks' queries in the order of ranks.
+    candidates: Candidates, asked: NDArray[Any], n_queries: Sequence[int], comm: Communicator
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the answers to this rank's queries, given all ranks' queries in the order of ranks.
 
     Parameters
     ----------
     candidates : Candidates
-    codes : ndarray of shape (sum of n_queries, n_hashes), uint32
-        Codes that are the same on every rank.
+    asked : ndarray of shape (sum of n_queries, m)
+        The queries in the form that `candidates` takes, the same on every rank.
     n_queries : sequence of int
         The number of queries of each rank.
     """
     ends = np.cumsum(n_queries).tolist()
     spans = [slice(end - n, end) for end, n in zip(ends, n_queries, strict=True)]
     with comm.agree():
-        found = candidates.find(codes)
+        found = candidates.find(asked)
     received: list[slice] = []
     incoming: list[NDArray[Any]] = []
     for step in tree_rounds(comm.rank, comm.size):
@@ -93,3 +93,18 @@ def _merge_received(
         stop = start + span.stop - span.start
         candidates.merge([a[span] for a in found], [a[start:stop] for a in incoming])
         start = stop
+
+
+def answer_in_rounds(
+    candidates: Candidates, asked: NDArray[Any], round_bytes: int, comm: Communicator
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the answers to this rank's queries, in rounds of about `round_bytes` a rank."""
+    n_queries = np.array(comm.allgather(len(asked)), dtype=np.int64)
+    share = max(1, round_bytes // comm.size // (candidates.bytes_per_query() + row_bytes(asked)))
+    answers = []
+    for start in range(0, max(1, int(n_queries.max())), share):
+        every = comm.allgather_rows(asked[start : start + share])
+        answers.append(aggregate(candidates, every, np.clip(n_queries - start, 0, share).tolist(), comm))
+    with comm.agree():
+        first, second = zip(*answers, strict=True)
+        return (first[0], second[0]) if len(first) == 1 else (np.concatenate(first), np.concatenate(second))

@@ -6,7 +6,6 @@ import os
 from os import PathLike
 from typing import Any, Self
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from ...errors import DistributedError
@@ -16,11 +15,14 @@ from ...lsh.support.backend import backend_named, to_host
 from ...lsh.support.checks import check_choice, check_int
 from ...lsh.support.types import RowsLike
 from ...lsh.support.wording import counted
-from ...sketches.neighbours.index import LSHIndex, Neighbours
+from ...sketches.neighbours.code_ranking import has_ids
+from ...sketches.neighbours.index import LSHIndex, Nearest, Neighbours
+from ...sketches.neighbours.vector_codes import VectorCodes
 from ..ranks.comm import Communicator, communicator
 from ..ranks.merge import check_configurations
-from .aggregate import aggregate
+from .aggregate import answer_in_rounds
 from .candidates import AGGREGATIONS
+from .search_over_ranks import check_codes, check_codes_of_ranks, nearest_over_ranks, read_queries
 
 __all__ = ["DistributedIndex"]
 
@@ -262,16 +264,74 @@ class DistributedIndex:
                 raise NotImplementedError('aggregation="sketch" has no GPU kernels; take "exact"')
             xp, codes = backend_named(self.local.device).xp, to_host(codes)
         comm.check_same("k and aggregation", (k, aggregation))
-        n_queries = np.array(comm.allgather(len(codes)), dtype=np.int64)
-        candidates = AGGREGATIONS[aggregation](self.local, k)
-        share = max(1, ROUND_BYTES // comm.size // candidates.bytes_per_query())
-        answers = []
-        for start in range(0, max(1, int(n_queries.max())), share):
-            every = comm.allgather_rows(codes[start : start + share])
-            answers.append(aggregate(candidates, every, np.clip(n_queries - start, 0, share).tolist(), comm))
+        found = answer_in_rounds(AGGREGATIONS[aggregation](self.local, k), codes, ROUND_BYTES, comm)
         with comm.agree():
-            columns = zip(*answers, strict=True)
-            return Neighbours(*(xp.asarray(c[0] if len(c) == 1 else np.concatenate(c)) for c in columns))
+            return Neighbours(*map(xp.asarray, found))
+
+    def search(
+        self,
+        Q: RowsLike,
+        codes: VectorCodes,
+        k: int = 10,
+        *,
+        n_candidates: int | None = None,
+        n_probes: int = 1,
+    ) -> Nearest:
+        """Return the k nearest of the rows on all ranks that share a bucket with each query, by their codes.
+
+        Parameters
+        ----------
+        Q : array_like or sparse matrix of shape (n, n_features), or None
+            This rank's queries, or None for no queries.
+        codes : VectorCodes
+            The codes of this rank's rows, which were given the ids that they have in the index, of the same
+            parameters and centre on every rank.
+        k : int
+            At least 1, the same on every rank.
+        n_candidates, n_probes
+            As in `LSHIndex.search`, the same on every rank. `n_candidates` is the number that each rank
+            compares.
+
+        Returns
+        -------
+        Nearest
+            ``(ids, distances)``, both of shape (n, k): the answers to this rank's queries, in the form of
+            `LSHIndex.search` with codes.
+
+        Raises
+        ------
+        DistributedError
+            On every rank, if an argument of any rank is refused, or ranks differ in `k`, `n_candidates` or
+            `n_probes`. With one rank the exception itself: TypeError or ValueError.
+        IncompatibleSketchError
+            On every rank, if their codes have different parameters or centres.
+        NotImplementedError
+            If the index or the queries lie on a GPU.
+
+        Notes
+        -----
+        As those of `query`, answers do not depend on the number of ranks, if `n_candidates` is None. With
+        `n_candidates`, more ranks compare more candidates, so that they find no fewer neighbours. Queries are
+        gathered on every rank (``8 n_features`` bytes a query), and lists of ``16 k`` bytes are merged.
+        """
+        comm, local = self.comm, self.local
+        how: dict[str, Any] = {"n_candidates": n_candidates, "n_probes": n_probes}
+        with comm.agree():
+            k = check_int("k", k, 1, 1 << 31)
+            check_codes(codes)
+            if local.device == "gpu":
+                raise NotImplementedError('VectorCodes has no GPU kernels; move the index with .to("cpu")')
+            if comm.size > 1 and len(codes) and not has_ids(codes):
+                raise ValueError("codes must have the ids of the index: codes.update(X, ids)")
+            asked = read_queries(Q, codes)
+            # A search for no queries refuses what another would refuse.
+            in_units = local.rank_candidates(asked[:0], codes, k, **how)[2].in_units
+        comm.check_same("k, n_candidates and n_probes", (k, n_candidates, n_probes))
+        check_codes_of_ranks(codes, comm)
+        ids, keys = nearest_over_ranks(
+            lambda every: local.rank_candidates(every, codes, k, **how)[:2], asked, k, comm
+        )
+        return Nearest(ids, in_units(keys))
 
     # -- storage ----------------------------------------------------------------------------------
 

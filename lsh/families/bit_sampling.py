@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..inputs.arrays import check_array
 from ..inputs.rows import DenseRows
 from ..kernels import bit_sampling
-from ..support.backend import Backend, backend_of, refuse_gpu
+from ..support.backend import Backend, backend_of, read_only, refuse_gpu
 from ..support.checks import check_int
 from ..support.lazy import lazy
 from ..support.random import random_uint64
@@ -254,7 +254,7 @@ class BitSampling(ConcatenatedFamily):
 
         def run(start: int, stop: int) -> None:
             for left, right in cut_range(start, stop, step):
-                packed = packed_rows(matrix[left:right], backend)
+                packed = read_only(packed_rows(matrix[left:right], backend))
                 target = (
                     out[left:right, :, 0]
                     if plain

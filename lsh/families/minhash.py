@@ -11,7 +11,7 @@ from ...errors import IncompatibleSketchError
 from ..family import RowsToCodes
 from ..inputs.sets import SetRows, read_sets
 from ..kernels import minhash
-from ..support.backend import backend_of, refuse_gpu
+from ..support.backend import backend_of, read_only, refuse_gpu
 from ..support.checks import check_choice, check_int
 from ..support.configured import differing_field
 from ..support.lazy import lazy
@@ -270,7 +270,7 @@ class MinHash(ConcatenatedFamily):
             for first, last in cut_range(start, stop, together):
                 part = values[: last - first]
                 write_signatures(first, last, part)
-                concatenate(part, keys, n_buckets, out[first - start : last - start])
+                concatenate(read_only(part), keys, n_buckets, out[first - start : last - start])
 
         return write_codes
 

@@ -10,13 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 from ..family import RowsToCodes
 from ..inputs.rows import VectorRows
 from ..kernels import probing, projection
+from ..support.backend import read_only
 from ..support.checks import check_choice
 from ..support.lazy import lazy
 from ..support.random import random_uint64
 from ..support.types import RowsLike
 from .angles import angles_of_rows
 from .projection import ProjectionFamily
-from .sign_projections import PROJECTIONS
+from .sign_projections import PROJECTIONS, Gaussian
 from .width import with_width
 
 __all__ = ["SignedRandomProjection"]
@@ -124,6 +125,18 @@ class SignedRandomProjection(ProjectionFamily):
     @property
     def _n_drawn(self) -> int:
         return self._sign_projection.n_drawn
+
+    @property
+    def vectors(self) -> NDArray[np.float32]:
+        """The random vectors: shape (power * n_hashes, n_features), float32, that cannot be written to.
+
+        Row ``k * n_hashes + h`` gives bit k of hash h. Only ``projection="gaussian"`` has vectors, of rows
+        whose number of features is known; others raise ValueError.
+        """
+        if not isinstance(self._sign_projection, Gaussian):
+            raise ValueError(f'projection must be "gaussian" to have vectors, got {self.projection!r}')
+        self._known_features  # noqa: B018 - raises without a number of features
+        return read_only(self._sign_projection.vectors.matrix)
 
     @lazy
     def _keys(self) -> NDArray[np.uint64]:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..inputs.rows import VectorRows, read_rows
 from ..kernels import minhash, weighted_minhash
-from ..support.backend import as_array, backend_of, check_one_device, to_host
+from ..support.backend import as_array, backend_of, check_one_device, read_only, to_host
 from ..support.checks import check_int
 from ..support.lazy import lazy
 from ..support.random import random_uint64
@@ -151,7 +151,9 @@ class WeightedMinHash(ConcatenatedFamily):
                 else:
                     values = backend.xp.empty((last - first, self.n_values), np.uint32)
                     backend.kernels(weighted_minhash).weighted_minhash(*entries, key, keys, values)
-                    backend.kernels(minhash).concatenate_codes(values, code_keys, n_buckets, out[first:last])
+                    backend.kernels(minhash).concatenate_codes(
+                        read_only(values), code_keys, n_buckets, out[first:last]
+                    )
                 first = last
 
         pairs_a_row = 1 + int(offsets[-1]) * self.n_values // max(1, n)

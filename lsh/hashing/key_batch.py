@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..inputs.dates import moment_of
 from ..inputs.strings import Buffer, byte_buffers, check_buffer
 from ..kernels import xxh3
-from ..support.backend import backend_of, device_of, to_host
+from ..support.backend import backend_of, device_of, read_only, to_host
 from ..support.checks import check_int
 from ..support.threads import map_blocks
 
@@ -246,7 +246,7 @@ def _hash_slices(
 
 
 def _hash_integers(words: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
-    backend = backend_of(words)
+    backend, words = backend_of(words), read_only(words)
     out, kernel = backend.xp.empty(words.size, dtype=np.uint64), backend.kernels(xxh3).hash_u64
     backend.map_blocks(lambda a, b: kernel(words, np.uint64(seed), a, b, out), words.size, KEYS_BLOCK)
     return out

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..inputs.strings import as_byte_buffer
 from ..kernels import text
-from ..support.backend import backend_of, refuse_gpu
+from ..support.backend import backend_of, read_only, refuse_gpu
 from ..support.checks import check_choice, check_int
 from ..support.threads import get_num_threads, run_tasks
 from ..support.types import KeysLike
@@ -151,7 +151,8 @@ def shingle(
     if not unsure.size:
         return found
     batches = [
-        shingle_buffer(*normalised, 0) for normalised in in_normal_form(data, offsets, unsure, normalize)
+        shingle_buffer(read_only(part), read_only(ends), 0)
+        for part, ends in in_normal_form(data, offsets, unsure, normalize)
     ]
     return _with_documents(found, unsure, batches)
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import checks
-from ..support.backend import Backend, as_array, backend_of
+from ..support.backend import Backend, as_array, backend_of, read_only
 from ..support.wording import counted
 from .columns import refuse_masked
 from .frames import column_labels, open_rows
@@ -153,9 +153,9 @@ def _any_nonfinite(numbers: NDArray[Any], backend: Backend) -> bool:
     """Tell whether NaN or infinity is among float32 or float64 numbers that lie side by side."""
     kernels = backend.kernels(checks)
     if numbers.dtype == np.float32:
-        bits, kernel = numbers.view(np.uint32), kernels.any_nonfinite_32
+        bits, kernel = read_only(numbers.view(np.uint32)), kernels.any_nonfinite_32
     else:
-        bits, kernel = numbers.view(np.uint64), kernels.any_nonfinite_64
+        bits, kernel = read_only(numbers.view(np.uint64)), kernels.any_nonfinite_64
     return any(backend.map_blocks(partial(kernel, bits), bits.size, 1 << 20))
 
 

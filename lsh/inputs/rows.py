@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..support.backend import Backend
+from ..support.backend import Backend, read_only
 from ..support.lazy import lazy
 from ..support.wording import counted
 from .arrays import check_finite, float_dtype, read_matrix
@@ -32,8 +32,9 @@ class Rows(ABC):
     backend : Backend
         Where the rows lie.
     arrays : tuple of ndarray
-        The rows as kernels take them. The caller's arrays are used where they are fit for that. Others are
-        converted at the first use of the attribute: to convert a large batch block by block, cut it first.
+        The rows as kernels take them, as views that cannot be written to. The caller's arrays are used where
+        they are fit for that. Others are converted at the first use of the attribute: to convert a large
+        batch block by block, cut it first.
     """
 
     form: ClassVar[str]
@@ -90,7 +91,7 @@ class DenseRows(VectorRows):
 
     @lazy
     def arrays(self) -> tuple[NDArray[Any]]:
-        return (self.backend.xp.ascontiguousarray(self.values, dtype=self.dtype),)
+        return (read_only(self.backend.xp.ascontiguousarray(self.values, dtype=self.dtype)),)
 
     def cut(self, start: int, stop: int) -> DenseRows:
         return DenseRows(self.values[start:stop], self.dtype, self.backend)
@@ -109,7 +110,7 @@ class DenseRows(VectorRows):
         if xp is np and self.width < 1 << 31:
             # Kernels are compiled for the indices of most sparse matrices, which are int32.
             columns = columns.astype(np.int32)
-        return indptr, xp.ascontiguousarray(columns), values
+        return read_only(indptr), read_only(xp.ascontiguousarray(columns)), read_only(values)
 
 
 class SparseRows(VectorRows):
@@ -127,7 +128,8 @@ class SparseRows(VectorRows):
     @lazy
     def arrays(self) -> CsrArrays:
         indptr, indices, data = self.parts
-        return indptr, indices, self.backend.xp.ascontiguousarray(data, dtype=float_dtype(data.dtype))
+        data = self.backend.xp.ascontiguousarray(data, dtype=float_dtype(data.dtype))
+        return read_only(indptr), read_only(indices), read_only(data)
 
     def cut(self, start: int, stop: int) -> SparseRows:
         indptr, indices, data = self.parts
@@ -140,7 +142,7 @@ class SparseRows(VectorRows):
         (indptr, indices, data), xp = self.arrays, self.backend.xp
         matrix: NDArray[Any] = xp.zeros((self.n, self.width), data.dtype)
         matrix[xp.searchsorted(indptr, xp.arange(data.size), side="right") - 1, indices] = data
-        return matrix
+        return read_only(matrix)
 
     @property
     def csr(self) -> CsrArrays:

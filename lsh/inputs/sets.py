@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..support.backend import CPU, Backend, backend_of, device_of
+from ..support.backend import CPU, Backend, backend_of, device_of, read_only
 from ..support.checks import NO_INTEGERS
 from ..support.lazy import lazy
 from .arrays import check_array, refuse_flags
@@ -34,7 +34,7 @@ class SetRows(Rows):
     def words(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
         """Return ``(tokens, offsets)`` with tokens of uint64."""
         tokens, offsets = self.arrays
-        return tokens.astype(np.uint64, copy=False), offsets
+        return read_only(tokens.astype(np.uint64, copy=False)), offsets
 
 
 class _JoinedSets(SetRows):
@@ -49,8 +49,8 @@ class _JoinedSets(SetRows):
         xp, tokens = self.backend.xp, self.tokens
         dtype = tokens.dtype if tokens.dtype == np.int32 else np.uint64
         return (
-            xp.ascontiguousarray(tokens.astype(dtype, copy=False)),
-            xp.ascontiguousarray(self.offsets, dtype=np.int64),
+            read_only(xp.ascontiguousarray(tokens.astype(dtype, copy=False))),
+            read_only(xp.ascontiguousarray(self.offsets, dtype=np.int64)),
         )
 
     def cut(self, start: int, stop: int) -> SetRows:
@@ -70,7 +70,8 @@ class _ListedSets(SetRows):
         offsets = np.zeros(self.n + 1, dtype=np.int64)
         np.cumsum([one.size for one in self.sets], out=offsets[1:])
         full = [one.astype(np.uint64, copy=False) for one in self.sets if one.size]
-        return np.concatenate(full) if full else np.empty(0, dtype=np.uint64), offsets
+        tokens = np.concatenate(full) if full else np.empty(0, dtype=np.uint64)
+        return read_only(tokens), read_only(offsets)
 
     def cut(self, start: int, stop: int) -> SetRows:
         return _ListedSets(self.sets[start:stop])

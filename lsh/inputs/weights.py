@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..support.backend import backend_of, to_host
+from ..support.backend import backend_of, read_only, to_host
 from .arrays import check_array, refuse_flags
 
 __all__ = ["check_real_weights", "check_weights"]
@@ -20,14 +20,14 @@ def check_weights(
 
     None means 1 for every row and gives an empty array, which has that meaning for the kernels. With
     `minimum`, smaller weights are refused. With `n_outputs`, each row has that number of weights, and the
-    magnitude is that of the heaviest output.
+    magnitude is that of the heaviest output. The array cannot be written to.
     """
     if weights is None:
-        return np.empty(0, dtype=np.int64), n
+        return read_only(np.empty(0, dtype=np.int64)), n
     array = _check_weights_shape(name, weights, n, n_outputs)
     xp = backend_of(array).xp
     if array.size == 0:
-        return xp.empty(array.shape, dtype=np.int64), 0
+        return read_only(xp.empty(array.shape, dtype=np.int64)), 0
     if array.dtype.kind not in "iu":
         _refuse_wide(name, array.tolist() if array.dtype.kind == "O" else weights)
         raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
@@ -38,7 +38,7 @@ def check_weights(
     largest = max(high, -low)
     if largest > np.iinfo(np.int64).max:
         _refuse_wide(name, [low, high])
-    array = xp.ascontiguousarray(array, dtype=np.int64)
+    array = read_only(xp.ascontiguousarray(array, dtype=np.int64))
     if largest * n <= np.iinfo(np.int64).max:
         return array, int(xp.abs(array).sum(axis=0).max())
     # Sums beyond 63 bits need Python's integers.
@@ -55,16 +55,17 @@ def _refuse_wide(name: str, weights: Any) -> None:
 def check_real_weights(name: str, weights: Any, n: int, n_outputs: int | None = None) -> NDArray[np.float64]:
     """Return finite weights of `n` rows as float64. None means 1 for every row and gives an empty array.
 
-    Magnitudes are at most 2**512, so that no sum of 2**63 of them, or of merged sketches, overflows.
+    The array cannot be written to. Magnitudes are at most 2**512, so that no sum of 2**63 of them, or of
+    merged sketches, overflows.
     """
     if weights is None:
-        return np.empty(0)
+        return read_only(np.empty(0))
     array = _check_weights_shape(name, weights, n, n_outputs)
     if array.size and array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must be real numbers, got dtype {array.dtype}")
     xp = backend_of(array).xp
     with np.errstate(over="ignore"):  # A long double beyond float64 becomes infinity.
-        array = xp.ascontiguousarray(array, dtype=np.float64)
+        array = read_only(xp.ascontiguousarray(array, dtype=np.float64))
     wild = array[~(xp.abs(array) <= 2.0**512)]
     if wild.size:
         raise ValueError(f"{name} must be finite and at most 2**512 in magnitude, got {wild[0]}")

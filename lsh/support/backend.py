@@ -229,7 +229,7 @@ def add_at(array: Any, places: Any, values: Any) -> None:
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:
     """Return a view that cannot be written to: one compiled kernel then serves mapped arrays and others."""
-    if device_of(array) == "gpu":
+    if not isinstance(array, np.ndarray):  # it lies on a GPU
         return array
     view = array.view(np.ndarray)
     view.flags.writeable = False

@@ -15,6 +15,7 @@ import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.hashing.keys import Nulls
+from ...lsh.support.backend import read_only
 from ...lsh.support.checks import check_flag, check_real
 from ...lsh.support.types import KeyLike, KeysLike
 from ..core.guard import locked
@@ -158,7 +159,7 @@ class CountMinSketch(CountMinTable):
             super()._add_to_table(hashes, weights)
             return
         kernel = self._backend.kernels(counting).count_min_add_conservative
-        kernel(hashes, weights, self._words, self._arrays["counts"])
+        kernel(hashes, read_only(weights), self._words, self._arrays["counts"])
 
     def inner_product(self, other: Self) -> float:
         """Estimate the sum over keys of ``count here * count there``; the result is never below the truth.

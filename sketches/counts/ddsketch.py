@@ -15,7 +15,7 @@ from ...lsh.inputs.arrays import check_range
 from ...lsh.inputs.finite_numbers import FiniteNumbers, read_finite_numbers
 from ...lsh.inputs.weights import check_weights
 from ...lsh.support.aliases import alias
-from ...lsh.support.backend import device_of
+from ...lsh.support.backend import device_of, read_only
 from ...lsh.support.callers import stacklevel_of_caller
 from ...lsh.support.checks import check_real
 from ...lsh.support.lazy import lazy
@@ -211,6 +211,7 @@ class DDSketch(QuantileSketch):
     def _add(self, batch: Batch) -> None:
         counts, (words, weights, *_) = self._arrays["counts"], batch
         add, parameters = self._backend.kernels(ddsketch).add_to_bins, self._kernel_parameters
+        words, weights = read_only(words), read_only(weights)
 
         def count(start: int, stop: int) -> NDArray[Any] | None:
             # Threads count into tables of their own. All of them are there before one is added.

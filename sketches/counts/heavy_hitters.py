@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...lsh.hashing.keys import Keys
-from ...lsh.support.backend import add_at, to_host
+from ...lsh.support.backend import add_at, read_only, to_host
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.threads import get_num_threads
 from ..core.key_kinds import KIND_ARRAYS, refuse_mixed
@@ -267,7 +267,7 @@ class HeavyHitters(NamedKeys, CountMinTable):
         n = end - begin
         found, sums = xp.empty(n, np.int64), xp.empty(n, np.int64)
         table, words = self._arrays["counts"], self._words
-        hashes, weights = hashes[begin:end], weights[begin:end]
+        hashes, weights = hashes[begin:end], read_only(weights[begin:end])
 
         def search(start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
             n = kernel(table, hashes, weights, words, least, start, stop, found, sums)

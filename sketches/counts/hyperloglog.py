@@ -242,7 +242,8 @@ class HyperLogLog(HyperLogLogState):
         Returns
         -------
         float
-            0 for no keys. It takes about 0.1 ms, and 1 ms more for each million registers.
+            0 for no keys. It is unbiased, and so may exceed the number of all keys if most are distinct;
+            `bounds` do not. It takes about 0.1 ms, and 1 ms more for each million registers.
 
         Warns
         -----

@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from ...lsh.support.backend import read_only
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import random_uint64
@@ -104,6 +105,7 @@ class KeyTable(MergeableSketch):
     def _add_to_table(self, hashes: NDArray[np.uint64], weights: NDArray[np.int64]) -> None:
         """Add keys to all rows of the table; a thread owns whole rows, so that no two add to one counter."""
         table, words, kernel = self._arrays["counts"], self._words, self._add_kernel
+        weights = read_only(weights)
         block = 1 if hashes.size > KEYS_BLOCK else self.n_rows
         self._backend.map_blocks(lambda a, b: kernel(hashes, weights, words, a, b, table), self.n_rows, block)
 

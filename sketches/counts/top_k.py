@@ -9,6 +9,7 @@ from typing import Any, Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from ...lsh.support.backend import read_only
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.types import KeyLike, KeysLike
 from ..core.key_kinds import kind_specs, refuse_mixed
@@ -205,7 +206,7 @@ class TopK(NamedKeys, KeysCountedAbove):
                 extended(column, size) for column in (counters.hashes, counters.counts, counters.sources)
             )
             start, used = top_k.add_up(
-                batch.hashes, batch.weights, start, n_known, slots, hashes, counts, sources
+                batch.hashes, read_only(batch.weights), start, n_known, slots, hashes, counts, sources
             )
             if used == n_known:
                 counters = counters._replace(counts=counts[:used].copy())

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ...lsh.hashing.keys import hash_keys
 from ...lsh.inputs.arrays import check_dense
 from ...lsh.inputs.weights import check_weights
+from ...lsh.support.backend import read_only
 from ...lsh.support.callers import stacklevel_of_caller
 from ...lsh.support.lazy import lazy
 from ...lsh.support.threads import cut_range
@@ -101,7 +102,7 @@ class CellCounts(CountSketchTable):
                 self._add_cells(cells, keys, batch.weights[start:stop])
 
     def _check_rows(self, X: Any) -> NDArray[np.float64]:
-        return check_dense(X, self.n_features).astype(np.float64, copy=False)
+        return read_only(check_dense(X, self.n_features).astype(np.float64, copy=False))
 
     @property
     def _block_size(self) -> int:

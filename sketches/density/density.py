@@ -12,7 +12,7 @@ from ...lsh.hashing.keys import hash_keys
 from ...lsh.inputs.answers import like
 from ...lsh.inputs.arrays import check_dense
 from ...lsh.support.aliases import alias
-from ...lsh.support.backend import refuse_gpu
+from ...lsh.support.backend import read_only, refuse_gpu
 from ...lsh.support.checks import check_flag, check_generator, check_int
 from ...lsh.support.threads import cut_range
 from ...lsh.support.types import RowsLike
@@ -228,7 +228,7 @@ class DensitySketch(CellCounts):
         near = grids.rows_within_reach(backend, rows)
         for start, stop in cut_range(0, near.size, self._block_size):
             places = near[start:stop]
-            _, keys = grids.find_cells(backend, backend.xp.ascontiguousarray(rows[places]))
+            _, keys = grids.find_cells(backend, read_only(backend.xp.ascontiguousarray(rows[places])))
             out[places] = self._count(keys).reshape(-1, self.n_repetitions).mean(axis=1)
         return out
 

@@ -1,6 +1,6 @@
 """The kernels of vector codes: rows are rotated, encoded and scored.
 
-On GPUs, `best_rows` has no twin, for CuPy chooses from all scores, and `draw_rotation` has none, for
+On GPUs, `best_rows` has no twin, for CuPy sorts all scores, and `draw_rotation` has none, for
 parameters are drawn on the CPU.
 """
 

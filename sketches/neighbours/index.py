@@ -12,14 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 from ...lsh.family import HashFamily, check_same_family
 from ...lsh.inputs.arrays import check_array
 from ...lsh.support.aliases import alias
+from ...lsh.support.backend import read_only
 from ...lsh.support.checks import check_flag, check_int
 from ...lsh.support.threads import cut_range
 from ...lsh.support.types import RowsLike
-from ...lsh.support.wording import counted
 from ..core.notebook import Share
 from ..kernels import index
 from .collision_estimates import CollisionEstimates
-from .ranking import ALL_RANKED, ranker
+from .ranking import ALL_RANKED, Ranker, ranker
 from .tables import IndexBatch, IndexTables
 
 __all__ = ["LSHIndex", "Nearest", "Neighbours"]
@@ -275,10 +275,12 @@ class LSHIndex(CollisionEstimates, IndexTables):
         ----------
         Q : n rows
             Queries as ``family.hash_query`` accepts them; dense or sparse for metrics of vectors.
-        rows : array_like, sets or sparse matrix
+        rows : array_like, sets, sparse matrix or VectorCodes
             Row i belongs to id i, so all ids must be less than its length. An angle, a Euclidean or city
             block distance and an inner product need a dense matrix. Best is float32 or float64 in C order: it
-            is not copied and may be an `np.memmap`, of which only the rows of candidates are read.
+            is not copied and may be an `np.memmap`, of which only the rows of candidates are read. Where the
+            rows are not kept, pass a `VectorCodes` that has the ids of the index: angles, Euclidean distances
+            and inner products are then estimated from its codes, in main memory.
         k : int
             At least 1.
         n_candidates : int, optional
@@ -292,7 +294,8 @@ class LSHIndex(CollisionEstimates, IndexTables):
         -------
         Nearest
             ``(ids, distances)``, both of shape (n, k), the nearest first, at equal distances by rising id.
-            Distances are in the units of ``family.metric``.
+            Distances are in the units of ``family.metric``. Estimated ones come in the order of the estimates
+            of ``VectorCodes.scores``, and an angle or a distance is 0 where the estimate lies below.
 
         Raises
         ------
@@ -306,6 +309,32 @@ class LSHIndex(CollisionEstimates, IndexTables):
         Distances are computed in float64 and do not depend on threads or processor. On a GPU they may differ
         in the last bits. The angle between a vector of zeros and any other is pi / 2.
         """
+        ids, keys, by = self.rank_candidates(Q, rows, k, n_candidates=n_candidates, n_probes=n_probes)
+        return Nearest(ids, by.in_units(keys))
+
+    def rank_candidates(
+        self, Q: RowsLike, rows: Any, k: int, *, n_candidates: int | None = None, n_probes: int = 1
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], Ranker]:
+        """Return what `search` ranks by, for searches over parts of the rows.
+
+        Parameters
+        ----------
+        Q, rows, k, n_candidates, n_probes
+            As in `search`.
+
+        Returns
+        -------
+        ids : int64, shape (n, k)
+        keys : float64, shape (n, k)
+            The lowest first. Keys of other rows may be compared with these.
+        ranker : Ranker
+            Its `in_units` turns keys into distances.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in `search`.
+        """
         k = check_int("k", k, 1, 1 << 31)
         most = None if n_candidates is None else check_int("n_candidates", n_candidates, 1)
         queries = self.family.read_rows(Q, "Q")
@@ -313,22 +342,14 @@ class LSHIndex(CollisionEstimates, IndexTables):
         Q = queries.cut(0, queries.n)
         codes = self._check_codes(self._probe(Q, n_probes))
         self._claim_device("rows", rows)
-        metric, n_rows, rank = ranker(self.family, Q, rows)
-        backend, n = self._backend, len(codes)
-        ids, distances = backend.xp.empty((n, k), np.int64), backend.xp.empty((n, k), np.float64)
-        search = partial(self._rank_queries, codes, most, k, rank, ids, distances)
+        by, backend, n = ranker(self.family, Q, rows), self._backend, len(codes)
+        ids, keys = backend.xp.empty((n, k), np.int64), backend.xp.empty((n, k), np.float64)
+        search = partial(self._rank_queries, codes, most, k, by.rank, ids, keys)
         found = self._steadily(lambda: backend.map_blocks(search, n, _QUERIES))
         refused = [row for row in found if row != ALL_RANKED]
-        if refused and refused[0] >= n_rows:
-            raise ValueError(
-                f"rows must have a row for each id found, got {counted(n_rows, 'row')} and id {refused[0]}"
-            )
         if refused:
-            raise ValueError(f"rows must be finite, got NaN or infinity in row {refused[0]}")
-        if metric.is_similarity:
-            # The kernels rank products by their negatives.
-            distances *= -1.0
-        return Nearest(ids, distances)
+            raise ValueError(by.refusal(refused[0]))
+        return ids, keys, by
 
     def _rank_queries(
         self,
@@ -376,7 +397,7 @@ class LSHIndex(CollisionEstimates, IndexTables):
         if codes.size and int(codes.max()) >= self.family.n_buckets:
             raise ValueError(f"codes must be below {self.family.n_buckets}, got {codes.max()}")
         probes = codes.shape[2] if codes.ndim == 3 else 1
-        return self._backend.xp.ascontiguousarray(codes).reshape(len(codes), tables, probes)
+        return read_only(self._backend.xp.ascontiguousarray(codes)).reshape(len(codes), tables, probes)
 
     def _most_found(self, codes: NDArray[np.uint32]) -> int:
         return int(codes.shape[1] * codes.shape[2] * self.capacity)

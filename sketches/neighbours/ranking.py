@@ -1,4 +1,4 @@
-"""Exact ranking of candidates: how rows and queries are checked and compared, for each metric."""
+"""Ranking of candidates: how rows and queries are checked and compared, for each metric."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from ...lsh.family import HashFamily
 from ...lsh.inputs.arrays import check_array, float_dtype
 from ...lsh.inputs.rows import DenseRows, read_rows
 from ...lsh.inputs.sets import SetRows, read_sets
-from ...lsh.metric import METRICS, Metric
+from ...lsh.metric import METRICS
 from ...lsh.support.backend import backend_of, read_only
+from ...lsh.support.wording import counted
 from ..kernels import rank as rank_kernels
 from ..kernels.rank_sets import UNORDERED
 from ..kernels.rank_vectors import ANGLE, CITYBLOCK, EUCLIDEAN, INNER_PRODUCT
+from .code_ranking import code_ranker
+from .vector_rows import VectorRows
 
 __all__ = ["ALL_RANKED", "Ranker", "ranker"]
 
@@ -39,12 +42,13 @@ _VECTORS = {
 class Ranker(NamedTuple):
     """Ranks candidates of queries that have been checked."""
 
-    metric: Metric
-    #: Number of rows, which ids lie below.
-    n_rows: int
-    #: ``rank(candidates, offsets, sizes, k, first, ids, distances)``: see `rank_vectors`. Similarities are
-    #: ranked, and written, as their negatives.
+    #: ``rank(candidates, offsets, sizes, k, first, ids, keys)``: see `rank_vectors`. Keys are distances, or
+    #: similarities below 0.
     rank: Callable[..., int]
+    #: Turns an array of keys into distances in the units of the family's metric.
+    in_units: Callable[[Any], Any]
+    #: Returns the message for a candidate that `rank` has refused.
+    refusal: Callable[[int], str]
 
 
 def ranker(family: HashFamily, Q: Any, rows: Any) -> Ranker:
@@ -55,8 +59,8 @@ def ranker(family: HashFamily, Q: Any, rows: Any) -> Ranker:
     family : HashFamily
     Q : n rows
         The queries, which may have been read by the family.
-    rows : array_like, sets or sparse matrix
-        All rows that candidates stand for.
+    rows : array_like, sets, sparse matrix or VectorCodes
+        All rows that candidates stand for, or their codes.
 
     Raises
     ------
@@ -71,7 +75,24 @@ def ranker(family: HashFamily, Q: Any, rows: Any) -> Ranker:
             f"{type(family).__name__} has no distance to rank rows by, of metric {name!r}; "
             "use query, which counts"
         )
-    return Ranker(metric, *make(family, Q, rows))
+    if isinstance(rows, VectorRows):
+        return Ranker(*code_ranker(family, Q, rows))
+    n_rows, rank = make(family, Q, rows)
+
+    def refusal(row: int) -> str:
+        if row >= n_rows:
+            return f"rows must have a row for each id found, got {counted(n_rows, 'row')} and id {row}"
+        return f"rows must be finite, got NaN or infinity in row {row}"
+
+    return Ranker(rank, _negative if metric.is_similarity else _same, refusal)
+
+
+def _same(keys: Any) -> Any:
+    return keys
+
+
+def _negative(keys: Any) -> Any:
+    return -keys
 
 
 #: The number of rows, and what ranks candidates among them.
@@ -142,14 +163,14 @@ def _ordered(sets: SetRows) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np
     tokens, ends = tokens.copy(), offsets[1:].copy()
     order = sets.backend.kernels(rank_kernels).order_sets
     sets.backend.map_blocks(lambda a, b: order(offsets[:-1], a, b, tokens, ends), ends.size, 1024)
-    return read_only(tokens), offsets[:-1], ends
+    return read_only(tokens), offsets[:-1], read_only(ends)
 
 
 def _rank_sets(family: HashFamily, Q: Any, rows: Any) -> _Ranking:
     queries, given = _ordered(read_sets(Q, "Q")), read_sets(rows, "rows")
     tokens, offsets = given.words()
     # Most rows are in order; whether they are is only looked at where they are compared.
-    sets = [(read_only(tokens), offsets[:-1], offsets[1:])]
+    sets = [(tokens, offsets[:-1], offsets[1:])]
     kernel, lock = given.backend.kernels(rank_kernels).rank_sets, threading.Lock()
 
     def rank(*candidates: Any) -> int:

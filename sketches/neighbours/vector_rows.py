@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...errors import IncompatibleSketchError
-from ...lsh.inputs.arrays import check_array, check_numbers
+from ...lsh.inputs.arrays import check_numbers
 from ...lsh.inputs.rows import read_rows
-from ...lsh.support.backend import PLACES, backend_of, device_of, read_only, refuse_gpu
+from ...lsh.support.backend import read_only, refuse_gpu
 from ...lsh.support.checks import check_int
-from ...lsh.support.configured import differing_field
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import normal, random_uint64
 from ...lsh.support.threads import cut_range
-from ...lsh.support.types import Device, RowsLike
-from ...lsh.support.wording import counted
-from ..core.guard import changing, locked, uninterrupted
-from ..core.merging import StoredMergeable, parts_of
+from ...lsh.support.types import RowsLike
+from ..core.guard import changing
 from ..core.state import Arrays, ArraySpec, State
-from ..core.stored import Stored
 from ..kernels import vector_codes
+from .appended_rows import AppendedRows
 from .vector_queries import Rotated, Rotation, rotate_rows
 
 __all__ = ["VectorRows"]
@@ -34,15 +31,14 @@ _MANY = 256
 _MOST_FEATURES = 1 << 16
 #: Coordinates that are rotated and then encoded at a time, and rows that are worth a thread of their own.
 _NUMBERS, _ROWS = 1 << 22, 256
-#: Arrays with an entry for each row.
-_OF_ROWS = ("codes", "scales", "radii", "offsets", "ids")
 
 
-class VectorRows(StoredMergeable):
+class VectorRows(AppendedRows):
     """Keep the codes of rows; `VectorCodes` adds the queries, and documents the parameters."""
 
     _internal = True
     _parameters = ("n_features", "bits", "seed")
+    _row_arrays = ("codes", "scales", "radii", "offsets", "ids")
 
     def __init__(
         self, n_features: int, bits: int = 1, *, center: ArrayLike | None = None, seed: int = 0
@@ -106,40 +102,7 @@ class VectorRows(StoredMergeable):
                 raise ValueError(f"{name} must be {size} finite numbers")
         if min(arrays["scales"].min(initial=0.0), arrays["radii"].min(initial=0.0)) < 0.0:
             raise ValueError("scales and radii must be at least 0")
-        if ids.size not in (0, n) or (ids.size and (ids[0] < 0 or (np.diff(ids) <= 0).any())):
-            raise ValueError("ids must be empty, or rise from row to row")
-
-    # -- devices ----------------------------------------------------------------------------------
-
-    def to(self, device: Device) -> Self:
-        """Return a copy of the codes on a device; updates and queries take rows there.
-
-        Parameters
-        ----------
-        device : {"cpu", "gpu"}
-            "gpu" is CuPy's current device. Ids and the centre stay in main memory.
-
-        Returns
-        -------
-        Equal codes, which share no memory with these.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If `device` is no such name.
-        ImportError, RuntimeError
-            For "gpu" if CuPy is not installed, or finds no GPU.
-        """
-        return self._moved(device)
-
-    def _check_place(self, name: str, array: Any) -> None:
-        """Refuse rows on another device than the codes."""
-        device = device_of(array)
-        if device != self.device:
-            raise TypeError(
-                f"{name} lies {PLACES[device]}, but the VectorCodes {PLACES[self.device]}: copy the rows "
-                f'there, or move the codes with .to("{device}")'
-            )
+        self._check_stored_ids(ids, n)
 
     @lazy
     def _rotation(self) -> Rotation:
@@ -154,25 +117,11 @@ class VectorRows(StoredMergeable):
         masks = words.astype("<u8").view("<u2").astype(np.uint16).reshape(turns, 3 * part // 16)
         return Rotation(np.zeros((0, 0), np.float32), masks)
 
-    def __len__(self) -> int:
-        return len(self._arrays["codes"])
-
-    @property
-    def n_updates(self) -> int:
-        """The number of rows."""
-        return len(self._arrays["codes"])
-
     @property
     def center(self) -> NDArray[np.float64]:
         """The point that rows are taken relative to."""
         center = self._arrays["center"]
         return center.copy() if center.size else np.zeros(self.n_features)
-
-    @property
-    def ids(self) -> NDArray[np.int64]:
-        """The ids of rows, rising: those that were given, or else the numbers from 0 on."""
-        ids = self._arrays["ids"]
-        return ids.copy() if ids.size else np.arange(len(self), dtype=np.int64)
 
     # -- updates ----------------------------------------------------------------------------------
 
@@ -226,134 +175,21 @@ class VectorRows(StoredMergeable):
         numbers = self._read_ids(ids, n)
         return {"codes": codes, "scales": scales, "radii": radii, "offsets": offsets, "ids": numbers}
 
-    def _read_ids(self, ids: Any, n: int) -> NDArray[np.int64]:
-        if ids is None:
-            return np.zeros(0, np.int64)
-        array = check_array("ids", ids)
-        if array.shape != (n,) or (n and array.dtype.kind not in "iu"):
-            raise ValueError(f"ids must be {counted(n, 'integer')}, got {array.dtype} of {array.shape}")
-        if n and (int(array.min()) < 0 or int(array.max()) >= 2**63):
-            raise ValueError(f"ids must be from 0 to 2**63 - 1, got {array.min()} to {array.max()}")
-        return array.astype(np.int64)
-
-    def _append(self, parts: list[Arrays]) -> None:
-        """Append the rows of parts, which are not empty, and order all rows by ids if they have ids."""
-        ours, n = self._arrays, len(self)
-        with_ids = {part["ids"].size > 0 for part in ([ours, *parts] if n else parts)}
-        if len(with_ids) > 1:
-            raise ValueError("ids must be given for all rows or for none, got some rows with ids")
-        more = sum(len(part["codes"]) for part in parts)
-        room: Arrays = self._state.caches.get("room", {})
-        if len(room.get("codes", ())) < n + more:
-            room = {
-                name: self._wider(ours[name], parts[0][name], n + more)
-                for name in _OF_ROWS
-                if ours[name].size or parts[0][name].size
-            }
-        at = n
-        for part in parts:
-            stop = at + len(part["codes"])
-            for name, array in room.items():
-                array[at:stop] = part[name]
-            at = stop
-        arrays = {**ours, **{name: array[:at] for name, array in room.items()}}
-        if True in with_ids:
-            ids = arrays["ids"]
-            if (np.diff(ids) <= 0).any():
-                order = np.argsort(ids, kind="stable")
-                repeated = ids[order][1:][np.diff(ids[order]) == 0]
-                if repeated.size:
-                    raise ValueError(f"ids must be distinct, got {repeated[0]} twice")
-                there = self._backend.xp.asarray(order)
-                room = {name: array[:at][order if name == "ids" else there] for name, array in room.items()}
-                arrays = {**ours, **room}
-        with changing(self), uninterrupted():
-            self._set_arrays(arrays)
-            # Rows that are appended next go into the rest of these arrays.
-            self._state.caches["room"] = room
-
-    @staticmethod
-    def _wider(ours: NDArray[Any], given: NDArray[Any], size: int) -> NDArray[Any]:
-        wider = backend_of(given).xp.empty((max(size, 3 * len(ours) // 2), *given.shape[1:]), given.dtype)
-        wider[: len(ours)] = ours
-        return wider
-
     # -- merging ----------------------------------------------------------------------------------
 
-    def merge(self, *others: Self | Iterable[Self]) -> Self:
-        """Append the rows of other codes of the same parameters and centre, in place.
-
-        Parameters
-        ----------
-        *others : VectorCodes, or iterables of them
-            They are not changed.
-
-        Returns
-        -------
-        The codes themselves.
-
-        Raises
-        ------
-        IncompatibleSketchError
-            If parameters or centres differ, or some rows have ids and others none, or two have the same id.
-            Nothing changes then.
-        """
-        parts: tuple[Self, ...] = parts_of(others)
-        for part in parts:
-            self._check_compatible(part)
-        with locked(self, *parts), changing(self):
-            here = [part if part.device == self.device else part.to(self.device) for part in parts]
-            added = [dict(part._arrays) for part in here if len(part)]
-            try:
-                if added:
-                    self._append(added)
-            except ValueError as error:
-                raise IncompatibleSketchError(f"VectorCodes cannot merge: {error}") from None
-        return self
-
     def _check_compatible(self, other: object) -> None:
-        if not isinstance(other, VectorRows):
-            raise IncompatibleSketchError(f"expected VectorCodes to merge, got {type(other).__name__}")
-        difference = differing_field(self.config(), other.config())
-        if difference is not None:
-            raise IncompatibleSketchError(f"VectorCodes differ in {difference}")
+        super()._check_compatible(other)
+        assert isinstance(other, VectorRows)
         if not np.array_equal(self._arrays["center"], other._arrays["center"]):
-            raise IncompatibleSketchError("VectorCodes differ in center")
-
-    def _merged(self, *others: Self) -> Self:
-        return self.copy().merge(*others)
+            raise IncompatibleSketchError(f"{type(self).__name__} differ in center")
 
     def empty_like(self) -> Self:
-        """Return codes of the same parameters and centre on the same device, without rows.
+        """Return codes of the same parameters and centre without rows.
 
         Returns
         -------
         VectorCodes
         """
-        new = self._without_arrays()
+        new = super().empty_like()
         new._set_arrays({**new._arrays, "center": self._arrays["center"].copy()})
-        return new if self.device == "cpu" else new.to(self.device)
-
-    def copy(self) -> Self:
-        """Return equal codes, which share no memory with these.
-
-        Returns
-        -------
-        VectorCodes
-        """
-        new = self._without_arrays()
-        with self._lock:
-            new._state = self._state.copy()
         return new
-
-    def __copy__(self) -> Self:
-        return self.copy()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Stored.__reduce__(self.copy())
-
-    def _facts(self) -> list[tuple[str, str]]:
-        return [("rows", f"{len(self):,}"), *super()._facts()]
-
-    def __repr__(self) -> str:
-        return f"<{Stored.__repr__(self)}: {counted(len(self), 'row')}, {self.nbytes:,} bytes>"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...lsh.family import HashFamily
 from ...lsh.inputs.rows import Rows
-from ...lsh.support.backend import Backend, backend_of
+from ...lsh.support.backend import Backend, backend_of, read_only
 from ...lsh.support.threads import cut_range, get_num_threads, map_blocks
 from ..core.guard import check_interrupt
 from ..core.hashed_rows import hash_block, row_blocks
@@ -72,7 +72,7 @@ def count_apart(
         own = np.zeros(shape, np.int64)
         for left, right in cut_range(start, stop, block):
             codes = hash_block(family, family.hash, rows, left, right)
-            kernel(codes, weights[left:right], 0, shape[0], own)
+            kernel(codes, read_only(weights[left:right]), 0, shape[0], own)
         return own
 
     # One row first: it draws the family's random parameters, which every thread would draw otherwise.
@@ -91,7 +91,7 @@ def _scatter_kernel(backend: Backend, n_dimensions: int) -> Any:
 def scatter(counts: NDArray[Any], codes: NDArray[np.uint32], weights: NDArray[Any]) -> None:
     """Add the weights of hashed rows, empty for 1 each, to the counters that their codes point to."""
     backend = backend_of(codes)
-    kernel = _scatter_kernel(backend, counts.ndim)
+    kernel, weights = _scatter_kernel(backend, counts.ndim), read_only(weights)
     # A thread owns whole repetitions, so that no two threads add to one counter. Ranges of repetitions are
     # large, since each of them reads its part of every row of codes.
     block = max(-(-codes.shape[1] // get_num_threads()), CODES_BLOCK // max(1, codes.shape[0]))

@@ -56,7 +56,8 @@ class FourierSketch(FourierQueries):
         mostly makes the errors smaller, most where d is large and the width too. They take
         ``O(m d**2)`` time to draw. "hadamard" takes the rows of products of Hadamard matrices and random
         signs as directions (Yu et al. 2016, section 4), in blocks of D, the next power of two, at least 256.
-        Errors are about as small, and rows with many features take far less time.
+        Errors are about as small, and dense rows with many features take far less time. Sparse rows take far
+        more, because zeros cost as much as other numbers.
     seed : int, default 0
         In [0, 2**64).
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.hashing.keys import HASH_COLLISION
 from ...lsh.inputs.arrays import check_array
-from ...lsh.support.backend import refuse_gpu
+from ...lsh.support.backend import read_only, refuse_gpu
 from ...lsh.support.checks import check_int
 from ..core.base import MergeableSketch
 from ..core.guard import changing, uninterrupted
@@ -89,7 +89,7 @@ class BandFilters(MergeableSketch):
 
             def test(a: int, b: int, band: int = band) -> None:
                 words = filters[band].reshape(-1)
-                kernel(words, keys[band], np.uint64(0), True, self.n_bits, a, b, found[band])
+                kernel(words, read_only(keys[band]), np.uint64(0), True, self.n_bits, a, b, found[band])
 
             self._backend.map_blocks(test, keys.shape[1], _KEYS_BLOCK)
         return found

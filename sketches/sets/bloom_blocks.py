@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...lsh.hashing.keys import Keys, Nulls
+from ...lsh.support.backend import read_only
 from ...lsh.support.threads import get_num_threads, run_tasks
 from ..core.key_kinds import KeysOfOneKind, kind_specs
 from ..core.state import StateSpec
@@ -51,8 +52,8 @@ class BloomBlocks(KeysOfOneKind):
 
     def _values(self, keys: Keys) -> _Values:
         if keys.words is None:
-            return _Values(keys.hashes(self.seed), True, self._forms(keys))
-        return _Values(keys.words, False, self._forms(keys))
+            return _Values(read_only(keys.hashes(self.seed)), True, self._forms(keys))
+        return _Values(read_only(keys.words), False, self._forms(keys))
 
     @property
     def _words(self) -> NDArray[np.uint64]:

@@ -240,9 +240,10 @@ class BloomFilter(BloomCapacity):
         else:
             hashed = int(self._read_keys([key]).hashes(self.seed)[0])
         backend = self._backend
-        values, out = backend.xp.asarray(np.array([hashed], np.uint64)), backend.xp.empty(1, np.bool_)
+        values, out = np.array([hashed], np.uint64), backend.xp.empty(1, np.bool_)
+        values.flags.writeable = False
         backend.kernels(bloom).bloom_contains(
-            self._words, values, np.uint64(0), True, self.n_hashes, 0, 1, out
+            self._words, backend.xp.asarray(values), np.uint64(0), True, self.n_hashes, 0, 1, out
         )
         return bool(out[0])
 

@@ -12,7 +12,7 @@ from ...lsh.families.minhash import MinHash
 from ...lsh.hashing.keys import Nulls, read_keys
 from ...lsh.inputs.arrays import check_array, refuse_flags
 from ...lsh.kernels import minhash
-from ...lsh.support.backend import backend_of, device_of
+from ...lsh.support.backend import backend_of, device_of, read_only
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.lazy import lazy
 from ...lsh.support.threads import get_num_threads, map_blocks
@@ -200,11 +200,11 @@ class MinHashSketch(MergeableSketch):
         if sets is None:
             if self.n_sets > 1:
                 raise ValueError(f"sets must be given, for there are {self.n_sets} sets, got None")
-            return xp.empty(0, np.int64)
+            return read_only(xp.empty(0, np.int64))
         numbers = check_array("sets", sets)
         if device_of(numbers) == "cpu" and numbers.ndim == 0:
             number = check_int("sets", sets, 0, self.n_sets - 1)
-            return xp.empty(0, np.int64) if number == 0 else xp.full(n, number, np.int64)
+            return read_only(xp.empty(0, np.int64) if number == 0 else xp.full(n, number, np.int64))
         numbers = self._as_our_array("sets", sets)
         if numbers.shape != (n,):
             raise ValueError(f"sets must be an integer or of shape ({n},), got shape {numbers.shape}")
@@ -386,4 +386,4 @@ def _check_numbers(name: str, numbers: NDArray[Any], n_sets: int) -> NDArray[np.
         raise ValueError(
             f"{name} must lie from 0 to {n_sets - 1}, got {int(numbers.min())} to {int(numbers.max())}"
         )
-    return backend_of(numbers).xp.ascontiguousarray(numbers, dtype=np.int64)
+    return read_only(backend_of(numbers).xp.ascontiguousarray(numbers, dtype=np.int64))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...lsh.inputs.arrays import check_array, refuse_flags
 from ...lsh.inputs.sparse_structure import check_coo, csr_parts
-from ...lsh.support.backend import backend_of
+from ...lsh.support.backend import backend_of, read_only
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import random_uint64
 from ...lsh.support.threads import get_num_threads, run_tasks
@@ -100,7 +100,7 @@ class Neighbourhoods(MergeableSketch):
         self._claim_device(name, nodes)
         array, xp = check_array(name, nodes), self._backend.xp
         if array.size == 0:
-            return xp.empty(0, dtype=np.int64)
+            return read_only(xp.empty(0, dtype=np.int64))
         if array.dtype.kind not in "iu":
             raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
         refuse_flags(name, nodes)
@@ -110,7 +110,7 @@ class Neighbourhoods(MergeableSketch):
         if low < 0 or high >= self.n_nodes:
             wrong = low if low < 0 else high
             raise ValueError(f"{name} must lie in [0, {self.n_nodes}), got {wrong}")
-        return xp.ascontiguousarray(array, dtype=np.int64)
+        return read_only(xp.ascontiguousarray(array, dtype=np.int64))
 
     # -- bits -------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from ...errors import IncompatibleSketchError
 from ...lsh.hashing.keys import HASH_COLLISION, Keys, Nulls, read_keys
 from ...lsh.inputs.answers import like
 from ...lsh.support.aliases import alias
-from ...lsh.support.backend import refuse_gpu
+from ...lsh.support.backend import read_only, refuse_gpu
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.configured import differing_field
 from ...lsh.support.lazy import lazy
@@ -328,9 +328,9 @@ class ScalableBloomFilter(StoredMergeable):
         return found
 
     def _passes(self, part: Slice, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        out, words = np.empty(hashes.size, np.bool_), part.blocks.reshape(-1)
+        out, words, read = np.empty(hashes.size, np.bool_), part.blocks.reshape(-1), read_only(hashes)
         self._backend.map_blocks(
-            lambda a, b: bloom.bloom_contains(words, hashes, np.uint64(0), True, part.n_hashes, a, b, out),
+            lambda a, b: bloom.bloom_contains(words, read, np.uint64(0), True, part.n_hashes, a, b, out),
             hashes.size,
             KEYS_BLOCK,
         )

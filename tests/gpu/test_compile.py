@@ -9,6 +9,7 @@ from pathlib import Path
 import fake_cupy
 import nvrtc
 import pytest
+from night import IS_NIGHT
 
 cupy = fake_cupy.install()
 
@@ -16,11 +17,13 @@ from mergesketch.gpu import launch  # noqa: E402 - once there is a CuPy
 
 FOLDER = Path(importlib.util.find_spec("mergesketch.gpu").submodule_search_locations[0])  # type: ignore[union-attr,index]
 MODULES = sorted(path.stem for path in FOLDER.glob("*.cu"))
+#: The oldest and the newest; at night also one between them.
+ARCHITECTURES = ["sm_70", "sm_80", "sm_90"] if IS_NIGHT else ["sm_70", "sm_90"]
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(nvrtc.library() is None, reason="needs the wheel nvidia-cuda-nvrtc-cu12")
-@pytest.mark.parametrize("architecture", ["sm_70", "sm_80", "sm_90"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("module", MODULES)
 def test_compiles(module: str, architecture: str) -> None:
     code = launch.source(module)

@@ -109,6 +109,7 @@ def test_bad_rows_are_refused() -> None:
         (cupy.asarray(bad), ValueError, "rows must be finite, got NaN or infinity in row 40"),
         (cupy.asarray(ROWS[:, :5]), ValueError, r"rows must have shape \(n, 20\)"),
         (ROWS, TypeError, "rows lies in main memory, but the LSHIndex on the GPU"),
+        (mergesketch.VectorCodes(20), TypeError, "rows lies in main memory, but the LSHIndex on the GPU"),
     ):
         with pytest.raises(error, match=message):
             index.search(queries, rows)

@@ -27,6 +27,7 @@ from mergesketch import (
 from mergesketch.errors import SketchFormatError
 from mergesketch.lsh import InnerProduct, SignedRandomProjection, WinnerTakeAll
 from mergesketch.sketches.core.stored import stored_classes
+from night import IS_NIGHT
 from paths import TESTS, environment
 from registry import stored_examples
 from toy_family import ToyFamily
@@ -273,8 +274,11 @@ for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
 
 @pytest.mark.slow
 def test_what_loads_is_used_within_the_means_of_its_file() -> None:
-    """Numbers and arrays of every class are forged; every method of the objects that load is called."""
-    command = [sys.executable, TESTS / "helpers" / "forged_uses.py"]
+    """Numbers and arrays of every class are forged; every method of the objects that load is called.
+
+    Each is forged in one or two ways, and at night in all.
+    """
+    command = [sys.executable, TESTS / "helpers" / "forged_uses.py", *["all"] * IS_NIGHT]
     done = subprocess.run(
         command, env=environment(), capture_output=True, text=True, check=False, timeout=500
     )

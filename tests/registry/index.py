@@ -13,7 +13,7 @@ from gpu_batches import gpu_rows, gpu_sets
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from later import Later
-from mergesketch import LSHIndex
+from mergesketch import LSHIndex, VectorCodes
 from mergesketch.lsh import MinHash, SignedRandomProjection
 from toy_family import ToyFamily
 
@@ -91,6 +91,8 @@ def argument_cases() -> Iterator[Case]:
     )
     yield Case("LSHIndex.kernel_estimate", index.kernel_estimate, {"counts": COUNTS % 9})
     yield Case("LSHIndex.distance_estimate", index.distance_estimate, {"counts": COUNTS % 9})
+    coded = Later(lambda: VectorCodes(ROWS.shape[1]).update(ROWS))
+    yield Case("LSHIndex.search: codes", lambda Q: index.search(Q, coded.copy(), 2), {"Q": ROWS}, "Q")
     pair = (TOKENS, OFFSETS)
     of_sets = Later(lambda: LSHIndex(SETS).add(pair))
 

@@ -173,6 +173,49 @@ def test_a_monitor_reads_the_logs_of_web_servers(template, latency) -> None:
     assert monitor.frequent.query([b"", rb"\x16\x03"]).tolist() == [1, 1]
 
 
+IIS = b"""#Fields: date time s-ip cs-method cs-uri-stem cs-uri-query s-port cs-username c-ip sc-status
+2024-01-01 00:00:01 10.0.0.1 GET /a - 80 - 1.2.3.%d 200
+"""
+LOAD_BALANCER = (
+    b"https 2018-07-02T22:23:00.186641Z app/lb/5 1.2.3.%d:2817 10.0.0.1:80 0.086 0.048 0.037 200 200 0 57 "
+    b'"GET https://a.b:443/a HTTP/1.1" "curl/7.46.0" - -\n'
+)
+CADDY = b'{"level":"info","request":{"remote_ip":"1.2.3.%d","method":"GET","uri":"/a"},"duration":0.1}\n'
+
+
+@pytest.mark.parametrize(
+    "log", [IIS, LOAD_BALANCER, CADDY, b'a.b:443 1.2.3.%d - - [1] "GET /a HTTP/1.1" 200 7\n']
+)
+def test_a_monitor_says_that_lines_are_of_another_format(log, tmp_path) -> None:
+    monitor, path = load("monitor_stream").Monitor(log=True), tmp_path / "c"
+    for _ in range(2):
+        monitor.update(log % 4 + log % 5 + b"\r\n", None)
+        monitor.save(path)
+        monitor = monitor.load(path, log=True)
+    assert [sketch.n_updates for sketch in monitor.sketches] == [0, 0, 0]
+    assert "; 4 other lines are not in the Common Log Format" in monitor.report()
+    monitor.merge(monitor.load(path))
+    assert "\n           8  other lines are" in monitor.table(3)
+
+
+def test_a_monitor_reports_no_more_users_than_lines() -> None:
+    monitor = load("monitor_stream").Monitor()
+    monitor.update(b"".join(b"%d\n" % i for i in range(5000)), None)
+    assert monitor.users.cardinality() > 5000
+    assert monitor.report().startswith("5,000 lines, about 5,000 distinct")
+
+
+def test_a_monitor_takes_fields_of_other_logs() -> None:
+    for log, fields, page in [
+        (IIS, (5, 9, -1), b"/a"),
+        (LOAD_BALANCER, (13, 4, 7), b"GET https://a.b:443/a HTTP/1.1"),
+    ]:
+        monitor = load("monitor_stream").Monitor(*fields, log=True)
+        monitor.update(log % 4 + log % 5, None)
+        assert monitor.frequent.top() == [(page, 2)] and round(monitor.users.cardinality()) == 2
+        assert (monitor.latencies.n_updates, monitor.n_foreign, monitor.n_wrong) == (2, 0, 0)
+
+
 def test_a_monitor_shows_a_table_and_draws(tmp_path, capsys) -> None:
     pytest.importorskip("matplotlib", reason="--draw needs it")
     log, picture = tmp_path / "log", tmp_path / "seen.png"
@@ -374,8 +417,21 @@ def test_a_monitor_names_what_is_wrong(tmp_path, monkeypatch, capsys) -> None:
             ["log", "--checkpoint", "c", "--draw", "nowhere/x.png"],
             "No such file or directory: 'nowhere/x.png.new'",
         ),
+        (["log", "--checkpoint", "c.png", "--draw", "./c.png"], "--draw: must be another file than that of"),
         (["log", "log", "--checkpoint", "c"], "one source is watched by each process, got 2 for 1"),
     ]:
         with pytest.raises(SystemExit) as end:
             monitor.main([*arguments, "--once"])
         assert end.value.code in (1, 2) and message in capsys.readouterr().err
+
+
+def test_a_monitor_says_that_a_merged_checkpoint_has_no_place(tmp_path, monkeypatch, capsys) -> None:
+    monitor = load("monitor_stream")
+    monkeypatch.chdir(tmp_path)
+    Path("log").write_bytes(b"a\n")
+    monitor.main(["log", "--checkpoint", "c", "--once"])
+    monitor.main(["--merge", "c", "--checkpoint", "merged"])
+    monitor.main(["log", "--checkpoint", "merged", "--once"])
+    out, err = capsys.readouterr()
+    assert err == "merged does not tell how far log was read: read from its start\n"
+    assert out.splitlines()[-1].startswith("2 lines")

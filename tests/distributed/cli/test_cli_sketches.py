@@ -184,6 +184,16 @@ def test_what_is_no_key_is_counted(run, fails):
     assert message == "no key could be read (3 skipped; bad.jsonl: not JSON)" and not Path("d").exists()
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.jsonl"])
+def test_text_of_two_or_four_bytes_a_character_is_refused(fails, name, encoding):
+    content = "\ufeff" + ('{"user": "ann"}\n' if name == "a.jsonl" else "user\nann\n")
+    Path(name).write_bytes(content.encode(encoding))
+    column = [] if name == "a.txt" else ["--column", "user"]
+    message = f"cannot read {name}: it is text in {encoding.upper()}; convert it"
+    assert fails("top", name, *column).startswith(message)
+
+
 def test_long_keys_of_top_are_counted_by_their_hash(run):
     Path("a.txt").write_text("tea\n" + "x" * 9 + "\ncake\n" + "z" * 300 + "\ntea\n" + "z" * 300 + "\n")
     for options in (["-k", "9"], ["--frequency", "0.01"]):
@@ -218,6 +228,14 @@ def test_distinct(run):
     assert (
         abs(sketch.cardinality() - 5000) < 6 * sketch.standard_error * 5000 and sketch.standard_error < 0.02
     )
+
+
+def test_no_more_distinct_keys_are_printed_than_there_are_keys(run):
+    Path("a.txt").write_text("".join(f"{i}\n" for i in range(5000)))
+    sketch = HyperLogLog.for_error(0.01).update([str(i) for i in range(5000)])
+    assert sketch.cardinality() > 5000
+    out = run("distinct", "a.txt")[1]
+    assert out.startswith(f"different keys   about 5,000; from {sketch.bounds()[0]:,} to 5,000 with 95 %")
 
 
 def test_sketches_of_distinct_keys_of_earlier_versions(run, fails):
@@ -377,6 +395,9 @@ def test_query_without_a_key(run, fails):
         == "set 0            about 0 different keys\nset 1            about 1 different keys\n"
     )
     assert fails("query", "m", "tea") == "m holds a MinHashSketch, which cannot be asked about a key"
+    assert fails("query", "m", "-k", "3") == "-k is for sketches of `top`; m holds a MinHashSketch"
+    assert fails("query", "h", "-q", "0.5") == "-q is for sketches of `quantiles`; h holds a HeavyHitters"
+    assert fails("query", "h", "tea", "-k", "3") == "-k does not go with keys"
     CountMinSketch(2, 9).save("c")
     assert fails("query", "c").endswith("give the keys to ask for, or --keys FILE")
     mergesketch.StaticFunction(["a"], [1]).save("f")

@@ -411,3 +411,14 @@ def test_bits_of_one_hadamard_block_agree_less_often_together_as_is_stated() -> 
     error = np.std(rates) / np.sqrt(n_seeds)
     assert abs(np.mean(rates) - (1.0 - 8 * 7 / 512 * (2 / np.pi) ** 2)) < 4 * error
     assert np.mean(rates) < 1.0 - 3 * error
+
+
+def test_vectors_of_gaussian_projections_decide_the_bits() -> None:
+    X = np.random.default_rng(0).standard_normal((20, 6))
+    family = SignedRandomProjection(6, 5, power=3, seed=1)
+    bits = (X @ family.vectors.T >= 0).reshape(20, 3, 5)
+    np.testing.assert_array_equal(family.hash(X), (bits << np.arange(3)[:, None]).sum(axis=1))
+    assert family.vectors.dtype == np.float32 and not family.vectors.flags.writeable
+    for other in (SignedRandomProjection(6, 5, projection="sparse"), SignedRandomProjection(None, 5)):
+        with pytest.raises(ValueError, match=r"^(projection|n_features)"):
+            other.vectors  # noqa: B018 - a property

@@ -8,34 +8,13 @@ import mergesketch
 import numpy as np
 import pytest
 import scipy.sparse
+from coded_family import Coded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import LSHIndex
 from mergesketch.lsh import CrossPolytope, HashFamily, MinHash, PStable, SignedRandomProjection
-from mergesketch.lsh.support.random import random_uint64
 from naive import index as naive
 from toy_family import ToyFamily
-
-
-class Coded(ToyFamily):
-    """A family that looks codes up: the first feature of a row is its number."""
-
-    _parameters = ("n_hashes", "n_buckets", "metric", "n_bits")
-
-    def __init__(self, n_hashes: int, n_buckets: int, metric: str, n_bits: int = 0) -> None:
-        super().__init__(1, n_hashes, n_buckets)
-        self.metric, self.n_bits = metric, n_bits  # type: ignore[misc]
-
-    def _codes(self, X: Any, n_probes: int) -> np.ndarray:
-        n = X.shape[0] if hasattr(X, "shape") else len(X)
-        words = random_uint64(n_probes, "Coded", n * self.n_hashes * n_probes) % np.uint64(self.n_buckets)
-        return words.astype(np.uint32).reshape(n, self.n_hashes, n_probes)
-
-    def hash(self, X: Any) -> np.ndarray:
-        return np.ascontiguousarray(self._codes(X, 1)[:, :, 0])
-
-    def probe(self, Q: Any, n_probes: int) -> np.ndarray:
-        return self._codes(Q, n_probes)
 
 
 def angles(Q: np.ndarray, X: np.ndarray) -> np.ndarray:

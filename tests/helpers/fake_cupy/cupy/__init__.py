@@ -148,7 +148,7 @@ for _name in ("dtype", "shape", "ndim", "size", "nbytes", "itemsize", "strides")
 
 #: Sums, whose order depends on the device, and functions that CUDA rounds otherwise.
 _SUMS = ("sum", "mean", "std")
-_ROUNDED = ("arcsin", "exp", "exp2", "hypot", "log")
+_ROUNDED = ("arcsin", "exp", "exp2", "hypot", "log", "tanh")
 
 
 def _check_kind(name: str, kwargs: dict[str, Any]) -> None:
@@ -255,6 +255,7 @@ for _name in (
         "exp",
         "arcsin",
         "hypot",
+        "tanh",
         "take_along_axis",
     ),
 ):

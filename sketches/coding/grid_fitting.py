@@ -11,7 +11,16 @@ from ...lsh.support.backend import backend_of
 from ...lsh.support.threads import map_blocks
 from ..kernels import grid_fitting as kernels
 
-__all__ = ["GRIDS", "Fitted", "expand_grids", "fit_rows", "pack_codes"]
+__all__ = [
+    "GRIDS",
+    "Feedback",
+    "Fitted",
+    "expand_grids",
+    "feedback",
+    "fit_rows",
+    "importances_of",
+    "pack_codes",
+]
 
 #: The kinds of grids.
 GRIDS = ("free", "affine")
@@ -30,7 +39,7 @@ class Fitted(NamedTuple):
     codes: NDArray[np.uint8]
 
 
-class _Feedback(NamedTuple):
+class Feedback(NamedTuple):
     """What the moments of the inputs say about the columns of the weights.
 
     Attributes
@@ -46,7 +55,7 @@ class _Feedback(NamedTuple):
     inverse: NDArray[np.float64]
 
 
-def _feedback(moments: NDArray[np.float64]) -> _Feedback:
+def feedback(moments: NDArray[np.float64]) -> Feedback:
     """Return the feedback of the damped moments; ValueError unless these are positive definite."""
     mean = float(np.trace(moments)) / len(moments)
     # If all inputs are 0, every column counts alike.
@@ -60,7 +69,12 @@ def _feedback(moments: NDArray[np.float64]) -> _Feedback:
             "was added"
         ) from None
     upper = np.triu(np.linalg.inv(reversed_factor[::-1, ::-1]))
-    return _Feedback(upper / np.diagonal(upper)[:, None], np.square(upper).sum(axis=0))
+    return Feedback(upper / np.diagonal(upper)[:, None], np.square(upper).sum(axis=0))
+
+
+def importances_of(inverse: NDArray[np.float64], p: float) -> NDArray[np.float64]:
+    """Return the importance of each column of weights, of which the largest is 1."""
+    return np.maximum((inverse.min() / inverse) ** p, _LEAST)
 
 
 def expand_grids(grids: NDArray[Any], grid: str, n_points: int) -> NDArray[np.float32]:
@@ -78,8 +92,8 @@ def fit_rows(
     weights: NDArray[np.float64], moments: NDArray[np.float64], bits: int, p: float, grid: str
 ) -> Fitted:
     """Return the grids and codes of rows of weights, which are overwritten."""
-    factor, inverse = _feedback(moments)
-    importances = np.maximum((inverse.min() / inverse) ** p, _LEAST)
+    factor, inverse = feedback(moments)
+    importances = importances_of(inverse, p)
     n_rows, n_columns = weights.shape
     n_points = 1 << bits
     grids = np.zeros((n_rows, n_points if grid == "free" else 2), np.float32)

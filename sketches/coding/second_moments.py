@@ -29,7 +29,8 @@ class _Batch(NamedTuple):
     """The products that a batch of rows adds, and the number of its rows."""
 
     n: int
-    products: NDArray[np.float64]
+    #: A matrix, or the number 0 if there are no rows.
+    products: Any
 
 
 class SecondMoments(MergeableSketch):
@@ -98,10 +99,10 @@ class SecondMoments(MergeableSketch):
                 raise ValueError(
                     f"X must lie within {_LARGEST:g} of 0, got a number of magnitude {largest:g}"
                 )
-        products = np.zeros((self.n_features, self.n_features))
+        products: Any = 0.0
         for start, stop in cut_range(0, rows.n, _ROWS):
             part = rows.cut(start, stop).dense.astype(np.float64, copy=False)
-            products += part.T @ part
+            products = products + part.T @ part
         return _Batch(rows.n, products)
 
     def _amounts(self, batch: _Batch) -> dict[str, int]:

@@ -6,8 +6,13 @@ inputs for others. "relative error" is that of the squared outputs, the mean of 
 
 from __future__ import annotations
 
+import ast
+import re
+import sys
+import sysconfig
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import minilm
@@ -46,6 +51,61 @@ def feedback_of(moments: SecondMoments) -> Feedback:
     if id(moments) not in _feedbacks:
         _feedbacks[id(moments)] = feedback(moments.mean_products())
     return _feedbacks[id(moments)]
+
+
+class Encoder(minilm.MiniLM):
+    """The encoder with a function for each linear layer, without its bias, in `layers`."""
+
+    def __init__(self) -> None:
+        self.read: dict[str, Matrix] = {}
+        super().__init__()
+        parts = (
+            "attention.self.query",
+            "attention.self.key",
+            "attention.self.value",
+            "attention.output.dense",
+        )
+        parts += ("intermediate.dense", "output.dense")
+        names = [f"encoder.layer.{i}.{part}" for i in range(minilm.LAYERS) for part in parts]
+        self.layers: dict[str, Callable[[Matrix], Matrix]] = {
+            name: lambda x, name=name: x @ self.matrix(name).T for name in names
+        }
+
+    def weight(self, name: str) -> Matrix:
+        if name not in self.read:
+            self.read[name] = super().weight(name)
+        return self.read[name]
+
+    def matrix(self, name: str) -> Matrix:
+        """Return the weights of a layer, shape (n_outputs, n_features)."""
+        return self.weight(f"{name}.weight")
+
+    def linear(self, x: Matrix, name: str) -> Matrix:
+        return self.layers[name](x.astype(np.float32, copy=False)) + self.vector(f"{name}.bias")
+
+    def encode(self, texts: list[str]) -> Matrix:
+        """Return the vectors of texts, of length 1. Texts are cut after 128 tokens."""
+        out = np.empty((len(texts), len(self.words[0])), np.float32)
+        first, last = self.vocabulary["[CLS]"], self.vocabulary["[SEP]"]
+        for text, vector in zip(texts, out, strict=True):
+            for _ in self.attention([first, *minilm.tokens(text, self.vocabulary)[:126], last]):
+                pass
+            vector[:] = self.last.mean(axis=0)
+        return out / np.linalg.norm(out, axis=1, keepdims=True)
+
+
+def sentences(n: int) -> list[str]:
+    """Return n sentences from the documentation of Python's standard library, in a random order."""
+    found: dict[str, None] = {}
+    for path in sorted(Path(sysconfig.get_path("stdlib")).glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+                for sentence in re.split(r"(?<=[.!?])\s+|\n\s*\n", ast.get_docstring(node) or ""):
+                    words = " ".join(sentence.split())
+                    if 30 <= len(words) <= 400 and words[0].isalpha():
+                        found[words] = None
+    texts = list(found)
+    return [texts[i] for i in np.random.default_rng(0).permutation(len(texts))[:n]]
 
 
 class Decoded:
@@ -94,7 +154,7 @@ def input_of(name: str) -> str:
     return name.replace("self.key", "self.query").replace("self.value", "self.query")
 
 
-def inputs(encoder: minilm.Encoder, texts: list[str]) -> dict[str, SecondMoments]:
+def inputs(encoder: Encoder, texts: list[str]) -> dict[str, SecondMoments]:
     """Return the second moments of the inputs of each layer."""
     parts: dict[str, list[Matrix]] = {}
     exact = dict(encoder.layers)
@@ -114,8 +174,10 @@ def inputs(encoder: minilm.Encoder, texts: list[str]) -> dict[str, SecondMoments
 
 def main() -> None:
     arguments = parse(__doc__ or "", "loss_aware_grid")
-    texts = minilm.sentences(CALIBRATION + HELD_OUT)
-    encoder = minilm.Encoder()
+    if not minilm.is_installed():
+        sys.exit(f"{minilm.PACKAGE} is not installed: nothing is measured")
+    texts = sentences(CALIBRATION + HELD_OUT)
+    encoder = Encoder()
     calibration = inputs(encoder, texts[:CALIBRATION])
     held_out = inputs(encoder, texts[CALIBRATION:])
     exact, vectors = dict(encoder.layers), encoder.encode(texts[CALIBRATION:])
@@ -145,7 +207,7 @@ def main() -> None:
     write(arguments.json, rows)
 
 
-def times(encoder: minilm.Encoder, calibration: dict[str, SecondMoments]) -> list[dict[str, Any]]:
+def times(encoder: Encoder, calibration: dict[str, SecondMoments]) -> list[dict[str, Any]]:
     """Return the times of products with a layer, and the bytes of its weights."""
     set_num_threads(1)
     name = "encoder.layer.0.output.dense"

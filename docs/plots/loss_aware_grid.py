@@ -25,16 +25,16 @@ def grids(ax):
     importances = np.where(weights > 0.0, 1.0, 0.05) * rng.uniform(0.3, 1.0, weights.size)
     ax.vlines(weights, 0, importances, color="C0", linewidth=1)
     for height, (label, colour, given) in zip(
-        (1.15, 1.3),
+        (1.12, 1.47),
         (("k-means", "C9", np.ones_like(weights)), ("k-means with importances", "C0", importances)),
         strict=True,
     ):
         points = np.zeros((1, 8), np.float32)
         grid_fitting.place_free_grids(weights[None], given[None], 0, 1, points)
         ax.plot(points[0], np.full(8, height), "|", color=colour, markersize=11, markeredgewidth=2.5)
-        ax.annotate(label, (-2.6, height + 0.03), color=colour, fontsize=8)
+        ax.annotate(label, (-2.6, height + 0.1), color=colour, fontsize=8)
     ax.set(title="weights of a row, and grids of 8 points", xlabel="weight", ylabel="importance")
-    ax.set(ylim=(0, 1.5), yticks=[0, 0.5, 1.0])
+    ax.set(ylim=(0, 1.75), yticks=[0, 0.5, 1.0])
 
 
 def errors(ax):

@@ -328,7 +328,7 @@ def top_k_errors() -> str:
 
 def vector_codes_recall() -> str:
     """Return the share of neighbours that each structure finds, with a column for each set."""
-    found = rows("vector_codes")
+    found = [r for r in rows("vector_codes") if "recall@10" in r]
     sets = list(dict.fromkeys(r["set"] for r in found))
     lines = []
     for r in (r for r in found if r["set"] == sets[0]):
@@ -358,6 +358,16 @@ def vector_codes_speed() -> str:
         if r["set"] == found[0]["set"]
     ]
     return table(("structure", "settings", *columns), lines)
+
+
+def vector_codes_scan() -> str:
+    """Return the bytes a second of scans that are larger than caches."""
+    columns = ("bytes a row", "us a query, one at a time", "GB/s")
+    found = [r for r in rows("vector_codes") if "GB/s" in r]
+    return table(
+        ("structure", "settings", *columns),
+        [(r["structure"], r["settings"], *(short(r[c]) for c in columns)) for r in found],
+    )
 
 
 def token_selection() -> str:
@@ -688,6 +698,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "counting_costs": counting_costs,
     "top_k_batches": top_k_batches,
     "vector_codes_recall": vector_codes_recall,
+    "vector_codes_scan": vector_codes_scan,
     "vector_codes_speed": vector_codes_speed,
     "index_codes_ways": index_codes_ways,
     "top_k_errors": top_k_errors,

@@ -14,7 +14,7 @@ from ...lsh.kernels.compiled import helper, kernel
 from ...lsh.kernels.products import own_scale, power_of_two
 from .vector_rotation import rotate_row
 
-__all__ = ["ALL_ROTATED", "encode_rows", "rotate_rows", "round_queries"]
+__all__ = ["ALL_ROTATED", "SCALE_RATIOS", "encode_rows", "rotate_rows", "round_queries"]
 
 #: What `rotate_rows` returns if no row is too long for float32.
 ALL_ROTATED = -1
@@ -25,7 +25,7 @@ _LARGEST, _SMALLEST = 3.4028234663852886e38, 2.0**-110
 
 #: Scales that are tried, as multiples of that at which the largest coordinate just reaches the end of the
 #: grid, times 4096: from 0.5 to 4 in 128 equal ratios.
-_SCALES = np.round(4096 * 0.5 * 8.0 ** (np.arange(128) / 127)).astype(np.int64)
+SCALE_RATIOS = np.round(4096 * 0.5 * 8.0 ** (np.arange(128) / 127)).astype(np.int64)
 #: Every so many scales are tried first, and then those around the best of them.
 _STRIDE = 8
 #: Bits behind the point of products of coordinates and scales.
@@ -86,7 +86,7 @@ def _largest(numbers):
 
 @helper
 def _scale_number(m, bits, most):
-    return np.int32((_SCALES[m] << np.int64(bits - 1 + _POINT - 12)) // most)
+    return np.int32((SCALE_RATIOS[m] << np.int64(bits - 1 + _POINT - 12)) // most)
 
 
 @helper
@@ -106,12 +106,12 @@ def _best_scale(magnitudes, bits, most):
     """Return the scale whose codeword has the largest cosine with the row."""
     top = np.int32((1 << (bits - 1)) - 1)
     best, found = -1.0, 0
-    for m in range(0, _SCALES.size, _STRIDE):
+    for m in range(0, SCALE_RATIOS.size, _STRIDE):
         value = _agreement(magnitudes, _scale_number(m, bits, most), top)
         if value > best:
             best, found = value, m
     middle = found
-    for m in range(max(0, middle - _STRIDE + 1), min(_SCALES.size, middle + _STRIDE)):
+    for m in range(max(0, middle - _STRIDE + 1), min(SCALE_RATIOS.size, middle + _STRIDE)):
         value = _agreement(magnitudes, _scale_number(m, bits, most), top)
         if value > best or (value == best and m < found):
             best, found = value, m
@@ -163,14 +163,13 @@ def rotate_rows(X, center, matrix, masks, start, stop, numbers, sizes, radii, of
     difference, source = np.empty(d), np.zeros(size, np.float32)
     rotated, integers = np.empty(size, np.float32), np.empty(size, np.int64)
     center_scale = own_scale(center)
-    center_numbers = (center * (center_scale * _ONE)).astype(np.int64)
     for i in range(start, stop):
         length, first, second = _center_row(X[i], center, difference, integers, source)
         radii[i], offsets[i] = length / first / second, 0.0
         if center.size:
             product = np.int64(0)
             for j in range(d):
-                product += integers[j] * center_numbers[j]
+                product += integers[j] * np.int64(center[j] * (center_scale * _ONE))
             offsets[i] = np.float64(product) / (_ONE * _ONE) / first / second / center_scale
         if not (radii[i] <= _LARGEST and abs(offsets[i]) <= _LARGEST):
             return i

@@ -97,7 +97,9 @@ def rotate_row(source, matrix, masks, out):
     if matrix.size:
         _multiply(source, matrix, out)
         return
-    out[:] = source
+    # An assignment of slices would take seconds to compile, for the text of its error.
+    for i in range(d):
+        out[i] = source[i]
     size = masks.shape[1] // 3 * 16
     # Three transforms multiply lengths by the root of size ** 3.
     scale = np.float32(1.0 / math.sqrt(float(size) ** 3))

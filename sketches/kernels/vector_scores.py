@@ -28,8 +28,8 @@ _ROWS = 256
 
 
 @helper
-def _load_rows(codes, scales, radii, offsets, numbers, first, n_rows, tile, of_rows):
-    """Copy the codes of rows to a tile, and their scales, radii and offsets to `of_rows`."""
+def _load_rows(codes, scales, radii, offsets, metric, numbers, first, n_rows, tile, of_rows):
+    """Copy the codes of rows to a tile, and of their scales, radii and offsets what is used to `of_rows`."""
     load_tile(codes, numbers, first, n_rows, tile)
     if numbers.size:
         for i in range(n_rows):
@@ -37,10 +37,18 @@ def _load_rows(codes, scales, radii, offsets, numbers, first, n_rows, tile, of_r
             of_rows[0, i], of_rows[1, i] = scales[row], radii[row]
             of_rows[2, i] = offsets[row] if offsets.size else 0.0
         return
-    of_rows[0, :n_rows] = scales[first : first + n_rows]
-    of_rows[1, :n_rows] = radii[first : first + n_rows]
+    # Parts of arrays, whose places begin at 0, are copied by registers of several numbers.
+    _widen(scales[first : first + n_rows], of_rows[0])
+    if metric != INNER_PRODUCT:
+        _widen(radii[first : first + n_rows], of_rows[1])
     if offsets.size:
-        of_rows[2, :n_rows] = offsets[first : first + n_rows]
+        _widen(offsets[first : first + n_rows], of_rows[2])
+
+
+@helper
+def _widen(numbers, out):
+    for i in range(numbers.size):
+        out[i] = numbers[i]
 
 
 @helper
@@ -51,19 +59,19 @@ def _score_tile(tile, of_rows, n_rows, bits, planes, terms, query, metric, produ
     tile_products(tile, n_rows, bits, n_words, planes.reshape(-1), at, n_planes, products)
     # Codewords consist of the odd integers 2 u - 2**bits + 1.
     shift = np.int64((1 << bits) - 1) * np.int64(terms[query, 0])
-    step, constant, length, center_square = terms[query, 1:]
-    scale, radius, offset = of_rows
-    for i in range(n_rows):
-        scores[i] = step * np.float64(2 * products[i] - shift) * scale[i]
+    step, constant = terms[query, 1], terms[query, 2]
     if metric == SQUARED_EUCLIDEAN:
         for i in range(n_rows):
-            scores[i] = constant + radius[i] * radius[i] - 2.0 * scores[i]
+            product = step * np.float64(2 * products[i] - shift) * of_rows[0, i]
+            scores[i] = constant + of_rows[1, i] * of_rows[1, i] - 2.0 * product
         return
     for i in range(n_rows):
-        scores[i] += constant + offset[i]
+        product = step * np.float64(2 * products[i] - shift) * of_rows[0, i]
+        scores[i] = product + (constant + of_rows[2, i])
     if metric == COSINE:
+        length, center_square = terms[query, 3], terms[query, 4]
         for i in range(n_rows):
-            square = max(0.0, radius[i] * radius[i] + 2.0 * offset[i] + center_square)
+            square = max(0.0, of_rows[1, i] * of_rows[1, i] + 2.0 * of_rows[2, i] + center_square)
             norm = length * math.sqrt(square)
             scores[i] = scores[i] / norm if norm > 0.0 else 0.0
 
@@ -89,7 +97,7 @@ def score_rows(codes, scales, radii, offsets, planes, terms, metric, start, stop
     products = np.empty(_ROWS, np.int64)
     for first in range(start, stop, _ROWS):
         n_rows = min(_ROWS, stop - first)
-        _load_rows(codes, scales, radii, offsets, every, first, n_rows, tile, of_rows)
+        _load_rows(codes, scales, radii, offsets, metric, every, first, n_rows, tile, of_rows)
         for query in range(planes.shape[0]):
             scores = out[query, first : first + n_rows]
             _score_tile(tile, of_rows, n_rows, bits, planes, terms, query, metric, products, scores)
@@ -114,7 +122,7 @@ def score_some_rows(
     for query in range(start, stop):
         for first in range(bounds[query], bounds[query + 1], _ROWS):
             n_rows = min(_ROWS, bounds[query + 1] - first)
-            _load_rows(codes, scales, radii, offsets, numbers, first, n_rows, tile, of_rows)
+            _load_rows(codes, scales, radii, offsets, metric, numbers, first, n_rows, tile, of_rows)
             scores = out[first : first + n_rows]
             _score_tile(tile, of_rows, n_rows, bits, planes, terms, query, metric, products, scores)
 
@@ -140,13 +148,21 @@ def best_rows(
     sign = 1.0 if metric == SQUARED_EUCLIDEAN else -1.0
     for first in range(start, stop, _ROWS):
         n_rows = min(_ROWS, stop - first)
-        _load_rows(codes, scales, radii, offsets, every, first, n_rows, tile, of_rows)
+        _load_rows(codes, scales, radii, offsets, metric, every, first, n_rows, tile, of_rows)
         for query in range(planes.shape[0]):
             _score_tile(tile, of_rows, n_rows, bits, planes, terms, query, metric, products, scores)
-            size, heap = sizes[query], query * k
+            heap = query * k
+            size = sizes[query]
+            worst = all_keys[heap] if size == k else np.inf
+            # Rows come in their order, so an equal key is not better. Most tiles have no better key at all,
+            # which registers of several numbers find out.
+            n_better = np.int64(0)
+            for i in range(n_rows):
+                n_better += np.int64(sign * scores[i] < worst)
+            if n_better == 0:
+                continue
             for i in range(n_rows):
                 key = sign * scores[i]
-                # Rows come in their order, so an equal key is not better.
                 if size < k or key < all_keys[heap]:
                     size = keep_best(first + i, key, k, heap, size, all_numbers, all_keys)
             sizes[query] = size

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from ...errors import IncompatibleSketchError
 from ...lsh.inputs.arrays import check_array
-from ...lsh.support.backend import backend_of, to_host
+from ...lsh.support.backend import PLACES, backend_of, device_of, to_host
 from ...lsh.support.configured import differing_field
+from ...lsh.support.types import Device
 from ...lsh.support.wording import counted
 from ..core.guard import changing, locked, uninterrupted
 from ..core.merging import StoredMergeable, parts_of
@@ -49,6 +50,37 @@ class AppendedRows(StoredMergeable):
         """Raise ValueError if an array of a file cannot be the ids of n rows."""
         if ids.size not in (0, n) or (ids.size and (ids[0] < 0 or (np.diff(ids) <= 0).any())):
             raise ValueError("ids must be empty, or rise from row to row")
+
+    # -- devices ----------------------------------------------------------------------------------
+
+    def to(self, device: Device) -> Self:
+        """Return a copy on a device; updates and queries then take arrays there.
+
+        Parameters
+        ----------
+        device : {"cpu", "gpu"}
+            "gpu" is CuPy's current device. Ids stay in main memory.
+
+        Returns
+        -------
+        An object of the same class, which shares no memory with this one.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `device` is neither.
+        ImportError, RuntimeError
+            For "gpu" if CuPy is not installed, or finds no GPU.
+        """
+        return self._moved(device)
+
+    def _check_place(self, name: str, given: Any) -> None:
+        place = device_of(given)
+        if place != self.device:
+            raise TypeError(
+                f"{name} lies {PLACES[place]}, but the {type(self).__name__} {PLACES[self.device]}: copy the "
+                f'array there, or move them with .to("{place}")'
+            )
 
     # -- updates ----------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...lsh.family import HashFamily
 from ...lsh.inputs.rows import read_rows
-from ...lsh.support.backend import read_only
+from ...lsh.support.backend import read_only, refuse_gpu
 from ...lsh.support.wording import counted
 from ..kernels import code_ranking, vector_codes
 
@@ -69,6 +69,7 @@ def code_ranker(
     width = read_rows(Q, name="Q").dense.shape[1]
     if width != codes.n_features:
         raise ValueError(f"rows must have {width} columns, as the queries, got codes of {codes.n_features}")
+    refuse_gpu("LSHIndex.search by VectorCodes", Q, codes._arrays["codes"])
     metric, in_units = _ESTIMATED[family.metric]
     queries = codes._round(Q, metric, _QUERY_BITS)
     # One look at the arrays, because updates put others in their place.

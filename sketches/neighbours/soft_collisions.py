@@ -12,11 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 from ...lsh.families.srp import SignedRandomProjection
 from ...lsh.inputs.arrays import check_array, check_numbers
 from ...lsh.inputs.rows import VectorRows, read_rows
-from ...lsh.support.backend import PLACES, device_of, read_only, to_host
+from ...lsh.support.backend import read_only, to_host
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.lazy import lazy
 from ...lsh.support.threads import cut_range
-from ...lsh.support.types import Device, RowsLike
+from ...lsh.support.types import RowsLike
 from ..core.guard import changing
 from ..core.hashed_rows import check_codes
 from ..core.state import Arrays, ArraySpec, State
@@ -148,35 +148,6 @@ class SoftCollisions(AppendedRows):
         if norms.size not in (0, len(codes)) or not np.isfinite(norms).all() or (norms < 0.0).any():
             raise ValueError(f"norms must be empty, or {len(codes)} finite numbers of at least 0")
         self._check_stored_ids(arrays["ids"], len(codes))
-
-    def to(self, device: Device) -> Self:
-        """Return a copy on a device; updates and queries then take arrays there.
-
-        Parameters
-        ----------
-        device : {"cpu", "gpu"}
-            "gpu" is CuPy's current device.
-
-        Returns
-        -------
-        SoftCollisions
-
-        Raises
-        ------
-        TypeError, ValueError
-            If `device` is neither.
-        ImportError, RuntimeError
-            For "gpu" if CuPy is not installed, or finds no GPU.
-        """
-        return self._moved(device)
-
-    def _check_place(self, name: str, given: Any) -> None:
-        place = device_of(given)
-        if place != self.device:
-            raise TypeError(
-                f"{name} lies {PLACES[place]}, but the SoftCollisions {PLACES[self.device]}: copy the array "
-                f'there, or move them with .to("{place}")'
-            )
 
     # -- updates ----------------------------------------------------------------------------------
 

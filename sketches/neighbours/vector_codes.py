@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.inputs.rows import read_rows
-from ...lsh.support.backend import read_only, refuse_gpu
+from ...lsh.support.backend import read_only, to_host
 from ...lsh.support.checks import check_choice, check_flag, check_int
 from ...lsh.support.threads import cut_range
 from ...lsh.support.types import RowsLike
@@ -22,6 +22,10 @@ __all__ = ["VectorCodes"]
 #: Rows that are worth a thread of their own, queries that are searched at a time, and queries that are worth
 #: a thread if each has rows of its own.
 _ROWS, _QUERIES, _FEW_QUERIES = 1 << 13, 256, 16
+#: Scores that a search on a GPU keeps at a time.
+_SCORES = 1 << 27
+#: Standard errors that an estimated product may be wrong by.
+_SURE = 3.0
 
 
 class VectorCodes(VectorRows):
@@ -60,11 +64,14 @@ class VectorCodes(VectorRows):
     the cosine a between the row and its codeword is largest. With one bit, the codeword has the signs of the
     rotated row. If r is the row's length and o its direction, both after centring, and c the codeword's
     direction, then ``r <q, c> / a`` estimates the inner product of a query q with the row. It has no bias,
-    and the standard error ``r |q| sqrt((1 - a**2) / (a**2 (D - 1)))`` at most, where D is `n_features`
-    rounded up to a multiple of 64 (Gao and Long 2024, theorem 3.2; Gao and others 2025 for several bits). A
-    query is rounded to integers of `query_bits`, and scored by counting bits, so that all processors find
-    the same scores. Rounding adds ``r |e| / (a sqrt(D))`` to the error, in squares, where e is the query's
-    error.
+    and the standard error ``r |p| sqrt((1 - a**2) / (a**2 (D - 1)))``, where p is the part of q at a right
+    angle to the row, and D is `n_features` rounded up to a multiple of 64 (Gao and Long 2024, theorem 3.2;
+    Gao and others 2025 for several bits). A query is rounded to integers of `query_bits`, and scored by
+    counting bits, so that all processors find the same scores. Rounding adds ``r |e| / (a sqrt(D))`` to the
+    error, in squares, where e is the query's error.
+
+    The length of p follows from the product itself, which is only estimated. So the standard errors that
+    `scores` returns take the shortest product that is within three of them.
 
     **Memory** is ``bits D / 8`` bytes a row for the code and 8 for the row's scale and distance from the
     centre; 4 more with a centre, and 8 more if you pass ids. **Cost**: an update takes O(D log D) a row,
@@ -75,6 +82,8 @@ class VectorCodes(VectorRows):
 
     **Merging** appends the rows of the other codes in their order: the codes of parts are those of the whole,
     bit for bit. With ids, rows lie in the order of ids, so parts may merge in any order.
+
+    **On a GPU** (`to`), codes and scores are those of the CPU. `search` computes and sorts all scores there.
 
     References
     ----------
@@ -140,8 +149,7 @@ class VectorCodes(VectorRows):
         -------
         scores : ndarray of shape (n_queries, n) or (n_queries, m), float64
         std : ndarray of the same shape, float64
-            Only with `return_std`. The standard error, or more: that of rows which point nearly in the
-            direction of the query is smaller.
+            Only with `return_std`. The standard error, or somewhat more.
 
         Raises
         ------
@@ -151,24 +159,28 @@ class VectorCodes(VectorRows):
         """
         check_flag("return_std", return_std)
         queries = self._round(Q, metric, query_bits)
-        n_queries = len(queries.planes)
-        if rows is None:
-            scores = np.empty((n_queries, len(self)))
-            self._backend.map_blocks(
-                lambda a, b: vector_codes.score_rows(*self._of_rows, *queries[:3], a, b, scores),
-                len(self),
-                _ROWS,
-            )
-            numbers = None
-        else:
-            numbers = self._read_numbers(rows, n_queries)
-            scores = np.empty(numbers.shape)
-            bounds, flat = np.arange(n_queries + 1) * numbers.shape[1], scores.reshape(-1)
-            arguments = (*self._of_rows, *queries[:3], numbers.reshape(-1), bounds)
-            self._backend.map_blocks(
-                lambda a, b: vector_codes.score_some_rows(*arguments, a, b, flat), n_queries, _FEW_QUERIES
-            )
+        numbers = None if rows is None else self._read_numbers(rows, len(queries.planes))
+        scores = self._score(self._of_rows, queries, numbers)
         return (scores, self._std(queries, numbers)) if return_std else scores
+
+    def _score(
+        self, of_rows: list[NDArray[Any]], queries: RoundedQueries, numbers: NDArray[np.int64] | None
+    ) -> NDArray[np.float64]:
+        """Return the scores of all rows, or of some for each query."""
+        backend, n_queries, asked = self._backend, len(queries.planes), queries[:3]
+        xp, kernels = backend.xp, backend.kernels(vector_codes)
+        if numbers is None:
+            n = len(of_rows[0])
+            scores = xp.empty((n_queries, n))
+            backend.map_blocks(lambda a, b: kernels.score_rows(*of_rows, *asked, a, b, scores), n, _ROWS)
+            return scores
+        scores = xp.empty(numbers.shape)
+        bounds, flat = xp.arange(n_queries + 1) * numbers.shape[1], scores.reshape(-1)
+        arguments = (*of_rows, *asked, numbers.reshape(-1), bounds)
+        backend.map_blocks(
+            lambda a, b: kernels.score_some_rows(*arguments, a, b, flat), n_queries, _FEW_QUERIES
+        )
+        return scores
 
     def search(
         self, Q: RowsLike, k: int = 10, *, metric: str = "inner_product", query_bits: int = 8
@@ -203,13 +215,17 @@ class VectorCodes(VectorRows):
         is_distance = metric == "sqeuclidean"
         ids = np.full((n_queries, k), -1, np.int64)
         distances = np.full((n_queries, k), np.inf if is_distance else -np.inf)
-        for first, last in cut_range(0, n_queries if n else 0, _QUERIES):
-            numbers, keys = self._best(queries.cut(first, last), held)
+        on_cpu = self.device == "cpu"
+        best = self._best if on_cpu else self._best_of_all_scores
+        at_once = _QUERIES if on_cpu else max(1, _SCORES // max(n, 1))
+        for first, last in cut_range(0, n_queries if n else 0, at_once):
+            numbers, keys = best(queries.cut(first, last), held)
             given = self._arrays["ids"]
             ids[first:last, :held] = given[numbers] if given.size else numbers
             # Similarities are ranked by their negatives; 0.0 takes the sign from a negative zero.
             distances[first:last, :held] = keys if is_distance else 0.0 - keys
-        return Nearest(ids, distances)
+        xp = self._backend.xp
+        return Nearest(xp.asarray(ids), xp.asarray(distances))
 
     def _best(self, queries: RoundedQueries, k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return the numbers of the k best rows of each query and their keys, the lowest first."""
@@ -224,7 +240,17 @@ class VectorCodes(VectorRows):
         found = self._backend.map_blocks(best, len(self), _ROWS)
         numbers, keys = (np.concatenate(arrays, axis=1) for arrays in zip(*found, strict=True))
         order = np.lexsort((numbers, keys), axis=1)[:, :k]
-        return np.take_along_axis(numbers, order, 1), np.take_along_axis(keys, order, 1)
+        order += np.arange(n_queries)[:, None] * numbers.shape[1]
+        return numbers.take(order), keys.take(order)
+
+    def _best_of_all_scores(
+        self, queries: RoundedQueries, k: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Do what `_best` does on a GPU, where all scores are computed and sorted."""
+        xp, scores = self._backend.xp, self._score(self._of_rows, queries, None)
+        keys = scores if queries.metric == vector_codes.SQUARED_EUCLIDEAN else -scores
+        order = xp.argsort(keys, axis=1, kind="stable")[:, :k]
+        return to_host(order), to_host(xp.take_along_axis(keys, order, axis=1))
 
     @property
     def _of_rows(self) -> list[NDArray[Any]]:
@@ -233,35 +259,42 @@ class VectorCodes(VectorRows):
     def _round(self, Q: Any, metric: str, query_bits: int) -> RoundedQueries:
         check_choice("metric", metric, tuple(METRICS))
         check_choice("query_bits", query_bits, QUERY_BITS)
-        refuse_gpu("VectorCodes", Q)
+        self._check_place("Q", Q)
         rows, center = read_rows(Q, self.n_features, "Q"), read_only(self._arrays["center"])
         return round_queries(rows, center, self._rotation, self._n_words, query_bits, metric)
 
     def _std(self, queries: RoundedQueries, numbers: NDArray[np.int64] | None) -> NDArray[np.float64]:
         """Return the standard errors of scores with all rows, or with some for each query."""
-        codes, scales, radii, offsets = self._of_rows
-        norms, size = np.empty(len(codes)), 64 * self._n_words
-        self._backend.map_blocks(
-            lambda a, b: vector_codes.code_norms(codes, self.bits, a, b, norms), len(codes), _ROWS
-        )
+        (codes, scales, radii, offsets), xp = self._of_rows, self._backend.xp
+        norms, size = xp.empty(len(codes)), 64 * self._n_words
+        code_norms = self._backend.kernels(vector_codes).code_norms
+        self._backend.map_blocks(lambda a, b: code_norms(codes, self.bits, a, b, norms), len(codes), _ROWS)
         squares, ours = scales.astype(np.float64) ** 2 * norms, radii.astype(np.float64) ** 2
-        spread = np.maximum(squares - ours, 0.0) / (size - 1)
+        # The errors of codewords and queries, of which the first are a share of the row's length here.
+        shares = xp.maximum(squares - ours, 0.0) / xp.where(ours > 0.0, ours, 1.0) / (size - 1)
         at = slice(None) if numbers is None else numbers
-        variances = (
-            queries.radii[:, None] ** 2 * spread[at] + queries.errors[:, None] ** 2 * squares[at] / size
-        )
-        std = np.sqrt(variances)
+        shares, lengths = shares[at], xp.sqrt(ours)[at]
+        rounding = queries.errors[:, None] ** 2 * squares[at] / size
+        products = self._score([codes, scales, radii, offsets[:0]], queries.without_terms(), numbers)
+        whole = (queries.radii[:, None] * lengths) ** 2
+        variances = shares * whole + rounding
+        for _ in range(2):
+            # The error is that of the query's part at a right angle to the row, which is shorter than the
+            # query by the product with the row's direction. Of the estimated product, as much counts as is
+            # left if it errs by three times the bound.
+            sure = xp.maximum(xp.abs(products) - _SURE * xp.sqrt(variances), 0.0)
+            variances = shares * xp.maximum(whole - sure * sure, 0.0) + rounding
+        std = xp.sqrt(variances)
         if queries.metric == vector_codes.SQUARED_EUCLIDEAN:
             std *= 2.0
         elif queries.metric == vector_codes.COSINE:
-            lengths = queries.terms[:, 3:4] * self._lengths(ours, offsets)[at]
-            np.divide(std, lengths, out=std, where=lengths > 0.0)
-            std[lengths == 0.0] = 0.0
+            norms = queries.terms[:, 3:4] * self._lengths(ours, offsets)[at]
+            std = xp.where(norms > 0.0, std / xp.where(norms > 0.0, norms, 1.0), 0.0)
         return std
 
     def _lengths(self, squares: NDArray[np.float64], offsets: NDArray[np.float32]) -> NDArray[np.float64]:
-        center = self._arrays["center"]
+        center, xp = self._arrays["center"], self._backend.xp
         if not center.size:
-            return np.sqrt(squares)
+            return xp.sqrt(squares)
         whole: NDArray[np.float64] = squares + 2.0 * offsets.astype(np.float64) + float(center @ center)
-        return np.sqrt(np.maximum(whole, 0.0))
+        return xp.sqrt(xp.maximum(whole, 0.0))

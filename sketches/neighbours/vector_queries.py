@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...lsh.inputs.rows import VectorRows
-from ...lsh.support.backend import read_only
+from ...lsh.support.backend import read_only, to_host
 from ..kernels import vector_codes
 
 __all__ = ["METRICS", "QUERY_BITS", "Rotated", "Rotation", "RoundedQueries", "rotate_rows", "round_queries"]
@@ -54,6 +54,12 @@ class RoundedQueries(NamedTuple):
             self.planes[part], self.terms[part], self.metric, self.radii[part], self.errors[part]
         )
 
+    def without_terms(self) -> RoundedQueries:
+        """Return the queries less the centre, whose scores are products with rows less the centre."""
+        terms = self.terms.copy()
+        terms[:, 2:] = 0.0
+        return self._replace(terms=terms, metric=vector_codes.INNER_PRODUCT)
+
 
 class Rotated(NamedTuple):
     """Rows after the rotation, as `rotate_rows` of the kernels writes them."""
@@ -74,9 +80,9 @@ def rotate_rows(
     ValueError
         If a row is longer than the largest float32.
     """
-    backend, n = rows.backend, rows.n
+    backend, n, xp = rows.backend, rows.n, rows.backend.xp
     X = read_only(rows.dense.astype(np.float64))
-    rotated = Rotated(np.empty((n, size), np.int32), np.empty(n), np.empty(n), np.empty(n))
+    rotated = Rotated(xp.empty((n, size), np.int32), xp.empty(n), xp.empty(n), xp.empty(n))
     kernel = backend.kernels(vector_codes).rotate_rows
     found = backend.map_blocks(lambda a, b: kernel(X, center, *rotation, a, b, *rotated), n, _BLOCK)
     refused = [int(row) for row in found if row != vector_codes.ALL_ROTATED]
@@ -104,17 +110,19 @@ def round_queries(
         If a query is longer than the largest float32.
     """
     n, (numbers, sizes, radii, _) = rows.n, rotate_rows("Q", rows, 0, center, rotation, 64 * n_words)
-    planes, sums = np.empty((n, query_bits, n_words), np.uint64), np.empty(n, np.int64)
-    steps, errors = np.empty(n), np.empty(n)
+    xp = rows.backend.xp
+    planes, sums = xp.empty((n, query_bits, n_words), np.uint64), xp.empty(n, np.int64)
+    steps, errors = xp.empty(n), xp.empty(n)
     kernel = rows.backend.kernels(vector_codes).round_queries
     rows.backend.map_blocks(
         lambda a, b: kernel(numbers, sizes, radii, a, b, planes, sums, steps, errors), n, _BLOCK
     )
-    square, constants, lengths = float(center @ center), np.zeros(n), radii
+    square, constants, lengths = float(center @ center), xp.zeros(n), radii
     if center.size:
-        Q = rows.dense.astype(np.float64)
-        constants, lengths = Q @ center, np.sqrt((Q * Q).sum(axis=1))
+        # A GPU adds in another order, and all devices should find the same scores.
+        Q = to_host(rows.dense).astype(np.float64)
+        constants, lengths = xp.asarray(Q @ center), xp.asarray(np.sqrt((Q * Q).sum(axis=1)))
     if metric == "sqeuclidean":
         constants = radii * radii
-    terms = np.stack([sums.astype(np.float64), steps, constants, lengths, np.full(n, square)], axis=1)
-    return RoundedQueries(planes, np.ascontiguousarray(terms), METRICS[metric], radii, errors)
+    terms = xp.stack([sums.astype(np.float64), steps, constants, lengths, xp.full(n, square)], axis=1)
+    return RoundedQueries(planes, xp.ascontiguousarray(terms), METRICS[metric], radii, errors)

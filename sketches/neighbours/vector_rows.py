@@ -75,11 +75,11 @@ class VectorRows(AppendedRows):
     @lazy
     def _state(self) -> State[ArraySpec]:
         specs = {
-            "codes": ArraySpec("uint64", 2),
-            "scales": ArraySpec("float32"),
-            "radii": ArraySpec("float32"),
+            "codes": ArraySpec("uint64", 2, on_device=True),
+            "scales": ArraySpec("float32", on_device=True),
+            "radii": ArraySpec("float32", on_device=True),
             # Products of the centre with rows less the centre. Without a centre there are none.
-            "offsets": ArraySpec("float32"),
+            "offsets": ArraySpec("float32", on_device=True),
             # Without ids, rows have the numbers from 0 on.
             "ids": ArraySpec("int64"),
             "center": ArraySpec("float64"),
@@ -103,12 +103,6 @@ class VectorRows(AppendedRows):
         if min(arrays["scales"].min(initial=0.0), arrays["radii"].min(initial=0.0)) < 0.0:
             raise ValueError("scales and radii must be at least 0")
         self._check_stored_ids(ids, n)
-
-    def _check_device(self, device: str) -> None:
-        if device == "gpu":
-            raise NotImplementedError(
-                "VectorCodes has no GPU kernels; pass arrays in main memory: array.get()"
-            )
 
     @lazy
     def _rotation(self) -> Rotation:
@@ -151,7 +145,8 @@ class VectorRows(AppendedRows):
             If the rows have another width, are not finite, or are too long for float32; if ids are not n
             distinct integers, or some rows have ids and others none. Nothing changes then.
         """
-        refuse_gpu("VectorCodes", X, ids)
+        refuse_gpu("VectorCodes", ids)
+        self._check_place("X", X)
         with self._lock, changing(self, beside_queries=True):
             added = self._encode(X, ids)
             if len(added["codes"]):
@@ -161,9 +156,9 @@ class VectorRows(AppendedRows):
     def _encode(self, X: Any, ids: Any) -> Arrays:
         """Return the arrays of new rows."""
         rows, center = read_rows(X, self.n_features), read_only(self._arrays["center"])
-        n, words = rows.n, self._n_words
-        codes, scales = np.empty((n, self.bits * words), np.uint64), np.empty(n, np.float32)
-        radii, offsets = np.empty(n, np.float32), np.empty(n if center.size else 0, np.float32)
+        n, words, xp = rows.n, self._n_words, self._backend.xp
+        codes, scales = xp.empty((n, self.bits * words), np.uint64), xp.empty(n, np.float32)
+        radii, offsets = xp.empty(n, np.float32), xp.empty(n if center.size else 0, np.float32)
         encode_rows = self._backend.kernels(vector_codes).encode_rows
         for first, last in cut_range(0, n, max(_ROWS, _NUMBERS // (64 * words))):
             part, given = slice(first, last), rows.cut(first, last)

@@ -309,6 +309,18 @@ def storm() -> Cases:
 
 
 @benchmark
+def loss_aware_grid() -> Cases:
+    for n in SIZES:
+        yield f"calibrate, {n:,}", partial(ms.SecondMoments(16).update, rows(n))
+    moments, W = ms.SecondMoments(64).update(rows(1000, 64)), rows(50, 64)
+    for grid in ("free", "affine"):
+        yield f"quantise 50 x 64 weights, {grid}", partial(ms.LossAwareGrid, W, moments, 3, grid=grid)
+    layer = ms.LossAwareGrid(W, moments, 3)
+    for n in (10, 2000):
+        yield f"matmul, {n:,}", partial(layer.matmul, rows(n, 64))
+
+
+@benchmark
 def index() -> Cases:
     empty = ms.LSHIndex(signs(), capacity=128)
     X = rows(20_000)

@@ -1,6 +1,8 @@
 """The sketches, their common interface and their storage."""
 
+from .coding.loss_aware_grid import LossAwareGrid
 from .coding.product_quantizer import ProductQuantizer
+from .coding.second_moments import SecondMoments
 from .core.base import MergeableSketch
 from .core.inspection import inspect
 from .core.state import StateArray
@@ -56,6 +58,7 @@ __all__ = [
     "HyperLogLog",
     "KLLSketch",
     "LSHIndex",
+    "LossAwareGrid",
     "MergeableSketch",
     "MinHashSketch",
     "NadarayaWatsonSketch",
@@ -72,6 +75,7 @@ __all__ = [
     "RepresenterSketch",
     "RibbonFilter",
     "ScalableBloomFilter",
+    "SecondMoments",
     "SoftCollisions",
     "StateArray",
     "StaticFunction",

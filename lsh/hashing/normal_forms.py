@@ -11,12 +11,14 @@ from typing import Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ..tables.unicode import ASSIGNED, unicode_table
+from ..tables.unicode import ASSIGNED, NONSTARTER, NOT_NFC, NOT_NFKC, unicode_table
 
 __all__ = ["in_normal_form"]
 
 #: Bytes of text that are normalised at a time. A longer document is normalised by itself.
 _BATCH_BYTES = 1 << 20
+#: A run of at least so many combining marks is put in order here; see `_with_ordered_marks`.
+_LONG_RUN = 64
 
 
 def in_normal_form(
@@ -51,11 +53,46 @@ def normalize(text: str, form: str) -> str:
     """
     python_form = cast(Literal["NFC", "NFKC"], form.upper())
     if unicodedata.unidata_version == unicode_table().version or text.isascii():
-        return unicodedata.normalize(python_form, text)
+        return unicodedata.normalize(python_form, _with_ordered_marks(text, python_form))
     parts = _unassigned().split(text)
     # Every other part is what separates them.
-    parts[::2] = [unicodedata.normalize(python_form, part) for part in parts[::2]]
+    parts[::2] = [
+        unicodedata.normalize(python_form, _with_ordered_marks(part, python_form)) for part in parts[::2]
+    ]
     return "".join(parts)
+
+
+def _with_ordered_marks(text: str, form: Literal["NFC", "NFKC"]) -> str:
+    """Return a text of the same normal form whose long runs of combining marks are in canonical order.
+
+    Python orders the n marks of a run by moving each to its place, which takes n**2 steps. A text of a few
+    megabytes could take hours. Marks in order take n steps.
+    """
+    decomposed = cast(Literal["NFD", "NFKD"], form.replace("C", "D"))
+    # A long run has two of these characters in a row. Only they are looked at in texts without such runs.
+    some = text[:: _LONG_RUN // 2]
+    if len(some) < 2 or some.isascii() or not _runs_of_marks(decomposed, 2).search(some):
+        return text
+
+    def ordered(run: re.Match[str]) -> str:
+        marks = "".join(unicodedata.normalize(decomposed, mark) for mark in run[0])
+        return "".join(sorted(marks, key=unicodedata.combining))
+
+    return _runs_of_marks(decomposed, _LONG_RUN).sub(ordered, text)
+
+
+@cache
+def _runs_of_marks(form: Literal["NFD", "NFKD"], n: int) -> re.Pattern[str]:
+    """Match n or more code points that have only combining marks in their decomposed form."""
+    table = unicode_table()
+    blocks = table.stage2.reshape(-1, 128)[table.stage1]
+    flags = table.records[blocks.reshape(-1)] & (NONSTARTER | NOT_NFC | NOT_NFKC)
+    marks = [
+        code
+        for code in np.flatnonzero(flags).tolist()
+        if all(unicodedata.combining(part) for part in unicodedata.normalize(form, chr(code)))
+    ]
+    return re.compile(f"{_character_class(np.array(marks))}{{{n},}}")
 
 
 @cache
@@ -64,7 +101,12 @@ def _unassigned() -> re.Pattern[str]:
     table = unicode_table()
     blocks = table.stage2.reshape(-1, 128)[table.stage1]
     lacking = np.flatnonzero(table.records[blocks.reshape(-1)] & ASSIGNED == 0)
-    starts = lacking[np.diff(lacking, prepend=-2) > 1]
-    ends = lacking[np.diff(lacking, append=0x110001) > 1]
+    return re.compile(f"({_character_class(lacking)}+)")
+
+
+def _character_class(codes: NDArray[np.intp]) -> str:
+    """Return the pattern of one character of these code points, which rise."""
+    starts = codes[np.diff(codes, prepend=-2) > 1]
+    ends = codes[np.diff(codes, append=0x110001) > 1]
     ranges = zip(starts.tolist(), ends.tolist(), strict=True)
-    return re.compile("([" + "".join(f"{chr(a)}-{chr(b)}" for a, b in ranges) + "]+)")
+    return "[" + "".join(f"{chr(a)}-{chr(b)}" for a, b in ranges) + "]"

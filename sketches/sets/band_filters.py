@@ -77,7 +77,7 @@ class BandFilters(MergeableSketch):
         # A thread has whole bands, and goes through their documents in order.
         def admit(first: int, last: int) -> None:
             for band in range(first, last):
-                kernel(keys[band], self.n_bits, filters[band].reshape(-1), found[band])
+                kernel(read_only(keys[band]), self.n_bits, filters[band].reshape(-1), found[band])
 
         self._backend.map_blocks(admit, len(keys), -(-_KEYS_BLOCK // max(1, keys.shape[1])))
 

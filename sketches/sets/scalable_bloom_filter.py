@@ -277,7 +277,7 @@ class ScalableBloomFilter(StoredMergeable):
             while fresh.size and room:
                 part, rest = fresh[:room], fresh[room:]
                 words, answers = parts[i].blocks.reshape(-1), found[: part.size]
-                streaming_deduplicator.admit_keys(part, parts[i].n_hashes, words, answers)
+                streaming_deduplicator.admit_keys(read_only(part), parts[i].n_hashes, words, answers)
                 n_new = part.size - int(np.count_nonzero(answers))
                 slices[i, 3] += n_new
                 room -= n_new

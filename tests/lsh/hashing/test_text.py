@@ -269,6 +269,25 @@ def test_normal_forms() -> None:
     assert alike("q\u0307\u0323", "q\u0323\u0307")
 
 
+@given(st.data(), st.sampled_from(["nfc", "nfkc"]))
+@settings(max_examples=60)
+def test_long_runs_of_marks(data: st.DataObject, form: str) -> None:
+    """Marks that are put in order beforehand have the normal form of Python, which takes their square."""
+    marks = st.sampled_from("\u0301\u0316\u0334\u0344\u0f73\u0f75\u3099\uff9e\u0345\u0327")
+    bases = st.sampled_from(["", "a", "\u00e9", "\uff76", "\u1100\u1161", "\u0928", "\U0001d15e", "\ufb01"])
+    pieces = data.draw(
+        st.lists(st.tuples(bases, st.lists(marks, max_size=9), st.integers(0, 40)), max_size=4)
+    )
+    text = "".join(base + "".join(run) * n for base, run, n in pieces)
+    assert normal_forms.normalize(text, form) == unicodedata.normalize(form.upper(), text)
+
+
+def test_many_marks_take_time_in_proportion() -> None:
+    """A million marks would take Python's normal forms hours."""
+    n = 300_000
+    assert alike("e" + "\u0301\u0316\u0334" * n, "\u00e9" + "\u0334" * n + "\u0316" * n + "\u0301" * (n - 1))
+
+
 def test_usual_texts_are_not_normalised(monkeypatch: pytest.MonkeyPatch) -> None:
     """Text in NFC is recognised without normalising it, in many scripts."""
 

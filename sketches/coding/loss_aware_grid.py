@@ -25,7 +25,8 @@ __all__ = ["LossAwareGrid"]
 
 _MAX_BITS = 8
 _MAX_P = 16.0
-_LARGEST = float(np.finfo(np.float32).max)
+#: The largest magnitude of a weight: so the distance of two weights, a step of a grid, fits float32.
+_LARGEST = float(np.finfo(np.float32).max) / 2
 #: Weights that are decoded at a time for a product: a mebibyte on the CPU.
 _DECODED = {"cpu": 1 << 18, "gpu": 1 << 26}
 #: Weights that are worth a thread of their own.
@@ -43,8 +44,8 @@ class LossAwareGrid(Stored):
     Parameters
     ----------
     W : array_like of shape (n_outputs, n_features)
-        The weights; the layer is ``X @ W.T``. Finite numbers within the range of float32. They are not
-        changed.
+        The weights; the layer is ``X @ W.T``. Numbers of at most 1.7e38 in magnitude, half of the largest
+        float32. They are not changed.
     calibration : SecondMoments
         Of typical inputs of the layer: some thousands of rows, better more than `n_features`. Sketches that
         ranks have built merge.
@@ -68,8 +69,8 @@ class LossAwareGrid(Stored):
     Raises
     ------
     TypeError, ValueError
-        If an argument has the wrong type or lies outside its range, if `W` holds NaN, infinity or numbers
-        beyond float32, or has another number of columns than the calibration, or if the calibration has no
+        If an argument has the wrong type or lies outside its range, if `W` holds NaN, infinity or larger
+        numbers, or has another number of columns than the calibration, or if the calibration has no
         rows.
 
     Notes

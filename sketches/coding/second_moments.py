@@ -153,7 +153,11 @@ class SecondMoments(MergeableSketch):
         other = check_dense(approximation, self.n_features, "approximation").astype(np.float64)
         if exact.shape != other.shape:
             raise ValueError(f"approximation must have shape {exact.shape}, got {other.shape}")
+        # In units of the largest numbers, products neither overflow nor vanish; the units cancel.
+        unit = _exponent(max(np.abs(exact).max(initial=0.0), np.abs(other).max(initial=0.0)))
+        exact, other = np.ldexp(exact, -unit), np.ldexp(other, -unit)
         means = self.mean_products()
+        means = np.ldexp(means, -_exponent(np.abs(means).max()))
 
         def squares(matrix: NDArray[np.float64]) -> float:
             return max(0.0, float(np.vdot(matrix @ means, matrix)))
@@ -162,3 +166,8 @@ class SecondMoments(MergeableSketch):
         if whole == 0.0:
             return math.inf if error else 0.0
         return error / whole
+
+
+def _exponent(number: float) -> int:
+    """Return the exponent of the power of two just above a number, and 0 for 0."""
+    return math.frexp(number)[1]

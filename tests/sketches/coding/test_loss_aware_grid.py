@@ -175,7 +175,7 @@ def test_inputs_that_are_all_zero_make_plain_k_means() -> None:
     [
         ((WEIGHTS[:, 1:], MOMENTS), ValueError, "W must have 24 columns, got 23"),
         ((np.full((1, D), np.nan), MOMENTS), ValueError, "W must be finite"),
-        ((np.full((1, D), 1e39), MOMENTS), ValueError, "W must lie within 3.40282e"),
+        ((np.full((1, D), 1.8e38), MOMENTS), ValueError, "W must lie within 1.70141e"),
         ((WEIGHTS[:0], MOMENTS), ValueError, "W must have at least one row"),
         ((WEIGHTS, INPUTS), TypeError, "calibration must be SecondMoments, got ndarray"),
         ((WEIGHTS, SecondMoments(D)), ValueError, "calibration must have rows"),
@@ -198,3 +198,13 @@ def test_refuses_other_parameters() -> None:
         LossAwareGrid(WEIGHTS, less)
     with pytest.raises(ValueError, match="X must be finite"):
         LossAwareGrid(WEIGHTS, MOMENTS).matmul(np.full((1, D), np.inf))
+
+
+@pytest.mark.parametrize("bits", [1, 8])
+@pytest.mark.parametrize("grid", ["free", "affine"])
+def test_largest_weights_have_finite_grids(grid, bits) -> None:
+    # The two points of a grid of one bit are further apart than any weight is from 0.
+    W = np.where(np.arange(2 * D).reshape(2, D) % 2, 1.7e38, -1.7e38)
+    layer = LossAwareGrid(W, MOMENTS, bits, grid=grid)
+    np.testing.assert_allclose(layer.decode(), W, rtol=1e-6)
+    assert LossAwareGrid.from_bytes(layer.to_bytes()) == layer

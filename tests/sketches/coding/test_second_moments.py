@@ -50,6 +50,16 @@ def test_error_of_outputs() -> None:
     assert moments.relative_error(0 * W, 0 * W) == 0.0
 
 
+@pytest.mark.parametrize("size", [1e-300, 1e-160, 1e160, 1e300])
+@pytest.mark.parametrize("of_rows", [1e-120, 1.0, 1e120])
+def test_error_of_outputs_of_any_size(of_rows, size) -> None:
+    W = RNG.standard_normal((3, 7))
+    moments = SecondMoments(7).update(of_rows * X)
+    expected = SecondMoments(7).update(X).relative_error(W, 0.9 * W)
+    assert moments.relative_error(size * W, size * 0.9 * W) == pytest.approx(expected, rel=1e-9)
+    assert moments.relative_error(size * W, 0 * W) == pytest.approx(1.0, rel=1e-9)
+
+
 def test_refuses() -> None:
     moments = SecondMoments(2)
     with pytest.raises(ValueError, match="needs a sketch with rows"):

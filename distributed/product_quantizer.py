@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from ..errors import IncompatibleSketchError
@@ -19,7 +20,7 @@ Q = TypeVar("Q", bound=ProductQuantizer)
 
 def fit_over_ranks(
     quantizer: Q,
-    X: ArrayLike,
+    X: ArrayLike | None,
     weights: ArrayLike | None = None,
     *,
     feature_weights: ArrayLike | None = None,
@@ -31,10 +32,11 @@ def fit_over_ranks(
     ----------
     quantizer : ProductQuantizer
         Of one configuration on all ranks.
-    X : array_like of shape (n, n_features)
-        The rows of this rank, which may be none.
+    X : array_like of shape (n, n_features), or None
+        The rows of this rank, or None for no rows.
     weights : array_like of shape (n,) or (n, n_groups), optional
-        Importance of rows, or of the groups of rows, of one shape on all ranks; see `ProductQuantizer.fit`.
+        Importance of rows, or of the groups of rows, of one shape on all ranks with rows; see
+        `ProductQuantizer.fit`.
     feature_weights : array_like of shape (n_features,), optional
         Importance of channels, the same on all ranks.
     comm : mpi4py communicator or Communicator, optional
@@ -76,15 +78,18 @@ def fit_over_ranks(
     with comm.agree():
         if not isinstance(quantizer, ProductQuantizer):
             raise TypeError(f"quantizer must be a ProductQuantizer, got {type(quantizer).__name__}")
-        shape = quantizer.n_features, quantizer.n_groups
-        rows = read_fit_rows(X, weights, feature_weights, *shape)
-    n_weights, channels = rows.row_weights.shape[1], rows.channel_weights.tobytes()
-    described = (type(quantizer).__name__, quantizer.config(), n_weights, channels)
-    every = comm.allgather(described)
-    check_configurations([(name, config) for name, config, _, _ in every])
-    for other in every:
-        if other[2] != n_weights:
-            raise IncompatibleSketchError(f"ranks have {n_weights} and {other[2]} weights a row")
-        if other[3] != channels:
-            raise IncompatibleSketchError("ranks have different feature_weights")
+        given = np.zeros((0, quantizer.n_features)) if X is None else X
+        rows = read_fit_rows(given, weights, feature_weights, quantizer.n_features, quantizer.n_groups)
+    n_rows, n_weights = len(rows.X), rows.row_weights.shape[1]
+    described = (type(quantizer).__name__, quantizer.config())
+    every = comm.allgather((described, n_weights if n_rows else 0, rows.channel_weights.tobytes()))
+    check_configurations([each for each, _, _ in every])
+    # Weights of a rank without rows count nowhere.
+    widths = sorted({width for _, width, _ in every if width})
+    if len(widths) > 1:
+        raise IncompatibleSketchError(f"ranks have {widths[0]} and {widths[1]} weights a row")
+    if len({channels for _, _, channels in every}) > 1:
+        raise IncompatibleSketchError("ranks have different feature_weights")
+    if widths and not n_rows:
+        rows = rows._replace(row_weights=np.zeros((0, widths[0])))
     return quantizer.fit_rows(rows, comm)

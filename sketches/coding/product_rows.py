@@ -40,14 +40,16 @@ def read_numbers(name: str, X: Any, n_features: int) -> NDArray[Any]:
     """Return rows as a matrix of float32 or float64; ValueError if numbers are not finite or too large."""
     rows = check_dense(X, n_features, name)
     if rows.dtype == np.float64 and not is_within(rows):
-        raise ValueError(f"{name} must have numbers of at most {LARGEST:g}, got larger ones")
+        largest = max(float(rows.max()), -float(rows.min()))
+        raise ValueError(f"{name} must lie within {LARGEST:g} of 0, got a number of magnitude {largest:g}")
     return rows
 
 
 def _check_importance(name: str, weights: Any) -> NDArray[np.float64]:
     numbers = check_numbers(name, weights)
-    if not is_within(numbers) or (numbers < 0.0).any():
-        raise ValueError(f"{name} must be numbers in [0, {LARGEST:g}]")
+    refused = numbers[~((numbers >= 0.0) & (numbers <= LARGEST))]
+    if refused.size:
+        raise ValueError(f"{name} must be numbers in [0, {LARGEST:g}], got {refused[0]:g}")
     return numbers
 
 

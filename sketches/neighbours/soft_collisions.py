@@ -34,6 +34,8 @@ _ENTRIES, _SCORES = 1 << 23, 1 << 22
 _LONG = 1e100
 #: The most bits of a code, for each of which tables double.
 _MOST_BITS = 16
+#: The most entries of the tables of a query, which take 256 MiB.
+_MOST_ENTRIES = 1 << 26
 
 
 class SoftCollisions(AppendedRows):
@@ -43,7 +45,8 @@ class SoftCollisions(AppendedRows):
     ----------
     family : SignedRandomProjection
         With ``projection="gaussian"``, known `n_features`, `power` up to 16 and no `n_buckets`. Its
-        `n_hashes` L is the number of tables, and its `power` P the number of bits of a code.
+        `n_hashes` L is the number of tables, and its `power` P the number of bits of a code. ``L 2**P`` is at
+        most 2**26.
     tau : float, default 0.3
         Temperature, above 0. The smaller it is, the more the scores are like numbers of hard collisions.
 
@@ -113,6 +116,11 @@ class SoftCollisions(AppendedRows):
             raise ValueError(
                 f"family must have power up to {_MOST_BITS} and 2**power buckets, got power={family.power} "
                 f"and {family.n_buckets} buckets"
+            )
+        if family.n_hashes << family.power > _MOST_ENTRIES:
+            raise ValueError(
+                f"family must have n_hashes * 2**power up to {_MOST_ENTRIES:,}, "
+                f"got n_hashes={family.n_hashes} and power={family.power}"
             )
         self.family = family
         self.tau = check_real("tau", tau, 1e-9, 1e9)

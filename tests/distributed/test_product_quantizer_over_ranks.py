@@ -21,6 +21,11 @@ for given in (None, weights[:, 0], weights):
     found = ProductQuantizer(8, 4, 4, seed=2)
     fit_over_ranks(found, X[mine], None if given is None else given[mine])
     assert found == expected
+    if not mine.size:
+        fit_over_ranks(found, None)
+    else:
+        fit_over_ranks(found, X[mine], None if given is None else given[mine])
+    assert found == expected
 
 def refused(error, text, quantizer, *arguments, **options):
     try:

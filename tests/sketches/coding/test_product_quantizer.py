@@ -205,9 +205,15 @@ def test_entropy_of_too_few_rows_is_not_told() -> None:
         (lambda: ProductQuantizer(2, 1).encode([[1, 2]]), "no centroids yet: call fit"),
         (lambda: ProductQuantizer(2, 1).fit(np.zeros((0, 2))), "X must have at least one row"),
         (lambda: ProductQuantizer(2, 1).fit([[1, np.nan]]), r"X must be finite, got nan at index \(0, 1\)"),
-        (lambda: ProductQuantizer(2, 1).fit([[1, 1e200]]), "X must have numbers of at most 1e"),
+        (
+            lambda: ProductQuantizer(2, 1).fit([[1, 1e200]]),
+            r"X must lie within 1e\+150 of 0, got a number of magnitude 1e\+200",
+        ),
         (lambda: ProductQuantizer(2, 1).fit([[1, 2]], [0]), "weights must not all be 0"),
-        (lambda: ProductQuantizer(2, 1).fit([[1, 2]], [-1]), "weights must be numbers in"),
+        (
+            lambda: ProductQuantizer(2, 1).fit([[1, 2]], [-1]),
+            r"weights must be numbers in \[0, 1e\+150\], got -1",
+        ),
         (lambda: ProductQuantizer(2, 1).fit([[1, 2]], [1, 2]), r"weights must have shape \(1,\) or \(1, 1\)"),
         (
             lambda: ProductQuantizer(2, 1).fit([[1, 2]], feature_weights=[0, 0]),

@@ -242,6 +242,7 @@ def test_wrong_parameters_are_refused() -> None:
         3,
         PStable(D, 4, width=1.0),
         SignedRandomProjection(D, 4, power=17),
+        SignedRandomProjection(1, 1025, power=16),
         SignedRandomProjection(D, 4, power=4, n_buckets=8),
         SignedRandomProjection(None, 4),
         SignedRandomProjection(D, 4, projection="hadamard"),

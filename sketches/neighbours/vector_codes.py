@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.inputs.rows import read_rows
-from ...lsh.support.backend import read_only, to_host
+from ...lsh.support.backend import read_only, sum_rows, to_host
 from ...lsh.support.checks import check_choice, check_flag, check_int
 from ...lsh.support.threads import cut_range
 from ...lsh.support.types import RowsLike
@@ -26,6 +27,9 @@ _ROWS, _QUERIES, _FEW_QUERIES = 1 << 13, 256, 16
 _SCORES = 1 << 27
 #: Standard errors that an estimated product may be wrong by.
 _SURE = 3.0
+#: Error of the square of a row's length, as a share of it, and of the product of a row with the centre, as a
+#: share of both lengths: coordinates are rounded to 2**-23 of a power of two, and what is kept to float32.
+_ROUNDED = 2.0**-22
 
 
 class VectorCodes(VectorRows):
@@ -70,6 +74,10 @@ class VectorCodes(VectorRows):
     counting bits, so that all processors find the same scores. Rounding adds ``r |e| / (a sqrt(D))`` to the
     error, in squares, where e is the query's error.
 
+    Lengths of rows, and products of rows with the centre, are kept as float32. So squares of lengths err by
+    up to ``2**-22`` of their size, and these products by as much of the product of both lengths. The standard
+    errors that `scores` returns include this.
+
     The length of p follows from the product itself, which is only estimated. So the standard errors that
     `scores` returns take the shortest product that is within three of them.
 
@@ -77,8 +85,8 @@ class VectorCodes(VectorRows):
     centre; 4 more with a centre, and 8 more if you pass ids. **Cost**: an update takes O(D log D) a row,
     O(D**2) if D is below 256, and 30 D more for several bits. A query reads all codes once.
 
-    Lengths are kept as float32: longer rows are refused, and rows closer to the centre than about 1e-33 are
-    taken for the centre.
+    Rows and queries whose lengths exceed float32 are refused, and those closer to the centre than about 1e-33
+    are taken for the centre.
 
     **Merging** appends the rows of the other codes in their order: the codes of parts are those of the whole,
     bit for bit. With ids, rows lie in the order of ids, so parts may merge in any order.
@@ -161,7 +169,7 @@ class VectorCodes(VectorRows):
         queries = self._round(Q, metric, query_bits)
         numbers = None if rows is None else self._read_numbers(rows, len(queries.planes))
         scores = self._score(self._of_rows, queries, numbers)
-        return (scores, self._std(queries, numbers)) if return_std else scores
+        return (scores, self._std(queries, numbers, scores)) if return_std else scores
 
     def _score(
         self, of_rows: list[NDArray[Any]], queries: RoundedQueries, numbers: NDArray[np.int64] | None
@@ -263,7 +271,9 @@ class VectorCodes(VectorRows):
         rows, center = read_rows(Q, self.n_features, "Q"), read_only(self._arrays["center"])
         return round_queries(rows, center, self._rotation, self._n_words, query_bits, metric)
 
-    def _std(self, queries: RoundedQueries, numbers: NDArray[np.int64] | None) -> NDArray[np.float64]:
+    def _std(
+        self, queries: RoundedQueries, numbers: NDArray[np.int64] | None, scores: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         """Return the standard errors of scores with all rows, or with some for each query."""
         (codes, scales, radii, offsets), xp = self._of_rows, self._backend.xp
         norms, size = xp.empty(len(codes)), 64 * self._n_words
@@ -284,17 +294,27 @@ class VectorCodes(VectorRows):
             # left if it errs by three times the bound.
             sure = xp.maximum(xp.abs(products) - _SURE * xp.sqrt(variances), 0.0)
             variances = shares * xp.maximum(whole - sure * sure, 0.0) + rounding
-        std = xp.sqrt(variances)
         if queries.metric == vector_codes.SQUARED_EUCLIDEAN:
-            std *= 2.0
-        elif queries.metric == vector_codes.COSINE:
-            norms = queries.terms[:, 3:4] * self._lengths(ours, offsets)[at]
-            std = xp.where(norms > 0.0, std / xp.where(norms > 0.0, norms, 1.0), 0.0)
-        return std
+            std: NDArray[np.float64] = xp.sqrt(4.0 * variances + (_ROUNDED * lengths**2) ** 2)
+            return std
+        by_offsets = _ROUNDED * lengths * self._center_length
+        if queries.metric == vector_codes.COSINE:
+            # The same offset is in the length of the row, by which the product is divided.
+            ours, theirs = self._lengths(ours, offsets)[at], queries.terms[:, 3:4]
+            norms = ours * theirs
+            by_offsets = by_offsets * (1.0 - scores * theirs / xp.where(ours > 0.0, ours, 1.0))
+            variances = xp.where(norms > 0.0, variances + by_offsets**2, 0.0)
+            return xp.sqrt(variances) / xp.where(norms > 0.0, norms, 1.0)
+        return xp.sqrt(variances + by_offsets**2)
 
     def _lengths(self, squares: NDArray[np.float64], offsets: NDArray[np.float32]) -> NDArray[np.float64]:
-        center, xp = self._arrays["center"], self._backend.xp
-        if not center.size:
+        xp = self._backend.xp
+        if not offsets.size:
             return xp.sqrt(squares)
-        whole: NDArray[np.float64] = squares + 2.0 * offsets.astype(np.float64) + float(center @ center)
+        whole: NDArray[np.float64] = squares + 2.0 * offsets.astype(np.float64) + self._center_length**2
         return xp.sqrt(xp.maximum(whole, 0.0))
+
+    @property
+    def _center_length(self) -> float:
+        center = self._arrays["center"]
+        return math.sqrt(sum_rows(center * center))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...lsh.inputs.rows import VectorRows
-from ...lsh.support.backend import read_only, to_host
+from ...lsh.support.backend import read_only, sum_rows, to_host
 from ..kernels import vector_codes
 
 __all__ = ["METRICS", "QUERY_BITS", "Rotated", "Rotation", "RoundedQueries", "rotate_rows", "round_queries"]
@@ -117,12 +117,14 @@ def round_queries(
     rows.backend.map_blocks(
         lambda a, b: kernel(numbers, sizes, radii, a, b, planes, sums, steps, errors), n, _BLOCK
     )
-    square, constants, lengths = float(center @ center), xp.zeros(n), radii
-    if center.size:
-        # A GPU adds in another order, and all devices should find the same scores.
+    square, constants, lengths = float(sum_rows(center * center)), xp.zeros(n), radii
+    if center.size or metric == "sqeuclidean":
+        # Sums in one order: a product of matrices adds in another one on a GPU, and in another batch.
         Q = to_host(rows.dense).astype(np.float64)
-        constants, lengths = xp.asarray(Q @ center), xp.asarray(np.sqrt((Q * Q).sum(axis=1)))
-    if metric == "sqeuclidean":
-        constants = radii * radii
+        if metric == "sqeuclidean":
+            constants = xp.asarray(sum_rows(np.square(Q - center if center.size else Q).T))
+        else:
+            constants = xp.asarray(sum_rows((Q * center).T))
+            lengths = xp.asarray(np.sqrt(sum_rows(np.square(Q).T)))
     terms = xp.stack([sums.astype(np.float64), steps, constants, lengths, xp.full(n, square)], axis=1)
     return RoundedQueries(planes, xp.ascontiguousarray(terms), METRICS[metric], radii, errors)

@@ -134,6 +134,29 @@ def test_estimates_have_no_bias_and_the_stated_error(bits: int, d: int) -> None:
         assert (np.abs(z) > 4.5).mean() < 1e-3
 
 
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("with_center", [True, False])
+@pytest.mark.parametrize("distance", [1e3, 1e6])
+def test_stated_errors_cover_far_from_the_origin(distance: float, with_center: bool, metric: str) -> None:
+    # Lengths of rows, and their products with the centre, are kept as float32: an error beside that of codes.
+    center = distance * rows_of(1, 64, 5)[0]
+    X = center + rows_of(200, 64)
+    Q = np.vstack([center + rows_of(5, 64, 1), 3.0 * center + rows_of(5, 64, 2), rows_of(5, 64, 3)])
+    codes = VectorCodes(64, 8, center=center if with_center else None, seed=1).update(X)
+    scores, std = codes.scores(Q, metric=metric, query_bits=16, return_std=True)
+    # The last bits of float64, in which the exact numbers are computed.
+    last = {"cosine": 1e-14, "sqeuclidean": 1e-14 * (Q * Q).sum(), "inner_product": 1e-14 * (X * X).sum()}
+    assert (np.abs(scores - exact(Q, X, metric)) < 6.0 * std + last[metric]).all()
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_scores_depend_on_no_batch_of_queries(metric: str) -> None:
+    X, Q = rows_of(40, 50), rows_of(30, 50, 1)
+    codes = VectorCodes(50, center=X.mean(axis=0)).update(X)
+    single = [codes.scores(Q[i : i + 1], metric=metric)[0] for i in range(30)]
+    np.testing.assert_array_equal(codes.scores(np.asfortranarray(Q), metric=metric), single)
+
+
 def test_more_bits_and_query_bits_make_errors_smaller() -> None:
     X, Q = rows_of(400, 64), rows_of(20, 64, 1)
     truth = Q @ X.T

@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 
+import numpy as np
 from argument_cases import COUNTS, ROWS, Case
 from later import Later
 from mergesketch import ProductQuantizer, fit_over_ranks
 from mergesketch.sketches.core.stored import Stored
 from stored_data import SMALL_ROWS
 
+COUNTS_OF_COLUMNS = np.arange(1, ROWS.shape[1] + 1)
+
 
 def argument_cases() -> Iterator[Case]:
-    def fit(X, weights):
-        return ProductQuantizer(12, 4, 4).fit(X, weights).centroids
+    def fit(X, weights, feature_weights):
+        return ProductQuantizer(12, 4, 4).fit(X, weights, feature_weights=feature_weights).centroids
 
     def fit_all(X, weights):
         return fit_over_ranks(ProductQuantizer(12, 4, 4), X, weights).centroids
 
     fitted = Later(lambda: ProductQuantizer(12, 4, 4).fit(ROWS))
-    codes = cache(lambda: fitted.encode(ROWS))
 
-    def scores(Q):
-        return fitted.scores(Q, codes())
+    def coded():
+        return {"codes": fitted.encode(ROWS)}
 
-    yield Case("ProductQuantizer.fit", fit, {"X": ROWS, "weights": COUNTS})
+    def asked():
+        return {"Q": ROWS.astype(np.float32), **coded()}
+
+    yield Case(
+        "ProductQuantizer.fit", fit, {"X": ROWS, "weights": COUNTS, "feature_weights": COUNTS_OF_COLUMNS}
+    )
     yield Case("distributed.fit_over_ranks", fit_all, {"X": ROWS, "weights": COUNTS})
     yield Case("ProductQuantizer.encode", fitted.encode, {"X": ROWS}, "X")
-    yield Case("ProductQuantizer.scores", scores, {"Q": ROWS}, "Q")
+    # Codes are bytes, and nothing else.
+    yield Case("ProductQuantizer.decode", fitted.decode, coded, "codes", any_dtype=False)
+    yield Case("ProductQuantizer.scores", fitted.scores, asked, "Q", any_dtype=False)
     yield Case("ProductQuantizer.entropy", lambda X: tuple(ProductQuantizer(12, 12).entropy(X)), {"X": ROWS})
 
 

@@ -47,7 +47,7 @@ __device__ void score(const Code* codes, const float* norms, bool has_norms, con
 }
 
 #define SCORE(suffix, Code)                                                                                  \
-    extern "C" __global__ void score_codes_##suffix(                                                         \
+    extern "C" __global__ void score_keys_##suffix(                                                         \
         const Code* codes, const float* norms, bool has_norms, const float* tables, i64 n_queries,           \
         i64 n_tables, i64 n_codes, const i64* numbers, bool has_numbers, i64 start, i64 stop, i64 width,     \
         double* out) {                                                                                       \

@@ -9,7 +9,7 @@ import numpy as np
 
 from .launch import check_array, constant, launch
 
-__all__ = ["fill_tables", "project_queries", "score_codes"]
+__all__ = ["fill_tables", "project_queries", "score_keys"]
 
 
 def project_queries(Q: Any, vectors: Any, start: int, stop: int, out: Any) -> None:
@@ -29,7 +29,7 @@ def fill_tables(bits: Any, start: int, stop: int, tables: Any) -> None:
     launch("soft_collisions", "fill_tables", n_tables * n_codes * (stop - start), *given)
 
 
-def score_codes(codes: Any, norms: Any, tables: Any, numbers: Any, start: int, stop: int, out: Any) -> None:
+def score_keys(codes: Any, norms: Any, tables: Any, numbers: Any, start: int, stop: int, out: Any) -> None:
     n_queries, n_tables, n_codes = tables.shape
     check_array("codes", codes, np.uint8, np.uint16, shape=(None, n_tables))
     check_array("tables", tables, np.float32)
@@ -45,4 +45,4 @@ def score_codes(codes: Any, norms: Any, tables: Any, numbers: Any, start: int, s
         *(numbers if has_numbers else cupy.zeros(1, np.int64), np.bool_(has_numbers)),
         *(start, stop, out.shape[1], out),
     )
-    launch("soft_collisions", f"score_codes_{codes.dtype.name}", n_queries * (stop - start), *given)
+    launch("soft_collisions", f"score_keys_{codes.dtype.name}", n_queries * (stop - start), *given)

@@ -40,7 +40,7 @@ class Fitted(NamedTuple):
 
 
 class Feedback(NamedTuple):
-    """What the moments of the inputs say about the columns of the weights.
+    """The importance and the correction of each column of the weights, from the moments of the inputs.
 
     Attributes
     ----------

@@ -60,7 +60,7 @@ ALONE: Ranks = _Alone()
 
 @dataclass(frozen=True)
 class _Fit:
-    """What all codebooks of a fit have in common; rows and weights are at most 1."""
+    """The rows, weights and units that all codebooks of a fit share; rows and weights are at most 1."""
 
     rows: FitRows
     sample: FitRows

@@ -1,4 +1,4 @@
-"""What sketches of numbers share: their extremes, ranks of numbers, and the form of answers."""
+"""Give sketches of numbers what they share: extremes, ranks of numbers, and the form of answers."""
 
 from __future__ import annotations
 

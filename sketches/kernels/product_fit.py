@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...lsh.kernels.compiled import kernel
+from .product_quantizer import nearest_centroid
 
 __all__ = ["add_lloyd_sums", "draw_centroids"]
 
@@ -29,16 +30,7 @@ def add_lloyd_sums(X, row_weights, channel_weights, centroids, units, start, sto
             row_weight = row_weights[i, g // share]
             if row_weight == 0.0:
                 continue
-            distances[:] = 0.0
-            for j in range(width):
-                x, weight = X[i, g * width + j], channel_weights[g * width + j]
-                for k in range(n_codes):
-                    difference = x - centroids[g, j, k]
-                    distances[k] += weight * (difference * difference)
-            best, least = 0, distances[0]
-            for k in range(1, n_codes):
-                if distances[k] < least:
-                    best, least = k, distances[k]
+            best, least = nearest_centroid(X, i, channel_weights, centroids, g, distances)
             masses[g, best] += np.int64(np.rint(row_weight * units[0]))
             errors[g] += np.int64(np.rint(row_weight * least * units[2]))
             for j in range(width):

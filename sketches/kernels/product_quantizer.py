@@ -15,7 +15,7 @@ import numpy as np
 from ...lsh.kernels.compiled import helper, kernel
 from .lookups import MOST_BYTES, TILE, add_lookups, load_tile
 
-__all__ = ["decode_codes", "encode_groups", "score_codes"]
+__all__ = ["decode_codes", "encode_groups", "nearest_centroid", "score_codes"]
 
 #: Rows whose codes are unpacked together, and then scored for all queries.
 _ROWS = 64
@@ -31,26 +31,38 @@ def _code_at(packed, row, first_bit, mask):
     return (word >> shift) & mask
 
 
+@helper
+def nearest_centroid(X, i, weights, centroids, g, distances):
+    """Return the number of the centroid of group g that is nearest to row i, and its squared distance.
+
+    `distances` is memory for a number for each centroid.
+    """
+    width, n_codes = centroids.shape[1], centroids.shape[2]
+    for k in range(n_codes):
+        distances[k] = 0.0
+    for j in range(width):
+        x, weight = X[i, g * width + j], weights[g * width + j]
+        for k in range(n_codes):
+            difference = x - centroids[g, j, k]
+            distances[k] += weight * (difference * difference)
+    best, least = 0, distances[0]
+    for k in range(1, n_codes):
+        if distances[k] < least:
+            best, least = k, distances[k]
+    return best, least
+
+
 @kernel
 def encode_groups(X, weights, centroids, bits, start, stop, packed):
     """Write the codes of the rows [start, stop); `packed` is zero there before.
 
     X (n, G c) and weights (G c) are float64, centroids (G, c, K) float64, packed (n, bytes) uint8.
     """
-    n_groups, width, n_codes = centroids.shape
-    distances = np.empty(n_codes)
+    n_groups = len(centroids)
+    distances = np.empty(centroids.shape[2])
     for i in range(start, stop):
         for g in range(n_groups):
-            distances[:] = 0.0
-            for j in range(width):
-                x, weight = X[i, g * width + j], weights[g * width + j]
-                for k in range(n_codes):
-                    difference = x - centroids[g, j, k]
-                    distances[k] += weight * (difference * difference)
-            best, least = 0, distances[0]
-            for k in range(1, n_codes):
-                if distances[k] < least:
-                    best, least = k, distances[k]
+            best, _ = nearest_centroid(X, i, weights, centroids, g, distances)
             byte, shift = (g * bits) >> 3, (g * bits) & 7
             packed[i, byte] |= np.uint8((best << shift) & 255)
             if shift + bits > 8:

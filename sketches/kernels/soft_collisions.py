@@ -6,7 +6,7 @@ import numpy as np
 
 from ...lsh.kernels.compiled import kernel
 
-__all__ = ["fill_tables", "project_queries", "score_codes"]
+__all__ = ["fill_tables", "project_queries", "score_keys"]
 
 #: Keys that are scored with one query after another, while their codes are in the processor's caches.
 _ROWS = 2048
@@ -57,7 +57,7 @@ def fill_tables(bits, start, stop, tables):
 
 
 @kernel
-def score_codes(codes, norms, tables, numbers, start, stop, out):
+def score_keys(codes, norms, tables, numbers, start, stop, out):
     """Write the scores of the keys [start, stop) of each query, or of its list, to ``out[query, key]``.
 
     Parameters

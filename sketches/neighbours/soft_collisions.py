@@ -296,7 +296,7 @@ class SoftCollisions(AppendedRows):
         codes, norms = (read_only(self._arrays[name]) for name in ("codes", "norms"))
         kernels, tables = self._backend.kernels(soft_collisions), self._tables(queries)
         self._backend.map_blocks(
-            lambda a, b: kernels.score_codes(codes, norms, tables, read_only(numbers), a, b, out),
+            lambda a, b: kernels.score_keys(codes, norms, tables, read_only(numbers), a, b, out),
             out.shape[1],
             _KEYS,
         )

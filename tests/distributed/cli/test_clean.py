@@ -14,7 +14,6 @@ import mergesketch.distributed.cli.dedup_report as report_module
 import mergesketch.distributed.cli.giant_groups as giant_module
 import numpy as np
 import pytest
-from mergesketch.distributed.__main__ import main
 from mergesketch.distributed.cli.word_differences import beginning, differences
 from mergesketch.distributed.dedup.clean_manifest import MANIFEST
 from paths import environment
@@ -26,21 +25,6 @@ WORDS = [f"word{i}" for i in range(2000)]
 @pytest.fixture(autouse=True)
 def in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def run(capsys):
-    """Run a command in this process; return its exit code and what it printed."""
-
-    def run(*arguments):
-        try:
-            code = main([str(argument) for argument in arguments])
-        except SystemExit as end:
-            code = end.code
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
 
 
 def write(name, content) -> None:

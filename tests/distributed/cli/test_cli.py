@@ -38,34 +38,6 @@ def in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.fixture
-def run(capsys):
-    """Run a command in this process; return its exit code and what it printed."""
-
-    def run(*arguments):
-        try:
-            code = main([str(argument) for argument in arguments])
-        except SystemExit as end:
-            code = end.code
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
-
-
-@pytest.fixture
-def fails(run):
-    """Run a command that must end with one clear message; return the message."""
-
-    def fails(*arguments):
-        code, out, err = run(*arguments)
-        assert (code, out) == (2, "")
-        assert err.startswith("mergesketch: error: ") and err.count("\n") == 1, err
-        return err.removeprefix("mergesketch: error: ").rstrip()
-
-    return fails
-
-
 def command(*arguments) -> list[str]:
     return [sys.executable, "-m", "mergesketch.distributed", *map(str, arguments)]
 

@@ -24,7 +24,7 @@ def tables_to_fill(rng: np.random.Generator) -> Iterator[Case]:
         yield on_device(bits), n // 3, n, on_device(tables)
 
 
-@case("score_codes")
+@case("score_keys")
 def codes_to_score(rng: np.random.Generator) -> Iterator[Case]:
     for dtype, power in ((np.uint8, 8), (np.uint16, 11)):
         codes = on_device(rng.integers(0, 1 << power, (300, 13), dtype=dtype))

@@ -115,6 +115,7 @@ def densities(name: str, rows: np.ndarray, density: float) -> list[dict[str, Any
         jobs += [
             ("FourierSketch, independent", m, 16 * m, partial(ways.fourier, m, "independent")),
             ("FourierSketch, orthogonal", m, 16 * m, partial(ways.fourier, m, "orthogonal")),
+            ("FourierSketch, hadamard", m, 16 * m, partial(ways.fourier, m, "hadamard")),
         ]
     for k in (nbytes // (4 * d) for nbytes in SAMPLE_BYTES if nbytes >= 4 * d):
         jobs.append(("sample of rows", k, 4 * d * k, partial(ways.sample, k)))
@@ -155,7 +156,8 @@ def releases(name: str, rows: np.ndarray, density: float) -> list[dict[str, Any]
         for m in (16, 64, 256, RELEASE_BYTES // 16):
             errors = []
             for seed in range(SEEDS):
-                release = FourierSketch(d, m, width, seed=seed).update(X).release(epsilon)
+                sketch = FourierSketch(d, m, width, projection="hadamard", seed=seed)
+                release = sketch.update(X).release(epsilon)
                 errors.append(np.abs(release.density(Q) - exact) / exact)
             error["FourierSketch"][f"{m} components"] = float(np.median(errors))
         for R in (4, 8, 16, 32, 64):
@@ -201,7 +203,10 @@ def classification() -> list[dict[str, Any]]:
                 width = 0.3 * d**0.5
                 # A row has one class, so all classes share the budget.
                 sums = [
-                    FourierSketch(d, m, width, seed=run).update(Z[a == c]).release(epsilon).query(asked)
+                    FourierSketch(d, m, width, projection="hadamard", seed=run)
+                    .update(Z[a == c])
+                    .release(epsilon)
+                    .query(asked)
                     for c in range(n_classes)
                 ]
                 ours.append((np.argmax(sums, axis=0) == b).mean())

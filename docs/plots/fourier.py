@@ -9,7 +9,8 @@ import matplotlib.pyplot as plt
 from picture import ROOT, WIDTH, legend, plain_log, save
 
 STYLES = {
-    "FourierSketch, orthogonal": ("C0", "o"),
+    "FourierSketch, hadamard": ("C0", "o"),
+    "FourierSketch, orthogonal": ("C4", "^"),
     "FourierSketch, independent": ("C9", "v"),
     "sample of rows": ("C1", "s"),
     "near + sample": ("C2", "D"),
@@ -39,7 +40,7 @@ def densities(rows):
             plain_log(ax.xaxis, subs=(1,))
         plain_log(line[0].yaxis)
         line[0].set_ylabel("median relative error")
-    legend(figure, ncols=4)
+    legend(figure, ncols=5)
     save(figure, "fourier")
 
 

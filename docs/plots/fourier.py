@@ -40,7 +40,7 @@ def densities(rows):
             plain_log(ax.xaxis, subs=(1,))
         plain_log(line[0].yaxis)
         line[0].set_ylabel("median relative error")
-    legend(figure, ncols=5)
+    legend(figure, ncols=3)
     save(figure, "fourier")
 
 

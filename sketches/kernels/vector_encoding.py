@@ -220,8 +220,8 @@ def round_queries(numbers, sizes, radii, start, stop, planes, sums, steps, error
     sums : ndarray of shape (n,), int64
         The sums of the numbers.
     steps, errors : ndarray of shape (n,), float64
-        Numbers times the step are the rotated query, with an error of the given length at a right angle to it:
-        the products of a query with rows in its direction have no bias.
+        Numbers times the step are the rotated query, with an error of the given length at a right angle to
+        it, so that products with rows in the query's direction have no bias.
     """
     n_planes, words = planes.shape[1], planes.shape[2]
     top = np.int64((1 << (n_planes - 1)) - 1)

@@ -236,25 +236,27 @@ extern "C" __global__ void round_queries(const i32* numbers, i64 D, const double
         const i32* row = numbers + i * D;
         u32* query = planes + i * n_planes * (D / 32);
         bool at_center = radii[i] == 0.0;
-        i64 most = at_center ? 1 : largest_of(row, D), total = 0, wrong = 0;
+        i64 most = at_center ? 1 : largest_of(row, D), total = 0, product = 0, squares = 0;
         for (i64 w = 0; w < D / 32; ++w) {
             i64 number = at_center ? 0 : row[32 * w + lane_number()];
             i64 nearest = floor_divide(2 * number * top + most, 2 * most);
-            i64 rest = (number * top - nearest * most) >> 6;
             total += nearest;
-            wrong += rest * rest;
+            product += number * nearest;
+            squares += nearest * nearest;
             for (i64 p = 0; p < n_planes; ++p) {
                 u32 plane = __ballot_sync(ALL_LANES, (nearest >> p) & 1);
                 if (lane_number() == 0) query[p * (D / 32) + w] = plane;
             }
         }
         total = warp_sum(total);
-        wrong = warp_sum(wrong);
+        product = warp_sum(product);
+        squares = warp_sum(squares);
         if (lane_number()) continue;
-        double unit = at_center ? 0.0 : radii[i] / sizes[i] / (double)top;
         sums[i] = total;
-        steps[i] = unit * (double)most;
-        errors[i] = unit * 64.0 * sqrt((double)wrong);
+        steps[i] = at_center ? 0.0 : radii[i] * sizes[i] / (double)product;
+        double secant =
+            at_center ? 1.0 : (double)squares * (sizes[i] * sizes[i]) / ((double)product * (double)product);
+        errors[i] = radii[i] * sqrt(secant > 1.0 ? secant - 1.0 : 0.0);
     }
 }
 

@@ -402,11 +402,14 @@ class ProductQuantizer(Stored):
 
     def _read_codes(self, codes: Any) -> NDArray[np.uint8]:
         array = check_array("codes", codes)
-        if array.dtype != np.uint8:
-            raise TypeError(f"codes must have dtype uint8, as encode returns them, got {array.dtype}")
+        if array.dtype.kind not in "iu":
+            raise TypeError(f"codes must be bytes, as encode returns them, got dtype {array.dtype}")
         if array.ndim != 2 or array.shape[1] != self.code_size:
             raise ValueError(f"codes must have shape (n, {self.code_size}), got {array.shape}")
-        return read_only(backend_of(array).xp.ascontiguousarray(array))
+        # Bytes in a list have become wider integers.
+        if array.dtype != np.uint8 and array.size and (int(array.min()) < 0 or int(array.max()) > 255):
+            raise ValueError(f"codes must be from 0 to 255, got {array.min()} to {array.max()}")
+        return read_only(backend_of(array).xp.ascontiguousarray(array, np.uint8))
 
     def _facts(self) -> list[tuple[str, str]]:
         return [("code of a row", counted(self.code_size, "byte")), *super()._facts()]

@@ -220,7 +220,8 @@ def round_queries(numbers, sizes, radii, start, stop, planes, sums, steps, error
     sums : ndarray of shape (n,), int64
         The sums of the numbers.
     steps, errors : ndarray of shape (n,), float64
-        Numbers times the step are the rotated query, with an error of the given length.
+        Numbers times the step are the rotated query, with an error of the given length at a right angle to
+        it, so that products with rows in the query's direction have no bias.
     """
     n_planes, words = planes.shape[1], planes.shape[2]
     top = np.int64((1 << (n_planes - 1)) - 1)
@@ -229,17 +230,17 @@ def round_queries(numbers, sizes, radii, start, stop, planes, sums, steps, error
         sums[i], steps[i], errors[i] = 0, 0.0, 0.0
         if radii[i] == 0.0:
             continue
-        total, wrong, most = np.int64(0), np.int64(0), np.int64(_largest(numbers[i]))
+        total, product, squares, most = np.int64(0), np.int64(0), np.int64(0), np.int64(_largest(numbers[i]))
         for w in range(words):
             for lane in range(64):
                 number = np.int64(numbers[i, 64 * w + lane])
                 # The nearest integer: integers are divided downwards.
                 nearest = (2 * number * top + most) // (2 * most)
                 total += nearest
-                rest = (number * top - nearest * most) >> 6
-                wrong += rest * rest
+                product += number * nearest
+                squares += nearest * nearest
                 for p in range(n_planes):
                     planes[i, p, w] |= np.uint64((nearest >> p) & 1) << np.uint64(lane)
-        unit = radii[i] / sizes[i] / np.float64(top)
-        sums[i], steps[i] = total, unit * np.float64(most)
-        errors[i] = unit * 64.0 * math.sqrt(np.float64(wrong))
+        sums[i], steps[i] = total, radii[i] * sizes[i] / np.float64(product)
+        secant = np.float64(squares) * (sizes[i] * sizes[i]) / (np.float64(product) * np.float64(product))
+        errors[i] = radii[i] * math.sqrt(max(0.0, secant - 1.0))

@@ -232,8 +232,12 @@ def test_refusals(call: Any, message: str) -> None:
 
 def test_codes_that_are_none_are_refused() -> None:
     quantizer = ProductQuantizer(2, 2, 16).fit([[1, 2], [3, 4]])
-    with pytest.raises(TypeError, match="codes must have dtype uint8, as encode returns them, got int64"):
-        quantizer.decode(np.zeros((1, 1), np.int64))
+    assert quantizer.decode([[255]]).tolist() == quantizer.decode(np.array([[255]], np.uint8)).tolist()
+    with pytest.raises(TypeError, match="codes must be bytes, as encode returns them, got dtype float64"):
+        quantizer.decode(np.zeros((1, 1)))
+    for wrong in (-1, 256):
+        with pytest.raises(ValueError, match=f"codes must be from 0 to 255, got {wrong} to {wrong}"):
+            quantizer.decode([[wrong]])
     with pytest.raises(ValueError, match=r"codes must have shape \(n, 1\), got \(1, 2\)"):
         quantizer.scores([[1, 2]], np.zeros((1, 2), np.uint8))
     before = quantizer.to_bytes()

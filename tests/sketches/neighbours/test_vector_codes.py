@@ -149,6 +149,19 @@ def test_stated_errors_cover_far_from_the_origin(distance: float, with_center: b
     assert (np.abs(scores - exact(Q, X, metric)) < 6.0 * std + last[metric]).all()
 
 
+@pytest.mark.parametrize("d", [256, 2048])
+@pytest.mark.parametrize(("bits", "query_bits"), [(1, 4), (8, 8), (8, 16)])
+def test_stated_errors_cover_where_the_query_is_the_row(d: int, bits: int, query_bits: int) -> None:
+    # The errors of a query and of a codeword depend on each other here, most of all for a row with one entry,
+    # whose coordinates are multiples of a power of two after a Hadamard rotation.
+    X = np.vstack([np.eye(d)[:10], rows_of(10, d) / np.sqrt(d)])
+    for seed in range(10):
+        scores, std = (
+            VectorCodes(d, bits, seed=seed).update(X).scores(X, query_bits=query_bits, return_std=True)
+        )
+        assert (np.abs(np.diag(scores) - (X * X).sum(axis=1)) < 4.0 * np.diag(std) + 1e-6).all()
+
+
 @pytest.mark.parametrize("metric", METRICS)
 def test_scores_depend_on_no_batch_of_queries(metric: str) -> None:
     X, Q = rows_of(40, 50), rows_of(30, 50, 1)

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.inputs.arrays import check_dense
 from ...lsh.inputs.rows import read_rows
+from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_int
 from ...lsh.support.threads import cut_range
 from ...lsh.support.types import RowsLike
@@ -149,6 +150,7 @@ class SecondMoments(MergeableSketch):
         TypeError, ValueError
             If the matrices hold no finite numbers or differ in shape, or if the sketch has no rows.
         """
+        refuse_gpu("relative_error", W, approximation)
         exact = check_dense(W, self.n_features, "W").astype(np.float64)
         other = check_dense(approximation, self.n_features, "approximation").astype(np.float64)
         if exact.shape != other.shape:

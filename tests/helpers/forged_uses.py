@@ -126,13 +126,21 @@ def uses(sketch: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
         "rows": _rows_for(sketch, 30), "right": [0], "tokens": [1, 2], "y": [0.5, 0.5], "epsilon": 1.0,
         "q": [0.0, 0.5, 1.0], "values": [1.0, -2.0],
         "args": (), "pane": 5, "precision": 3, "kwargs": {}, "n_documents": 10, "similarity": [0.5],
-        "batches": [["key 1", "x"]], "key": "key 1",
+        "batches": [["key 1", "x"]], "key": "key 1", "W": rows, "approximation": rows,
         "documents": ["a b", "c"] if isinstance(sketch, ms.StreamingDeduplicator) else [0, 1],
         "codes": np.zeros((1, getattr(getattr(sketch, "family", None), "n_hashes", 1)), np.uint32),
     }  # fmt: skip
     skipped = {"load", "save", "to", "config"}
     # What only other parts of the package call, with what they have checked.
-    skipped |= {"add_codes", "check_ids", "hash_queries", "hash_rows", "number_rows", "reduce_arrays"}
+    skipped |= {
+        "add_codes",
+        "check_ids",
+        "fit_rows",
+        "hash_queries",
+        "hash_rows",
+        "number_rows",
+        "reduce_arrays",
+    }
     if sp.issparse(rows) and rows.shape[1] > 1 << 24:
         skipped.add("search")  # compares dense rows of the caller's size
     for name in dir(type(sketch)):

@@ -28,7 +28,7 @@ quickly = settings(
 )
 
 #: Sketches that have several questions and none that comes first, or one that takes no keys.
-NO_QUERY = {"BloomSignatures", "HyperLogLog", "MinHashSketch", "StormSketch"}
+NO_QUERY = {"BloomSignatures", "HyperLogLog", "MinHashSketch", "SecondMoments", "StormSketch"}
 
 
 def test_every_sketch_has_update_and_query() -> None:
@@ -133,7 +133,7 @@ def shown_array(cls: type[Any]) -> str | None:
 
 
 #: Classes whose arrays say nothing of how full they are, or that say it in words of their own.
-OTHER_WORDS = {"FourierSketch", "HyperLogLog", "KLLSketch", "TopK"}
+OTHER_WORDS = {"FourierSketch", "HyperLogLog", "KLLSketch", "SecondMoments", "TopK"}
 
 
 def test_only_releases_show_nothing_that_was_counted() -> None:

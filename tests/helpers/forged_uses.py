@@ -132,15 +132,8 @@ def uses(sketch: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
     }  # fmt: skip
     skipped = {"load", "save", "to", "config"}
     # What only other parts of the package call, with what they have checked.
-    skipped |= {
-        "add_codes",
-        "check_ids",
-        "fit_rows",
-        "hash_queries",
-        "hash_rows",
-        "number_rows",
-        "reduce_arrays",
-    }
+    skipped |= {"add_codes", "check_ids", "fit_rows", "hash_queries", "hash_rows", "number_rows"}
+    skipped |= {"rank_candidates", "reduce_arrays"}
     if sp.issparse(rows) and rows.shape[1] > 1 << 24:
         skipped.add("search")  # compares dense rows of the caller's size
     for name in dir(type(sketch)):

@@ -320,7 +320,7 @@ class DistributedIndex:
             k = check_int("k", k, 1, 1 << 31)
             check_codes(codes)
             if local.device == "gpu":
-                raise NotImplementedError('VectorCodes has no GPU kernels; move the index with .to("cpu")')
+                raise NotImplementedError('ranking by codes has no GPU kernels; move the index by .to("cpu")')
             if comm.size > 1 and len(codes) and not has_ids(codes):
                 raise ValueError("codes must have the ids of the index: codes.update(X, ids)")
             asked = read_queries(Q, codes)

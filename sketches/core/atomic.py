@@ -57,8 +57,10 @@ def _create(folder: Path, mode: int) -> tuple[Path, int]:
     while True:
         path = folder / f"{_PREFIX}{_machine()}-{secrets.token_hex(8)}{_SUFFIX}"
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode)
-        _lock(descriptor)
-        # Before it was locked, another process may have removed it as a file that was left behind.
+        # Before it is locked, another process may take it for a file that was left behind: it locks the file
+        # and then removes it. This waits for that lock, and sees whether the file is still there.
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         if os.fstat(descriptor).st_nlink:
             return path, descriptor
         os.close(descriptor)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 import tracemalloc
 from pathlib import Path
@@ -351,6 +353,36 @@ with atomic.atomic_write(sys.argv[1]) as temporary:
         old.save(path)
         assert leftovers(tmp_path) == sorted(["a.sketch", others[0], written.name])
     assert leftovers(tmp_path) == [others[0], "a.sketch", "b.sketch"]
+
+
+def test_a_file_that_another_process_takes_for_one_left_behind_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its creation and its lock, a temporary file looks like that of a killed process."""
+    open_file, removers = os.open, []
+
+    def open_and_lose(path: Any, flags: int, *args: Any) -> int:
+        descriptor = open_file(path, flags, *args)
+        if flags & os.O_EXCL and len(removers) < 2:
+            # The other process has found the file and locked it. It removes the file, then gives up the lock.
+            other = open_file(path, os.O_RDWR)
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lost = Path(path)
+
+            def remove() -> None:
+                lost.unlink()
+                os.close(other)
+
+            removers.append(threading.Timer(0.02, remove))
+            removers[-1].start()
+        return descriptor
+
+    monkeypatch.setattr(os, "open", open_and_lose)
+    with atomic.atomic_write(tmp_path / "a.sketch") as temporary:
+        temporary.write_bytes(b"whole")
+    assert len(removers) == 2
+    assert (tmp_path / "a.sketch").read_bytes() == b"whole"
+    assert leftovers(tmp_path) == ["a.sketch"]
 
 
 def test_an_error_is_not_hidden_by_clearing_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

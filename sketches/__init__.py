@@ -1,5 +1,6 @@
 """The sketches, their common interface and their storage."""
 
+from .coding.compressed_floats import CompressedFloats
 from .coding.loss_aware_grid import LossAwareGrid
 from .coding.product_quantizer import ProductQuantizer
 from .coding.second_moments import SecondMoments
@@ -47,6 +48,7 @@ __all__ = [
     "BloomFilter",
     "BloomPooling",
     "BloomSignatures",
+    "CompressedFloats",
     "CountMinSketch",
     "CountSketch",
     "DDSketch",

@@ -1,0 +1,86 @@
+"""Formats of floats: their names, fields and dtypes, and arrays of them as unsigned integers."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...lsh.support.checks import check_choice
+from ...lsh.support.install import how_to_install
+
+__all__ = ["FORMATS", "FloatFormat", "read_floats"]
+
+
+class FloatFormat(NamedTuple):
+    """A format of floats: a sign bit above the exponent, and the mantissa below it."""
+
+    name: str
+    #: Bits of a float, and of its exponent. With an exponent of 0 bits, these are unsigned integers.
+    width: int
+    exponent: int
+
+    @property
+    def bits_dtype(self) -> np.dtype[Any]:
+        """The dtype of unsigned integers of the same width."""
+        return np.dtype(f"uint{self.width}")
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the floats, or that of the integers if NumPy and `ml_dtypes` lack it."""
+        if hasattr(np, self.name):
+            return np.dtype(self.name)
+        try:
+            return np.dtype(getattr(import_module("ml_dtypes"), self.name))
+        except ImportError:
+            return self.bits_dtype
+
+
+#: The formats by name.
+FORMATS = {
+    name: FloatFormat(name, width, exponent)
+    for name, width, exponent in (
+        ("bfloat16", 16, 8),
+        ("float16", 16, 5),
+        ("float32", 32, 8),
+        ("float64", 64, 11),
+        ("float8_e4m3fn", 8, 4),
+        ("float8_e4m3fnuz", 8, 4),
+        ("float8_e5m2", 8, 5),
+        ("float8_e5m2fnuz", 8, 5),
+    )
+}
+
+
+def read_floats(name: str, array: Any, dtype: Any = None) -> tuple[FloatFormat, NDArray[Any]]:
+    """Return the format of an array of floats, and their bits as contiguous native unsigned integers.
+
+    The bits share the memory of the array where they can. The dtype is needed for integers that stand for
+    floats.
+    """
+    array = np.asarray(array)
+    wanted = None
+    if dtype is not None:
+        wanted = dtype if isinstance(dtype, str) else np.dtype(dtype).name
+        wanted = check_choice("dtype", wanted, list(FORMATS))
+    found = array.dtype.name
+    if found in FORMATS:
+        if wanted not in (None, found):
+            raise TypeError(f"dtype must be that of {name}, {found!r}, got {wanted!r}: convert {name} first")
+        form = FORMATS[found]
+    elif wanted is not None and array.dtype.kind == "u":
+        form = FORMATS[wanted]
+        if array.dtype.itemsize * 8 != form.width:
+            raise TypeError(f"{name} must have {form.width} bits for dtype={wanted!r}, got {found}")
+    else:
+        advice = ""
+        if array.dtype.kind == "u":
+            advice = "; integers that stand for floats need dtype, for example dtype='bfloat16'"
+        elif array.dtype.kind == "V":
+            advice = f"; bfloat16 and float8 need ml_dtypes: {how_to_install('floats')}"
+        raise TypeError(f"{name} must have one of the dtypes {', '.join(FORMATS)}, got {found}{advice}")
+    native = array.astype(array.dtype.newbyteorder("="), copy=False)
+    # An array of no dimensions has no view of another dtype.
+    return form, np.ascontiguousarray(native).reshape(array.shape).view(form.bits_dtype)

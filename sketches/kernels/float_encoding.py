@@ -1,0 +1,181 @@
+"""Kernels that encode floats for `float_codes`: counts of their top bits, streams of code words, planes.
+
+They have no GPU twin yet.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...lsh.kernels.compiled import helper, kernel
+from .float_codes import LONGEST, STREAM
+from .unaligned import shift_down, shift_up, store_word_at
+
+__all__ = ["count_tops", "encode_values", "varying_bits"]
+
+_U, _I = np.uint64, np.int64
+#: Bytes of scratch memory for a stream: the longest one, and a word that ends beyond it.
+_ROOM = STREAM * LONGEST // 8 + 16
+
+
+@kernel
+def varying_bits(values):
+    """Return the bits in which any value differs from the first one."""
+    found = values.dtype.type(0)
+    first = values[0]
+    for j in range(values.size):
+        found |= values[j] ^ first
+    return _U(found)
+
+
+@kernel
+def count_tops(values, down, counts):
+    """Count how often each number of bits above the `down` lowest ones occurs, modulo ``counts.shape[1]``.
+
+    Neighbours are counted in rows of their own: to raise one counter twice takes longer than two counters.
+    """
+    mask = counts.shape[1] - 1
+    for j in range(0, values.size - 1, 2):
+        counts[0, _I(shift_down(values[j], down)) & mask] += 1
+        counts[1, _I(shift_down(values[j + 1], down)) & mask] += 1
+    if values.size & 1:
+        counts[0, _I(shift_down(values[values.size - 1], down)) & mask] += 1
+
+
+@helper
+def _append(words, symbols, at, bits, used):
+    """Append the words of four symbols to a word of up to 7 used bits; return it and the used bits."""
+    for k in range(4):
+        word = _U(words[symbols[at + k]])
+        bits |= (word & _U(0xFFFF)) << used
+        used += word >> _U(16)
+    return bits, used
+
+
+@helper
+def _encode_stream(symbols, n, words, out):
+    """Write the words of n symbols to `out`; return the number of bytes."""
+    bits, used = _U(0), _U(0)
+    place: Any = 0
+    whole = n & ~3
+    for at in range(0, whole, 4):
+        bits, used = _append(words, symbols, at, bits, used)
+        store_word_at(out, place, bits)
+        place += _I(used >> _U(3))
+        bits >>= used & _U(56)
+        used &= _U(7)
+    for at in range(whole, n):
+        word = _U(words[symbols[at]])
+        bits |= (word & _U(0xFFFF)) << used
+        used += word >> _U(16)
+    store_word_at(out, place, bits)
+    return place + _I((used + _U(7)) >> _U(3))
+
+
+@kernel
+def encode_pair(symbols, words, out):
+    """Write the words of two whole streams of symbols to two rows of bytes; return their numbers of bytes."""
+    first, second = symbols[0], symbols[1]
+    first_out, second_out = out[0], out[1]
+    bits_a, used_a, bits_b, used_b = _U(0), _U(0), _U(0), _U(0)
+    place_a: Any = 0
+    place_b: Any = 0
+    for at in range(0, STREAM, 4):
+        bits_a, used_a = _append(words, first, at, bits_a, used_a)
+        bits_b, used_b = _append(words, second, at, bits_b, used_b)
+        store_word_at(first_out, place_a, bits_a)
+        store_word_at(second_out, place_b, bits_b)
+        place_a += _I(used_a >> _U(3))
+        place_b += _I(used_b >> _U(3))
+        bits_a >>= used_a & _U(56)
+        bits_b >>= used_b & _U(56)
+        used_a &= _U(7)
+        used_b &= _U(7)
+    store_word_at(first_out, place_a, bits_a)
+    store_word_at(second_out, place_b, bits_b)
+    return place_a + _I((used_a + _U(7)) >> _U(3)), place_b + _I((used_b + _U(7)) >> _U(3))
+
+
+@kernel
+def encode_streams(symbols, sizes, words, scratch, out):
+    """Write a pair of streams to `out`, the second one backwards; return the number of bytes."""
+    if sizes[1] == STREAM:
+        first, second = encode_pair(symbols, words, scratch)
+    else:
+        first = _encode_stream(symbols[0], sizes[0], words, scratch[0])
+        second = _encode_stream(symbols[1], sizes[1], words, scratch[1])
+    total = first + second
+    for j in range(first):
+        out[j] = scratch[0, j]
+    for j in range(second):
+        out[total - 1 - j] = scratch[1, j]
+    return total
+
+
+@kernel
+def pack_rest(rest, n_bits, packed):
+    """Pack the lowest `n_bits`, up to 7, of values, a multiple of 8 of them, for `unpack_rest`."""
+    at, shift = 0, 0
+    for width in (4, 2, 1):
+        if n_bits & width == 0:
+            continue
+        size = rest.size * width // 8
+        plane = packed[at : at + size]
+        plane[:] = 0
+        mask = np.uint8((1 << width) - 1)
+        for part in range(8 // width):
+            own = rest[part * size : (part + 1) * size]
+            up = width * part
+            for j in range(size):
+                plane[j] |= shift_up(np.uint8(shift_down(own[j], shift) & mask), up)
+        at, shift = at + size, shift + width
+
+
+@kernel
+def encode_values(values, plan, first, words, out, lengths):
+    """Write the pairs of a chunk to `out`, and the bytes of each pair's streams to `lengths`.
+
+    ``words[i]`` is the word of the symbol ``first + i``. Return the number of bytes.
+    """
+    n, raw, constant = values.size, plan[5], plan[6]
+    n_bytes, n_bits = raw >> 3, raw & 7
+    top = 8 * values.itemsize - 1
+    symbols = np.zeros((2, STREAM), np.uint16)
+    scratch = np.empty((2, _ROOM), np.uint8)
+    turned, rest = np.zeros(STREAM, values.dtype), np.empty(STREAM, np.uint8)
+    sizes = np.zeros(2, np.int64)
+    mask, base = np.uint16((1 << plan[3]) - 1), np.uint16(first)
+    place: Any = 0
+    for pair in range(lengths.size):
+        at = pair * 2 * STREAM
+        for i in range(2):
+            begin = at + i * STREAM
+            size = max(0, min(STREAM, n - begin))
+            sizes[i] = size
+            own, padded = values[begin : begin + size], (size + 7) & ~7
+            if plan[7]:
+                for j in range(size):
+                    turned[j] = shift_up(own[j], 1) | shift_down(own[j], top)
+            else:
+                turned[:size] = own
+            turned[size:padded] = 0
+            down, numbers = raw + constant, symbols[i]
+            for j in range(size):
+                numbers[j] = np.uint16(np.uint16(np.uint16(shift_down(turned[j], down)) & mask) - base)
+            shift = constant
+            for _ in range(n_bytes):
+                plane = out[place : place + padded]
+                for j in range(padded):
+                    plane[j] = np.uint8(shift_down(turned[j], shift))
+                place, shift = place + padded, shift + 8
+            if n_bits > 0:
+                for j in range(padded):
+                    rest[j] = np.uint8(shift_down(turned[j], shift))
+                n_packed = padded * n_bits // 8
+                pack_rest(rest[:padded], n_bits, out[place : place + n_packed])
+                place += n_packed
+        lengths[pair] = encode_streams(symbols, sizes, words, scratch, out[place:])
+        place += _I(lengths[pair])
+    return place

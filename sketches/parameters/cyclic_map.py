@@ -103,7 +103,6 @@ class CyclicMap(ParameterMap):
         return read_row_numbers(rows, n_rows, name)
 
     def runs(self, words: NDArray[np.uint64], table: Table) -> Runs:
-        """Return the places of rows, as `ParameterMap.runs` does."""
         backend, (m, n_columns, seed, number) = backend_of(words), table
         # A row begins in one chunk, and reaches into as many more as fit in it, and one.
         runs = Runs.empty(len(words), 1, 2 + (n_columns - 1) // m, xp=backend.xp, signed=False)

@@ -26,7 +26,6 @@ class HashedMap(ParameterMap):
     n_copies: int = 1
 
     def runs(self, words: NDArray[np.uint64], table: Table) -> Runs:
-        """Return the places of rows, as `ParameterMap.runs` does."""
         backend, block = backend_of(words), min(self.block, table.n_columns)
         runs = Runs.empty(len(words), self.n_copies, -(-table.n_columns // block), xp=backend.xp)
         keys = backend.constant(table_keys(table.seed, table.number, self.n_copies))
@@ -43,7 +42,6 @@ class HashedMap(ParameterMap):
         scale: float,
         out: NDArray[Any],
     ) -> None:
-        """Set rows of `out`, as `ParameterMap.gather_into` does."""
         backend, scale = backend_of(weights), scale * self.copy_factor
         keys = backend.constant(table_keys(table.seed, table.number, self.n_copies))
         given = (read_only(weights), read_only(words), *bags, keys, min(self.block, table.n_columns), scale)
@@ -59,7 +57,6 @@ class HashedMap(ParameterMap):
         scale: float,
         weights: NDArray[Any],
     ) -> None:
-        """Add gradients to `weights`, as `ParameterMap.scatter_into` does."""
         backend, scale = backend_of(weights), scale * self.copy_factor
         keys = backend.constant(table_keys(table.seed, table.number, self.n_copies))
         block = min(self.block, table.n_columns)

@@ -80,8 +80,9 @@ class ParameterMap(Configured, ABC):
     Notes
     -----
     A subclass names its arguments in `_parameters`, and defines `runs`. A map whose places are quick to
-    compute may also define `gather_into` and `scatter_into`, by kernels that write no runs down. Places are taken
-    modulo the number of parameters last, so that `SharedParameters.fold` works.
+    compute may also define `gather_into` and `scatter_into`, by kernels that write no runs down. Places are
+    taken modulo the number of parameters last, so that `SharedParameters.fold` works. A map that takes them
+    otherwise sets `folds` to False.
     """
 
     #: The factor of each copy of a row.

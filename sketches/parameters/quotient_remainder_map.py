@@ -113,7 +113,6 @@ class QuotientRemainderMap(ParameterMap):
         return read_row_numbers(rows, self.n_rows, name)
 
     def runs(self, words: NDArray[np.uint64], table: Table) -> Runs:
-        """Return the places of rows, as `ParameterMap.runs` does."""
         xp, (of_quotient, of_remainder) = backend_of(words).xp, self._widths(table.n_columns)
         quotient, remainder = (
             xp.asarray(part, np.int64) for part in divmod(words, np.uint64(self.n_remainders))

@@ -81,7 +81,6 @@ class TileMap(ParameterMap):
         return read_row_numbers(rows, name=name)
 
     def runs(self, words: NDArray[np.uint64], table: Table) -> Runs:
-        """Return the places of rows, as `ParameterMap.runs` does."""
         backend, (m, n_columns, seed, number) = backend_of(words), table
         runs = Runs.empty(len(words), 1, -(-n_columns // self.columns), xp=backend.xp)
         key, kernel = table_keys(seed, number, 1)[0], backend.kernels(shared_parameters).tile_runs

@@ -345,6 +345,21 @@ def vector_codes() -> Cases:
 
 
 @benchmark
+def shared_parameters() -> Cases:
+    gradients = rows(20_000)
+    maps = {
+        "robe": ms.RobeMap(16),
+        "tile": ms.TileMap(16, 16),
+        "cyclic": ms.CyclicMap([(20_000, 16)]),
+    }
+    for name, of in maps.items():
+        full = ms.SharedParameters(10_000, of).initialize(1.0)
+        for n in SIZES:
+            yield f"gather, {name}, {n:,}", partial(full.gather, range(n), 16)
+            yield f"scatter_add, {name}, {n:,}", partial(full.scatter_add, range(n), gradients[:n])
+
+
+@benchmark
 def product_quantizer() -> Cases:
     X = rows(20_000)
     quantizer = ms.ProductQuantizer(16, 8, 16, n_iterations=5, seed=1).fit(X[:1000])

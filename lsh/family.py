@@ -23,7 +23,7 @@ from .inputs.rows import Rows
 from .metric import METRICS
 from .support.backend import refuse_gpu
 from .support.checks import check_int, renamed
-from .support.configured import Configured, differing_field, register
+from .support.configured import Configured, differing_field, register, register_reader
 from .support.types import RowsLike
 
 __all__ = ["HashFamily", "RowsToCodes", "check_same_family", "family_from_config", "with_known_widths"]
@@ -397,4 +397,4 @@ def with_known_widths(configs: Sequence[Mapping[str, Any]]) -> list[Mapping[str,
     ]
 
 
-Configured._readers["family"] = family_from_config
+register_reader("family", family_from_config)

@@ -19,6 +19,12 @@ from .neighbours.index import LSHIndex, Nearest, Neighbours
 from .neighbours.soft_collisions import SoftCollisions
 from .neighbours.suggestion import Suggestion, suggest
 from .neighbours.vector_codes import VectorCodes
+from .parameters.cyclic_map import CyclicMap
+from .parameters.hashed_maps import MultiHashMap, PairMap, RobeMap
+from .parameters.parameter_map import ParameterMap
+from .parameters.quotient_remainder_map import QuotientRemainderMap
+from .parameters.shared_parameters import SharedParameters
+from .parameters.tile_map import TileMap
 from .race.ace import AceSketch
 from .race.fourier import FourierSketch
 from .race.nadaraya_watson import NadarayaWatsonSketch
@@ -51,6 +57,7 @@ __all__ = [
     "CompressedFloats",
     "CountMinSketch",
     "CountSketch",
+    "CyclicMap",
     "DDSketch",
     "Decoded",
     "DensitySketch",
@@ -63,21 +70,27 @@ __all__ = [
     "LossAwareGrid",
     "MergeableSketch",
     "MinHashSketch",
+    "MultiHashMap",
     "NadarayaWatsonSketch",
     "Nearest",
     "Neighbours",
+    "PairMap",
+    "ParameterMap",
     "PrivacyBudget",
     "PrivateFourier",
     "PrivateRace",
     "ProductQuantizer",
+    "QuotientRemainderMap",
     "Race",
     "RaceWindow",
     "ReleasedClassifier",
     "ReleasedRegressor",
     "RepresenterSketch",
     "RibbonFilter",
+    "RobeMap",
     "ScalableBloomFilter",
     "SecondMoments",
+    "SharedParameters",
     "SoftCollisions",
     "StateArray",
     "StaticFunction",
@@ -86,6 +99,7 @@ __all__ = [
     "StormSketch",
     "StreamingDeduplicator",
     "Suggestion",
+    "TileMap",
     "TopK",
     "VectorCodes",
     "from_bytes",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
-__all__ = ["Configured", "arguments_of", "differing_field", "n_drawn", "register"]
+__all__ = ["Configured", "arguments_of", "differing_field", "n_drawn", "register", "register_reader"]
 
 
 C = TypeVar("C", bound=type)
@@ -103,6 +103,11 @@ class Configured:
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={value!r}" for name, value in arguments_of(self).items())
         return f"{type(self).__name__}({shown})"
+
+
+def register_reader(key: str, read: Callable[[Mapping[str, Any]], Configured]) -> None:
+    """Enter a function that reads nested configurations, by the key that only those of its kind have."""
+    Configured._readers[key] = read
 
 
 def arguments_of(configured: Configured) -> dict[str, Any]:

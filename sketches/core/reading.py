@@ -38,8 +38,12 @@ _CHANGING = frozenset(
         "admit_keys",
         "advance",
         "count_ids_as_default",
+        "initialize",
         "partial_fit",
         "reserve_rows",
+        "scatter_add",
+        "update_bags",
+        "update_product",
     }
 )
 

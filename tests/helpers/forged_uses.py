@@ -129,7 +129,11 @@ def uses(sketch: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
         "batches": [["key 1", "x"]], "key": "key 1", "W": rows, "approximation": rows,
         "documents": ["a b", "c"] if isinstance(sketch, ms.StreamingDeduplicator) else [0, 1],
         "codes": np.zeros((1, getattr(getattr(sketch, "family", None), "n_hashes", 1)), np.uint32),
+        "gradients": np.ones((2, 3)), "n_columns": 3, "n_parameters": 1, "std": 1.0, "offsets": [0, 1, 2],
+        "shape": (4, 3), "Y": np.ones((2, 3)),
     }  # fmt: skip
+    if isinstance(sketch, ms.SharedParameters):
+        given["rows"] = [[0, 1], [1, 0]] if isinstance(sketch.map, ms.PairMap) else [0, 1]
     skipped = {"load", "save", "to", "config"}
     # What only other parts of the package call, with what they have checked.
     skipped |= {"add_codes", "check_ids", "fit_rows", "hash_queries", "hash_rows", "number_rows"}

@@ -65,6 +65,8 @@ def test_aliases_call_the_method_that_they_name(monkeypatch: pytest.MonkeyPatch)
         ("NadarayaWatsonSketch", "query", "predict"),
         ("RibbonFilter", "query", "contains"),
         ("ScalableBloomFilter", "query", "contains"),
+        ("SharedParameters", "query", "gather"),
+        ("SharedParameters", "scatter_add", "update"),
         ("StaticFunction", "query", "lookup"),
         ("StaticTable", "query", "lookup"),
         ("StreamingDeduplicator", "query", "contains"),

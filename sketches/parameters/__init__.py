@@ -1,0 +1,1 @@
+"""Small arrays of parameters that stand for many large tables."""

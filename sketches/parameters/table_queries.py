@@ -1,0 +1,167 @@
+"""Rows and sums of rows of virtual tables, read from shared parameters."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ...lsh.inputs.answers import like
+from ...lsh.inputs.arrays import check_array, check_finite, how_to_convert
+from ...lsh.inputs.weights import check_real_weights
+from ...lsh.support.aliases import alias
+from ...lsh.support.backend import read_only
+from ...lsh.support.checks import check_int, check_real
+from ...lsh.support.types import KeysLike
+from ..core.base import MergeableSketch
+from .parameter_map import ParameterMap, Table
+from .table_rows import Bags
+
+__all__ = ["TableQueries"]
+
+_MOST_COLUMNS = 1 << 20
+#: The largest magnitude of a factor, which keeps sums of float32 finite.
+_LARGEST = 2.0**64
+
+
+class TableQueries(MergeableSketch):
+    """Define how rows of virtual tables are read from shared parameters."""
+
+    _internal = True
+    n_parameters: int
+    map: ParameterMap
+    seed: int
+    dtype: str
+
+    @property
+    def weights(self) -> NDArray[Any]:
+        """The parameters, as a view that cannot be written to."""
+        return read_only(self._arrays["weights"])
+
+    def gather(self, rows: KeysLike, n_columns: int, *, table: int = 0, scale: float = 1.0) -> NDArray[Any]:
+        """Return rows of a virtual table.
+
+        Parameters
+        ----------
+        rows : array of integers of any shape, or array or list of strings or bytes, or one row
+        n_columns : int
+            The number of columns of the table, at most 2**20.
+        table : int, default 0
+            The number of the virtual table, in [0, 2**32).
+        scale : float, default 1.0
+            A factor of all entries.
+
+        Returns
+        -------
+        ndarray of the shape of `rows` and a last dimension of n_columns
+            Of the dtype of the parameters.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the map has no such rows, or an argument has the wrong type or lies outside its range.
+        """
+        which = self._table(n_columns, table)
+        words, shape = self.map.checked_rows(rows, which)[:2]
+        bags, xp = self._bags(shape, None, None), self._backend.xp
+        out: NDArray[Any] = xp.empty((len(words), which.n_columns), self.dtype)
+        self.map.gather_into(self._arrays["weights"], words, bags, which, self._scale(scale), out)
+        return like(rows, out.reshape(*shape, which.n_columns))
+
+    query = alias(gather)
+
+    def gather_bags(
+        self,
+        rows: KeysLike,
+        offsets: ArrayLike,
+        n_columns: int,
+        weights: ArrayLike | None = None,
+        *,
+        table: int = 0,
+        scale: float = 1.0,
+    ) -> NDArray[Any]:
+        """Return sums of rows of a virtual table, without the rows themselves.
+
+        Parameters
+        ----------
+        rows : array or list of n integers, strings or bytes
+        offsets : array of n_bags + 1 integers
+            Bag b has the rows from ``offsets[b]`` to ``offsets[b + 1]``. The sum of no rows is 0.
+        n_columns : int
+        weights : array of n numbers, optional
+            The factor of each row, 1 by default.
+        table : int, default 0
+        scale : float, default 1.0
+            As for `gather`.
+
+        Returns
+        -------
+        ndarray of shape (n_bags, n_columns)
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `gather` does, or if offsets fall, or do not begin at 0 and end at n.
+
+        Examples
+        --------
+        >>> from mergesketch import SharedParameters
+        >>> parameters = SharedParameters(1000).scatter_add([1, 2, 3], [[1.0], [2.0], [3.0]])
+        >>> parameters.gather_bags([1, 2, 3], offsets=[0, 2, 3], n_columns=1)
+        array([[3.],
+               [3.]], dtype=float32)
+        """
+        which = self._table(n_columns, table)
+        words, shape = self.map.checked_rows(rows, which)[:2]
+        if offsets is None:
+            raise TypeError("offsets must be an array of n_bags + 1 integers, got None")
+        bags = self._bags(shape, offsets, weights)
+        out: NDArray[Any] = self._backend.xp.empty((bags.offsets.size - 1, which.n_columns), self.dtype)
+        self.map.gather_into(self._arrays["weights"], words, bags, which, self._scale(scale), out)
+        return out
+
+    # -- checks -----------------------------------------------------------------------------------
+
+    def _table(self, n_columns: Any, number: Any) -> Table:
+        """Check the number of columns and of the table."""
+        number = check_int("table", number, 0, 2**32 - 1)
+        return Table(
+            self.n_parameters, check_int("n_columns", n_columns, 1, _MOST_COLUMNS), self.seed, number
+        )
+
+    def _scale(self, scale: Any) -> float:
+        return check_real("scale", scale, -_LARGEST, _LARGEST)
+
+    def _bags(self, shape: tuple[int, ...], offsets: Any, factors: Any) -> Bags:
+        """Read bags of rows of a shape."""
+        xp, n = self._backend.xp, math.prod(shape)
+        if factors is None:
+            factors = xp.empty(0, self.dtype)
+        elif offsets is not None:
+            factors = check_real_weights("weights", factors, n).astype(self.dtype)
+        if offsets is None:
+            return Bags(read_only(xp.empty(0, np.int64)), read_only(factors))
+        ends = check_array("offsets", offsets)
+        if ends.ndim != 1 or ends.size == 0 or ends.dtype.kind not in "iu" or len(shape) != 1:
+            raise ValueError(
+                "offsets must be n_bags + 1 integers, and rows of one dimension, got offsets of dtype "
+                f"{ends.dtype} and shape {ends.shape}, and rows of shape {shape}"
+            )
+        ends = xp.ascontiguousarray(ends, dtype=np.int64)
+        if int(ends[0]) != 0 or int(ends[-1]) != n or not bool((ends[1:] >= ends[:-1]).all()):
+            raise ValueError(f"offsets must rise from 0 to the number of rows, {n}, got {ends}")
+        return Bags(read_only(ends), read_only(factors))
+
+    def _numbers(self, name: str, value: Any) -> NDArray[Any]:
+        """Read finite numbers of at least one dimension, in the dtype of the parameters and in C order."""
+        array = check_array(name, value)
+        if array.size and array.dtype.kind not in "fiub":
+            raise TypeError(f"{name} must hold real numbers, got dtype {how_to_convert(name, array.dtype)}")
+        if array.ndim == 0:
+            raise ValueError(f"{name} must have a dimension of columns, got a number")
+        with np.errstate(over="ignore"):  # What is beyond float32 becomes infinity, which is refused.
+            array = self._backend.xp.ascontiguousarray(array, dtype=self.dtype)
+        check_finite(name, array, self._backend)
+        return array

@@ -1,0 +1,74 @@
+"""The matrix of shared parameters: row e, column i of a virtual table from m parameters, entry by entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from mergesketch.lsh.support.random import random_uint64
+
+from .words import mix13
+
+_MASK = (1 << 64) - 1
+_STEP = 0x9E3779B97F4A7C15
+
+#: The place of an entry, and its coefficient there.
+Place = tuple[int, float]
+
+
+def keys(seed: int, table: int, n: int) -> list[int]:
+    """Return the words that hash the rows of a table."""
+    return random_uint64(seed, f"SharedParameters, table {table}", n).tolist()
+
+
+def place(word: int, m: int) -> int:
+    return (word & ((1 << 52) - 1)) % m
+
+
+def sign(word: int, t: int) -> int:
+    """Return the sign of entry t of a run."""
+    return 1 - 2 * ((mix13((word + t // 64 + 1) & _MASK) >> (t % 64)) & 1)
+
+
+def block_word(row_word: int, block: int) -> int:
+    return mix13((row_word + (block + 1) * _STEP) & _MASK)
+
+
+def robe(row: int, i: int, m: int, block: int, keys: list[int]) -> list[Place]:
+    """Return the places of entry i of a row: one for each key, for the mean of as many hashed rows."""
+    found = []
+    for key in keys:
+        word = block_word(mix13(row ^ key), i // block)
+        found.append(((place(word, m) + i % block) % m, sign(word, i % block) / len(keys)))
+    return found
+
+
+def tile(row: int, i: int, m: int, rows: int, columns: int, key: int) -> list[Place]:
+    word = block_word(mix13((row // rows) ^ key), i // columns)
+    at = (place(word, m) + (row % rows) * columns + i % columns) % m
+    return [(at, sign(mix13(word ^ (row % rows)), i % columns))]
+
+
+def cyclic(row: int, i: int, m: int, first: int, n_columns: int, key: int) -> list[Place]:
+    g = first + row * n_columns + i
+    return [((place(mix13((g // m) ^ key), m) + g % m) % m, 1.0)]
+
+
+def quotient_remainder(row: int, i: int, m: int, r: int, n_columns: int, combine: str) -> list[Place]:
+    if combine == "sum":
+        return [((row % r * n_columns + i) % m, 1.0), (((r + row // r) * n_columns + i) % m, 1.0)]
+    left = -(-n_columns // 2)
+    right = n_columns - left
+    if i < left:
+        return [((r * right + row // r * left + i) % m, 1.0)]
+    return [((row % r * right + i - left) % m, 1.0)]
+
+
+def matrix(places: Callable[[int, int], list[Place]], rows: list[int], n_columns: int, m: int) -> np.ndarray:
+    """Return A, of shape (rows, columns, m): reading is ``A @ w``, and adding its transpose."""
+    A = np.zeros((len(rows), n_columns, m))
+    for n, row in enumerate(rows):
+        for i in range(n_columns):
+            for at, coefficient in places(row, i):
+                A[n, i, at] += coefficient
+    return A

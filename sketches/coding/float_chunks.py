@@ -8,18 +8,18 @@ number of values, the bits that all values have in common, and the coding. It is
   stream and of its second one, in planes of 8, 4, 2 and 1 bits, and then the code words of both: those of
   the first stream from the front, those of the second one backwards from the end.
 
-``lengths`` has the bytes of the code words of each pair, so the place of every pair follows.
+``lengths`` has the bytes of the code words of each pair, so the place of every pair follows. Before the first
+chunk and after the last one there are 8 bytes, which loads of words may touch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...lsh.support.backend import read_only
 from ...lsh.support.threads import run_tasks
 from ..kernels.float_codes import LONGEST, PAD, PLAN, STREAM, TABLE, code_words, lookup_table
 from ..kernels.float_encoding import encode_values
@@ -30,9 +30,9 @@ __all__ = [
     "CHUNK",
     "FIELDS",
     "Encoded",
+    "Encoder",
     "Plans",
     "code_lengths_of",
-    "encode",
     "join",
     "read_plans",
     "table_of",
@@ -49,7 +49,7 @@ _PAIR = 2 * STREAM
 
 
 class Encoded(NamedTuple):
-    """Chunks: their descriptions, the lengths of their pairs, and the data, padded if any chunk is coded."""
+    """Chunks: their descriptions, the lengths of their pairs, and the data, with padding on both sides."""
 
     chunks: NDArray[np.uint64]
     lengths: NDArray[np.uint16]
@@ -134,47 +134,64 @@ def _write(
     return n_bytes + int(encode_values(values, prepared.plan, prepared.first, words, out[n_bytes:], pairs))
 
 
-def choose_coding(values: NDArray[Any], form: FloatFormat, coding: str) -> Coding | None:
-    """Return the coding of an array, chosen from some of its chunks."""
-    if values.size == 0 or coding == "raw":
-        return None
-    starts = range(0, values.size, CHUNK)
-    picked = [starts[len(starts) * k // _SAMPLED] for k in range(min(_SAMPLED, len(starts)))]
-    found = run_tasks(lambda i: survey(values[picked[i] : picked[i] + CHUNK], form), len(picked))
-    return choose(total(found), form, coding)
+class Encoder:
+    """Encode parts of an array by the coding that suits the first one, or as they are.
 
+    Parameters
+    ----------
+    form : FloatFormat
+    coding : str
+        One of `CODINGS`.
+    """
 
-def encode(values: NDArray[Any], form: FloatFormat, coding: Coding | None) -> Encoded:
-    """Encode the bits of floats, one-dimensional and contiguous, over the threads."""
-    values = read_only(values)
-    cuts = [(start, min(start + CHUNK, values.size)) for start in range(0, values.size, CHUNK)]
-    if coding is None:
-        chunks = [_raw(values.size, form).description] if values.size else []
-        return Encoded(_words(chunks), np.zeros(0, np.uint16), values.view(np.uint8).copy())
+    def __init__(self, form: FloatFormat, coding: str) -> None:
+        self._form, self._asked, self._is_chosen = form, coding, False
+        self._coding: Coding | None = None
 
-    def prepare(i: int) -> _Prepared:
-        part = values[slice(*cuts[i])]
-        return _prepare(part, form, coding, survey(part, form))
+    def encode(self, values: NDArray[Any]) -> Encoded:
+        """Encode the bits of floats, one-dimensional, contiguous and read-only, over the threads."""
+        form = self._form
+        cuts = [(start, min(start + CHUNK, values.size)) for start in range(0, values.size, CHUNK)]
+        parts = [values[start:stop] for start, stop in cuts]
+        surveys = self._choose(parts)
+        if self._coding is None:
+            chunks = [_raw(values.size, form).description] if values.size else []
+            data = np.zeros(values.nbytes + 2 * PAD, np.uint8)
+            data[PAD : PAD + values.nbytes] = values.view(np.uint8)
+            return Encoded(_words(chunks), np.zeros(0, np.uint16), data)
 
-    prepared = run_tasks(prepare, len(cuts))
-    pad = PAD if any(each.plan is not None for each in prepared) else 0
-    pairs = [0 if each.plan is None else -(-each.description[0] // _PAIR) for each in prepared]
-    places, pair_places = _sums([pad, *(each.most for each in prepared)])[1:], _sums(pairs)
-    data, lengths = np.empty(places[-1] + pad, np.uint8), np.zeros(pair_places[-1], np.uint16)
+        def prepare(i: int) -> _Prepared:
+            return _prepare(parts[i], form, self._coding, surveys.get(i) or survey(parts[i], form))
 
-    def write(i: int) -> int:
-        out, own = data[places[i] : places[i + 1]], lengths[pair_places[i] : pair_places[i + 1]]
-        return _write(values[slice(*cuts[i])], prepared[i], out, own)
+        prepared = run_tasks(prepare, len(cuts))
+        pairs = _sums([0 if each.plan is None else -(-each.description[0] // _PAIR) for each in prepared])
+        places = _sums([PAD, *(each.most for each in prepared)])[1:]
+        data, lengths = np.empty(places[-1] + PAD, np.uint8), np.zeros(pairs[-1], np.uint16)
 
-    sizes = run_tasks(write, len(cuts))
-    data[:pad] = 0
-    end = pad
-    for place, size in zip(places[:-1], sizes, strict=True):
-        if end < place:
-            data[end : end + size] = data[place : place + size]
-        end += size
-    data[end : end + pad] = 0
-    return Encoded(_merge_raw(_words([each.description for each in prepared])), lengths, data[: end + pad])
+        def write(i: int) -> int:
+            own = lengths[pairs[i] : pairs[i + 1]]
+            return _write(parts[i], prepared[i], data[places[i] : places[i + 1]], own)
+
+        sizes = run_tasks(write, len(cuts))
+        data[:PAD] = 0
+        end = PAD
+        for place, size in zip(places[:-1], sizes, strict=True):
+            if end < place:
+                data[end : end + size] = data[place : place + size]
+            end += size
+        data[end : end + PAD] = 0
+        described = _words([each.description for each in prepared])
+        return Encoded(merge_raw(described), lengths, data[: end + PAD])
+
+    def _choose(self, parts: list[NDArray[Any]]) -> dict[int, Survey]:
+        """Choose the coding if that has not been done; return the surveys of the parts that it took."""
+        if self._is_chosen or not parts or self._asked == "raw":
+            return {}
+        n = min(_SAMPLED, len(parts))
+        picked = [len(parts) * k // n for k in range(n)]
+        found = run_tasks(lambda k: survey(parts[picked[k]], self._form), n)
+        self._coding, self._is_chosen = choose(total(found), self._form, self._asked), True
+        return dict(zip(picked, found, strict=True))
 
 
 def _sums(numbers: Sequence[int]) -> list[int]:
@@ -185,7 +202,7 @@ def _words(descriptions: Sequence[Any]) -> NDArray[np.uint64]:
     return np.array(descriptions, np.uint64).reshape(-1, FIELDS)
 
 
-def _merge_raw(chunks: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def merge_raw(chunks: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Join raw chunks that follow each other: their values lie side by side."""
     merged: list[list[int]] = []
     for n, fill, packed in chunks.tolist():
@@ -198,16 +215,11 @@ def _merge_raw(chunks: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 def join(parts: Sequence[Encoded]) -> Encoded:
     """Return consecutive chunks as one object has them."""
-    chunks = _merge_raw(np.concatenate([_words([]), *(part.chunks for part in parts)]))
+    chunks = merge_raw(np.concatenate([_words([]), *(part.chunks for part in parts)]))
     lengths = np.concatenate([np.zeros(0, np.uint16), *(part.lengths for part in parts)])
-    pad = np.zeros(padding(chunks), np.uint8)
-    own = [part.data[padding(part.chunks) :][: part.data.size - 2 * padding(part.chunks)] for part in parts]
-    return Encoded(chunks, lengths, np.concatenate([pad, *own, pad]))
-
-
-def padding(chunks: NDArray[np.uint64]) -> int:
-    """Return the number of bytes before and after the data of all chunks."""
-    return PAD if bool(chunks[:, 2].any()) else 0
+    pad = np.zeros(PAD, np.uint8)
+    data = np.concatenate([pad, *(part.data[PAD : part.data.size - PAD] for part in parts), pad])
+    return Encoded(chunks, lengths, data)
 
 
 # -- reading --------------------------------------------------------------------------------------
@@ -257,10 +269,9 @@ def read_plans(
     sizes = np.where(coded, table + padded * raw // 8 + sums[pairs[1:]] - sums[pairs[:-1]], 0)
     if bool((~coded).any()):
         sizes = np.where(coded, sizes, counts * (form.width // 8))
-    pad = padding(chunks)
-    if float(sizes.sum(dtype=np.float64)) > 2.0**62 or int(sizes.sum()) + 2 * pad != n_data:
-        raise ValueError(f"data must have {sizes.sum(dtype=np.float64) + 2 * pad:.0f} bytes, got {n_data}")
-    places = pad + np.concatenate([[0], np.cumsum(sizes)])
+    if float(sizes.sum(dtype=np.float64)) > 2.0**62 or int(sizes.sum()) + 2 * PAD != n_data:
+        raise ValueError(f"data must have {sizes.sum(dtype=np.float64) + 2 * PAD:.0f} bytes, got {n_data}")
+    places = PAD + np.concatenate([[0], np.cumsum(sizes)])
     plans = np.zeros((len(chunks), PLAN), np.int64)
     columns = (counts, places[:-1] + table, pairs[:-1], bits, lead, raw, constant, rotated)
     for field, column in enumerate((*columns, np.ascontiguousarray(chunks[:, 1]).view(np.int64))):
@@ -296,18 +307,3 @@ def table_of(data: NDArray[np.uint8], plans: Plans, chunk: int) -> NDArray[np.ui
     table = np.empty(TABLE, np.uint64)
     lookup_table(code_lengths_of(data, plans, chunk), int(plans.firsts[chunk]), table)
     return table
-
-
-def ranges(plans: Plans, start: int, stop: int, size: int) -> Iterator[tuple[int, int, int]]:
-    """Yield chunks and ranges of values in them that make up [start, stop), each of about `size` values.
-
-    Ranges end where pairs of two streams end, so that none is decoded twice.
-    """
-    chunk = int(np.searchsorted(plans.starts, start, side="right")) - 1
-    while start < stop:
-        first, end = int(plans.starts[chunk]), min(stop, int(plans.starts[chunk + 1]))
-        while start < end:
-            until = min(end, first + (start - first) // size * size + size)
-            yield chunk, start - first, until - first
-            start = until
-        chunk += 1

@@ -139,8 +139,8 @@ def _finish_backward(data, start, used, table, symbols, at, end):
         used += more
 
 
-@kernel
-def decode_pairs(data, table, first, first_end, second, second_end, symbols):
+@helper
+def _decode_pairs(data, table, first, first_end, second, second_end, symbols):
     """Decode two whole pairs, of four streams, whose chains of look-ups the processor overlaps."""
     a, b, c, d = 0, _STRIDE, 2 * _STRIDE, 3 * _STRIDE
     used_a = used_b = used_c = used_d = 0
@@ -161,8 +161,8 @@ def decode_pairs(data, table, first, first_end, second, second_end, symbols):
     _finish_backward(data, second_end, used_d, table, symbols, d, 3 * _STRIDE + STREAM)
 
 
-@kernel
-def decode_pair(data, table, start, end, first, second, symbols):
+@helper
+def _decode_pair(data, table, start, end, first, second, symbols):
     """Decode the first symbols of the streams of a pair: `first` of the one and `second` of the other."""
     a, b, used_a, used_b = 0, _STRIDE, 0, 0
     second += _STRIDE
@@ -176,8 +176,8 @@ def decode_pair(data, table, start, end, first, second, symbols):
     _finish_backward(data, end, used_b, table, symbols, b, second)
 
 
-@kernel
-def unpack_rest(packed, n_bits, rest):
+@helper
+def _unpack_rest(packed, n_bits, rest):
     """Unpack the lowest `n_bits`, up to 7, of values whose number is a multiple of 8.
 
     They are in planes of 4, 2 and 1 bits. Byte j of a plane has the bits of the values j, j + size, ... where
@@ -217,7 +217,7 @@ def _join(symbols, data, place, n, plan, rest, values):
         shift += 8
     if n_bits > 0:
         start = place + n_bytes * padded
-        unpack_rest(data[start : start + padded * n_bits // 8], n_bits, rest[:padded])
+        _unpack_rest(data[start : start + padded * n_bits // 8], n_bits, rest[:padded])
         for j in range(n):
             values[j] |= shift_up(one(rest[j]), shift)
 
@@ -258,7 +258,7 @@ def decode_values(data, lengths, table, plan, start, stop, out):
             middle = first + _I(lengths[pair])
             second = middle + 2 * whole
             last = second + _I(lengths[pair + 1])
-            decode_pairs(data, table, first, middle, second, last, symbols)
+            _decode_pairs(data, table, first, middle, second, last, symbols)
             for i in range(4):
                 own = place + i * whole if i < 2 else middle + (i - 2) * whole
                 _join(symbols[i * _STRIDE : i * _STRIDE + STREAM], data, own, STREAM, plan, rest, values)
@@ -276,7 +276,7 @@ def decode_values(data, lengths, table, plan, start, stop, out):
         end = begin + _I(lengths[pair])
         middle = at + STREAM
         wanted = (min(stop, middle) - at if start < middle else 0, max(0, min(stop - middle, second)))
-        decode_pair(data, table, begin, end, wanted[0], wanted[1], symbols)
+        _decode_pair(data, table, begin, end, wanted[0], wanted[1], symbols)
         if wanted[0] > 0:
             _join(symbols, data, place, first, plan, rest, values)
             low = max(start - at, 0)

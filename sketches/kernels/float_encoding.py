@@ -74,8 +74,8 @@ def _encode_stream(symbols, n, words, out):
     return place + _I((used + _U(7)) >> _U(3))
 
 
-@kernel
-def encode_pair(symbols, words, out):
+@helper
+def _encode_pair(symbols, words, out):
     """Write the words of two whole streams of symbols to two rows of bytes; return their numbers of bytes."""
     first, second = symbols[0], symbols[1]
     first_out, second_out = out[0], out[1]
@@ -98,11 +98,11 @@ def encode_pair(symbols, words, out):
     return place_a + _I((used_a + _U(7)) >> _U(3)), place_b + _I((used_b + _U(7)) >> _U(3))
 
 
-@kernel
-def encode_streams(symbols, sizes, words, scratch, out):
+@helper
+def _encode_streams(symbols, sizes, words, scratch, out):
     """Write a pair of streams to `out`, the second one backwards; return the number of bytes."""
     if sizes[1] == STREAM:
-        first, second = encode_pair(symbols, words, scratch)
+        first, second = _encode_pair(symbols, words, scratch)
     else:
         first = _encode_stream(symbols[0], sizes[0], words, scratch[0])
         second = _encode_stream(symbols[1], sizes[1], words, scratch[1])
@@ -114,8 +114,8 @@ def encode_streams(symbols, sizes, words, scratch, out):
     return total
 
 
-@kernel
-def pack_rest(rest, n_bits, packed):
+@helper
+def _pack_rest(rest, n_bits, packed):
     """Pack the lowest `n_bits`, up to 7, of values, a multiple of 8 of them, for `unpack_rest`."""
     at, shift = 0, 0
     for width in (4, 2, 1):
@@ -174,8 +174,8 @@ def encode_values(values, plan, first, words, out, lengths):
                 for j in range(padded):
                     rest[j] = np.uint8(shift_down(turned[j], shift))
                 n_packed = padded * n_bits // 8
-                pack_rest(rest[:padded], n_bits, out[place : place + n_packed])
+                _pack_rest(rest[:padded], n_bits, out[place : place + n_packed])
                 place += n_packed
-        lengths[pair] = encode_streams(symbols, sizes, words, scratch, out[place:])
+        lengths[pair] = _encode_streams(symbols, sizes, words, scratch, out[place:])
         place += _I(lengths[pair])
     return place

@@ -50,7 +50,7 @@ def planes(data: bytes, n: int, n_bits: int) -> list[int]:
 def decode(chunks: list[list[int]], lengths: list[int], data: bytes, width: int) -> list[int]:
     """Return the bits of all values of `width` bits."""
     values: list[int] = []
-    place, pair = (PAD if any(packed for _, _, packed in chunks) else 0), 0
+    place, pair = PAD, 0
     for n, fill, packed in chunks:
         if packed == 0:
             for i in range(n):

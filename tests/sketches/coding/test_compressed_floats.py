@@ -117,7 +117,7 @@ def test_the_size_is_near_the_entropy(dtype: Any) -> None:
     share = np.unique(exponent, return_counts=True)[1] / array.size
     alone = float(-(share * np.log2(share)).sum()) + width - FORMATS[compressed.format].exponent
     assert compressed.entropy <= alone + 1e-9
-    assert taken < alone + 0.03
+    assert taken < alone + 0.06
     assert CompressedFloats(array, coding="exponent").coding == "exponent"
 
 
@@ -151,12 +151,12 @@ def test_rows_are_those_of_the_array(data: st.DataObject, n: int, row: tuple[int
 
 def test_all_ranges_of_many_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of a few pairs stand for those of a million values; raw ones lie between coded ones."""
-    from mergesketch.sketches.coding import compressed_floats, float_chunks
+    from mergesketch.sketches.coding import float_chunks, float_reader
 
     rng = np.random.default_rng(0)
-    for module in (compressed_floats, float_chunks):
+    for module in (float_reader, float_chunks):
         monkeypatch.setattr(module, "CHUNK", 1 << 13)
-    monkeypatch.setattr(compressed_floats, "_BLOCK", 1 << 12)
+    monkeypatch.setattr(float_reader, "BLOCK", 1 << 12)
     array = weights(60_000, np.float16)
     array[8192:24_576] = rng.integers(0, 1 << 16, 16_384, np.uint16).view(np.float16)
     compressed = CompressedFloats(array)

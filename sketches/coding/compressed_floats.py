@@ -16,7 +16,7 @@ from ...lsh.support.threads import run_tasks
 from ..core.state import ArraySpec, State
 from ..core.stored import Stored
 from .float_chunks import CHUNK, Encoded, Encoder, join
-from .float_coding import CODINGS, bound, survey, total
+from .float_coding import CODINGS, SIGN_AFTER_EXPONENT, bound, survey, total
 from .float_formats import FORMATS, FloatFormat, check_shape, read_floats
 from .float_reader import BLOCK, FloatReader
 from .float_rows import read_rows
@@ -77,7 +77,7 @@ class CompressedFloats(Stored):
     of up to 11 bits [2]_. The other bits are stored as they are, but for lowest bits that are the same in all
     values. A code of words takes 0.02 to 0.06 bits a value more than the entropy.
 
-    Values are cut into chunks of 2**20 with a code each, and these into streams of 1,024 values. A row is
+    Values are cut into chunks of 2**18 with a code each, and these into streams of 1,024 values. A row is
     decoded from its streams alone. Where a chunk would not become smaller it is stored as it is. Every bit
     pattern comes back, with the payloads of NaNs and the signs of zeros.
 
@@ -180,14 +180,15 @@ class CompressedFloats(Stored):
     def coding(self) -> str:
         """What has code words in most values: "exponent", "sign+exponent+2" with mantissa bits, or "raw"."""
         plans = self._reader.plans.plans
-        values: dict[tuple[int, bool], int] = {}
-        for n, bits, rotated in plans[:, [0, 3, 7]].tolist():
-            values[bits, bool(rotated)] = values.get((bits, bool(rotated)), 0) + n
-        bits, rotated = max(values, key=lambda kind: values[kind], default=(0, False))
+        values: dict[tuple[int, int], int] = {}
+        for n, bits, turn in plans[:, [0, 3, 7]].tolist():
+            values[bits, turn] = values.get((bits, turn), 0) + n
+        bits, turn = max(values, key=lambda kind: values[kind], default=(0, 0))
         if bits == 0:
             return "raw"
-        mantissa = bits - self._form.exponent - (not rotated)
-        sign, more = ("" if rotated else "sign+"), (f"+{mantissa}" if mantissa else "")
+        has_sign = turn == SIGN_AFTER_EXPONENT
+        mantissa = bits - self._form.exponent - has_sign
+        sign, more = ("sign+" if has_sign else ""), (f"{mantissa:+d}" if mantissa else "")
         return f"{sign}exponent{more}"
 
     @property
@@ -274,7 +275,7 @@ class CompressedFloats(Stored):
 
         Parameters
         ----------
-        n_values : int, default 2**20
+        n_values : int, default 2**18
             Number of values of a part.
 
         Yields

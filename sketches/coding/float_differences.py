@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .float_coding import choose, code_of, constant_bits, survey
+from .float_coding import choose, code_of, stored_bits, survey
 from .float_formats import FloatFormat
 
 __all__ = ["METHODS", "Rule", "best_rule", "difference", "put_back", "restore", "split"]
@@ -97,7 +97,6 @@ def _size(integers: NDArray[Any], apart: NDArray[Any], form: FloatFormat) -> flo
     kept = 0.0 if apart.size == 0 else apart.size * form.width
     if coding is None:
         return kept + integers.size * form.width
-    code = code_of(found, coding)
+    code = code_of(found, form, coding)
     assert code is not None
-    raw = form.width - coding.lead - coding.bits - constant_bits(found, form, coding)
-    return kept + code[2] + integers.size * raw + 4 * code[1].size
+    return kept + code[2] + integers.size * stored_bits(found, form, coding) + 4 * code[1].size

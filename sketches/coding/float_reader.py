@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...lsh.support.backend import read_only
 from ...lsh.support.threads import run_tasks
 from ..kernels.float_codes import decode_values
-from .float_chunks import CHUNK, Encoded, code_lengths_of, read_plans, table_of
+from .float_chunks import CHUNK, Encoded, code_lengths_of, decoder_of, read_plans
 from .float_formats import FloatFormat
 
 __all__ = ["BLOCK", "FloatReader"]
@@ -104,7 +104,7 @@ class FloatReader:
         """Return the table and the plan of a coded chunk; the table is kept if there are not many others."""
         decoder = self._decoders.get(chunk)
         if decoder is None:
-            decoder = table_of(self._data, self.plans, chunk), self.plans.plans[chunk]
+            decoder = decoder_of(self._data, self.plans, chunk)
             if len(self._decoders) >= _TABLES:
                 self._decoders.clear()
             self._decoders[chunk] = decoder

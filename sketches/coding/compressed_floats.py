@@ -193,7 +193,7 @@ class CompressedFloats(Stored):
 
     @property
     def entropy(self) -> float:
-        """Bits a value that any code of exponents, signs and up to 4 mantissa bits takes at least.
+        """Bits a value that any code of exponents, signs and up to 3 mantissa bits takes at least.
 
         It is computed when it is first asked for, about as fast as `decode`. It is 0 without values.
         """

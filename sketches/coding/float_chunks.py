@@ -108,7 +108,7 @@ def _prepare(values: NDArray[Any], form: FloatFormat, coding: Coding | None, fou
     first, lengths, n_bits = code
     constant, raw = constant_bits(found, form, coding), stored_bits(found, form, coding)
     n_pairs = -(-n // _PAIR)
-    most = (lengths.size + 1) // 2 + (n_bits + n * raw) // 8 + 3 * n_pairs + 8 * (raw + 1)
+    most = (lengths.size + 1) // 2 + (n_bits + n * raw) // 8 + 3 * n_pairs + 8 * (raw + 2)
     if most + 2 * n_pairs + _SAVED > n * width // 8:
         return _raw(n, form)
     value = turned(int(values[0]), form, coding.turn)

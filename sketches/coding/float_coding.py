@@ -31,7 +31,7 @@ CODINGS = ("auto", "exponent", "joint", "raw")
 #: sign comes between exponent and mantissa.
 TURNS = (AS_IS, SIGN_LAST, SIGN_AFTER_EXPONENT) = range(3)
 #: Bits of the numbers that are counted, and the most mantissa bits in a symbol.
-_COUNTED, _MANTISSA = 13, 4
+_COUNTED, _MANTISSA = 12, 3
 #: The share of a float's bits that a coding of shorter symbols, which decodes faster, may take in addition.
 _WORTH = 0.0005
 #: Codes that are built to find the smallest, and bits by which they may differ from the least entropy.

@@ -11,12 +11,12 @@ import numpy as np
 
 from ...lsh.kernels.compiled import helper, kernel
 from .float_codes import LONGEST, STREAM
-from .unaligned import reverse_bytes, shift_down, shift_up, store_word_at
+from .unaligned import load_word_at, reverse_bytes, shift_down, shift_up, store_word_at
 
 __all__ = ["count_tops", "encode_values", "varying_bits"]
 
 _U, _I = np.uint64, np.int64
-#: Bytes of scratch memory for a stream: the longest one, and a word that ends beyond it.
+#: Bytes of scratch memory for a stream, the longest one and some more. Copies read a word beyond it.
 _ROOM = STREAM * LONGEST // 8 + 16
 
 
@@ -51,10 +51,12 @@ def count_tops(values, down, counts):
 @helper
 def _append(words, symbols, at, bits, used):
     """Append the words of four symbols to a word of up to 7 used bits; return it and the used bits."""
-    for k in range(4):
-        word = _U(words[symbols[at + k]])
-        bits |= (word & _U(0xFFFF)) << used
-        used += word >> _U(16)
+    for k in range(0, 4, 2):
+        # Two words are joined before the others are known.
+        word, following = _U(words[symbols[_U(at + k)]]), _U(words[symbols[_U(at + k + 1)]])
+        length = word >> _U(16)
+        bits |= ((word & _U(0xFFFF)) | ((following & _U(0xFFFF)) << length)) << used
+        used += length + (following >> _U(16))
     return bits, used
 
 
@@ -89,38 +91,40 @@ def _put(out, place, end, bits):
 
 
 @helper
-def _encode_pair(first, second, words, scratch):
-    """Write the words of two whole streams of symbols, the second one backwards; return the bytes of both."""
+def _encode_pair(first, second, words, out, scratch):
+    """Write the words of two whole streams of symbols to an array each, those of the second one backwards."""
     bits_a, used_a, bits_b, used_b = _U(0), _U(0), _U(0), _U(0)
     place_a: Any = 0
-    place_b: Any = 0
-    out_a, out_b = scratch[0], scratch[1]
+    place_b: Any = _ROOM - 8
     for at in range(0, STREAM, 4):
         bits_a, used_a = _append(words, first, at, bits_a, used_a)
         bits_b, used_b = _append(words, second, at, bits_b, used_b)
-        store_word_at(out_a, place_a, bits_a)
-        store_word_at(out_b, _ROOM - 8 - place_b, reverse_bytes(bits_b))
+        store_word_at(out, place_a, bits_a)
+        store_word_at(scratch, place_b, reverse_bytes(bits_b))
         place_a += _I(used_a >> _U(3))
-        place_b += _I(used_b >> _U(3))
+        place_b -= _I(used_b >> _U(3))
         bits_a >>= used_a & _U(56)
         bits_b >>= used_b & _U(56)
         used_a &= _U(7)
         used_b &= _U(7)
-    store_word_at(out_a, place_a, bits_a)
-    store_word_at(out_b, _ROOM - 8 - place_b, reverse_bytes(bits_b))
-    return place_a + _I((used_a + _U(7)) >> _U(3)), place_b + _I((used_b + _U(7)) >> _U(3))
+    store_word_at(out, place_a, bits_a)
+    store_word_at(scratch, place_b, reverse_bytes(bits_b))
+    return place_a + _I((used_a + _U(7)) >> _U(3)), _ROOM - 8 - place_b + _I((used_b + _U(7)) >> _U(3))
 
 
 @helper
 def _encode_streams(symbols, sizes, words, scratch, out):
-    """Write a pair of streams to `out`, the second one backwards; return the number of bytes."""
+    """Write a pair of streams to `out`, and up to 8 bytes more; return the number of bytes.
+
+    The second stream is written backwards, before its place is known.
+    """
     if sizes[1] == STREAM:
-        first, second = _encode_pair(symbols[0], symbols[1], words, scratch)
+        first, second = _encode_pair(symbols[0], symbols[1], words, out, scratch)
     else:
-        first = _encode_stream(symbols[0], sizes[0], words, scratch[0], 0)
-        second = _encode_stream(symbols[1], sizes[1], words, scratch[1], _ROOM)
-    out[:first] = scratch[0, :first]
-    out[first : first + second] = scratch[1, _ROOM - second :]
+        first = _encode_stream(symbols[0], sizes[0], words, out, 0)
+        second = _encode_stream(symbols[1], sizes[1], words, scratch, _ROOM)
+    for j in range(0, second, 8):
+        store_word_at(out, first + j, load_word_at(scratch, _ROOM - second + j))
     return first + second
 
 
@@ -165,12 +169,13 @@ def _turn(values, plan, turned):
 def encode_values(values, plan, first, words, out, lengths):
     """Write the pairs of a chunk to `out`, and the bytes of each pair's streams to `lengths`.
 
-    ``words[i]`` is the word of the symbol ``first + i``. Return the number of bytes.
+    ``words[i]`` is the word of the symbol ``first + i``. Return the number of bytes, of which `out` needs 8
+    more.
     """
     n, raw, constant = values.size, plan[5], plan[6]
     n_bytes, n_bits = raw >> 3, raw & 7
     symbols = np.zeros((2, STREAM), np.uint16)
-    scratch = np.empty((2, _ROOM), np.uint8)
+    scratch = np.empty(_ROOM + 8, np.uint8)
     turned, rest = np.zeros(STREAM, values.dtype), np.empty(STREAM, np.uint8)
     sizes = np.zeros(2, np.int64)
     mask, base = np.uint16((1 << plan[3]) - 1), np.uint16(first)

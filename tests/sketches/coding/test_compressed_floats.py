@@ -51,7 +51,9 @@ def test_every_bit_pattern_comes_back(dtype: Any, coding: str) -> None:
     array = np.concatenate([patterns, np.full(3 * patterns.size, patterns[17])]).view(dtype)
     compressed = CompressedFloats(array, coding=coding)
     assert_same(compressed, array)
-    assert (compressed.coding == "raw") == (coding == "raw")
+    # Patterns of all exponents and mantissas are too many for a code.
+    if coding != "joint":
+        assert (compressed.coding == "raw") == (coding == "raw")
 
 
 @every_dtype
@@ -61,12 +63,9 @@ def test_sizes_around_streams_and_pairs(dtype: Any) -> None:
         compressed = CompressedFloats(array)
         assert_same(compressed, array)
         arrays = compressed._arrays
-        naive = decode(
-            arrays["chunks"].tolist(),
-            arrays["lengths"].tolist(),
-            arrays["data"].tobytes(),
-            8 * dtype.itemsize,
-        )
+        width = 8 * dtype.itemsize
+        parts = arrays["chunks"].tolist(), arrays["lengths"].tolist(), arrays["data"].tobytes()
+        naive = decode(*parts, width, width - 1 - FORMATS[compressed.format].exponent)
         assert naive == bits_of(array).tolist()
 
 

@@ -321,6 +321,18 @@ def loss_aware_grid() -> Cases:
 
 
 @benchmark
+def compressed_floats() -> Cases:
+    for n in SIZES:
+        weights = rows(n, 100) / 50
+        compressed = ms.CompressedFloats(weights)
+        yield f"compress, {n:,}", partial(ms.CompressedFloats, weights)
+        yield f"decode, {n:,}", compressed.decode
+        yield f"a row, {n:,}", partial(compressed.__getitem__, n // 2)
+        near = weights + weights * 1e-6
+        yield f"delta, {n:,}", partial(ms.FloatDelta, near, weights)
+
+
+@benchmark
 def index() -> Cases:
     empty = ms.LSHIndex(signs(), capacity=128)
     X = rows(20_000)

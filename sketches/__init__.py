@@ -1,6 +1,7 @@
 """The sketches, their common interface and their storage."""
 
 from .coding.compressed_floats import CompressedFloats
+from .coding.float_delta import FloatDelta
 from .coding.loss_aware_grid import LossAwareGrid
 from .coding.product_quantizer import ProductQuantizer
 from .coding.second_moments import SecondMoments
@@ -62,6 +63,7 @@ __all__ = [
     "Decoded",
     "DensitySketch",
     "DocumentSignatures",
+    "FloatDelta",
     "FourierSketch",
     "HeavyHitters",
     "HyperLogLog",

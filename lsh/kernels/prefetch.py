@@ -10,10 +10,10 @@ from numba.core import cgutils
 
 from .registers import element_of, intrinsic
 
-__all__ = ["prefetch", "prefetch_read"]
+__all__ = ["prefetch", "prefetch_once", "prefetch_read"]
 
 
-def _prefetch(write: bool) -> Any:
+def _prefetch(write: bool, locality: int = 3) -> Any:
     def prefetch(typingctx, array, index):
         signature = types.void(array, types.int64)
 
@@ -22,7 +22,7 @@ def _prefetch(write: bool) -> Any:
             pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
             kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
             function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-            flags = [number(int(write)), number(3), number(1)]  # data, to stay in all caches
+            flags = [number(int(write)), number(locality), number(1)]  # data
             builder.call(function, [builder.bitcast(address, pointer), *flags])
             return context.get_dummy_value()
 
@@ -36,3 +36,5 @@ def _prefetch(write: bool) -> Any:
 #: share lines use the second.
 prefetch: Any = _prefetch(write=True)
 prefetch_read: Any = _prefetch(write=False)
+#: Do the same for what is read once, and need not stay in all caches.
+prefetch_once: Any = _prefetch(write=False, locality=1)

@@ -3,43 +3,35 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ...lsh.support.backend import read_only, refuse_gpu
-from ...lsh.support.checks import check_choice
+from ...lsh.support.checks import check_choice, check_int
 from ...lsh.support.lazy import lazy
 from ...lsh.support.threads import run_tasks
 from ..core.state import ArraySpec, State
 from ..core.stored import Stored
-from ..kernels.float_codes import decode_values
-from .float_chunks import (
-    CHUNK,
-    Encoded,
-    Plans,
-    choose_coding,
-    code_lengths_of,
-    encode,
-    join,
-    ranges,
-    read_plans,
-    table_of,
-)
-from .float_coding import CODINGS, bound, survey, total
-from .float_formats import FORMATS, FloatFormat, read_floats
+from .float_chunks import CHUNK, Encoded, Encoder, join
+from .float_coding import CODINGS, SIGN_AFTER_EXPONENT, bound, survey, total
+from .float_formats import FORMATS, FloatFormat, check_shape, read_floats
+from .float_reader import BLOCK, FloatReader
 from .float_rows import read_rows
 
-__all__ = ["CompressedFloats"]
+if TYPE_CHECKING:
+    from .float_delta import FloatDelta
 
-#: Values that a thread decodes at a time, and decoders that are kept for random access, 16 KB each.
-_BLOCK, _DECODERS = 1 << 17, 256
-_MOST_DIMENSIONS, _MOST_BYTES = 32, 1 << 62
-#: The look-up table of a chunk, and its plan.
-_Decoder = tuple[NDArray[np.uint64], NDArray[np.int64]]
+__all__ = ["ENCODED_SPECS", "CompressedFloats"]
+
+#: The arrays of encoded floats.
+ENCODED_SPECS = {
+    "chunks": ArraySpec("uint64", 2),
+    "lengths": ArraySpec("uint16"),
+    "data": ArraySpec("uint8"),
+}
 
 
 class CompressedFloats(Stored):
@@ -85,7 +77,7 @@ class CompressedFloats(Stored):
     of up to 11 bits [2]_. The other bits are stored as they are, but for lowest bits that are the same in all
     values. A code of words takes 0.02 to 0.06 bits a value more than the entropy.
 
-    Values are cut into chunks of 2**20 with a code each, and these into streams of 1,024 values. A row is
+    Values are cut into chunks of 2**18 with a code each, and these into streams of 1,024 values. A row is
     decoded from its streams alone. Where a chunk would not become smaller it is stored as it is. Every bit
     pattern comes back, with the payloads of NaNs and the signs of zeros.
 
@@ -120,43 +112,33 @@ class CompressedFloats(Stored):
         coding = check_choice("coding", coding, CODINGS)
         refuse_gpu("building CompressedFloats", array)
         form, bits = read_floats("array", array, dtype)
-        flat = bits.reshape(-1)
-        self._become(bits.shape, form, encode(flat, form, choose_coding(flat, form, coding)))
+        flat = read_only(bits.reshape(-1))
+        self.shape, self.format = bits.shape, form.name
+        self._set_arrays(Encoder(form, coding).encode(flat)._asdict())
 
     # -- state ------------------------------------------------------------------------------------
 
     @classmethod
     def _from_config(cls, config: Mapping[str, Any]) -> Self:
+        form = FORMATS[check_choice("format", config["format"], list(FORMATS))]
         new = cls.__new__(cls)
-        new._set_config(tuple(config["shape"]), config["format"])
+        new.shape, new.format = check_shape(config["shape"], form), form.name
         return new
 
-    def _set_config(self, shape: tuple[int, ...], name: str) -> None:
-        form = FORMATS[check_choice("format", name, list(FORMATS))]
-        if len(shape) > _MOST_DIMENSIONS or any(type(n) is not int or n < 0 for n in shape):
-            raise ValueError(f"shape must be up to {_MOST_DIMENSIONS} integers of at least 0, got {shape}")
-        # NumPy refuses shapes whose other extents overflow even where one is 0.
-        if math.prod(max(n, 1) for n in shape) * form.width // 8 > _MOST_BYTES:
-            raise ValueError(f"shape must have at most {_MOST_BYTES} bytes, got {shape}")
-        self.shape, self.format = shape, name
-
-    def _become(self, shape: tuple[int, ...], form: FloatFormat, encoded: Encoded) -> Self:
-        """Become the array of a shape and its chunks."""
-        self._set_config(shape, form.name)
-        return self._set_arrays(encoded._asdict())
+    @classmethod
+    def _from_encoded(cls, shape: tuple[int, ...], form: FloatFormat, encoded: Encoded) -> Self:
+        """Return the array of a shape and its chunks, which must be right."""
+        return cls._from_config({"shape": shape, "format": form.name})._set_arrays(encoded._asdict())
 
     @lazy
     def _state(self) -> State[ArraySpec]:
-        specs = {"chunks": ArraySpec("uint64", 2), "lengths": ArraySpec("uint16"), "data": ArraySpec("uint8")}
-        return State(type(self).__name__, specs)
+        return State(type(self).__name__, ENCODED_SPECS)
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        data = arrays["data"]
-        plans = read_plans(arrays["chunks"], arrays["lengths"], data.size, self._form)
-        if int(plans.starts[-1]) != self.size:
-            raise ValueError(f"chunks must have {self.size} values, got {int(plans.starts[-1])}")
-        for chunk in np.flatnonzero(plans.plans[:, 3]).tolist():
-            code_lengths_of(data, plans, chunk)
+        reader = FloatReader(Encoded(**arrays), self._form)
+        if reader.starts[-1] != self.size:
+            raise ValueError(f"chunks must have {self.size} values, got {reader.starts[-1]}")
+        reader.check_codes()
 
     @property
     def _form(self) -> FloatFormat:
@@ -164,16 +146,13 @@ class CompressedFloats(Stored):
 
     @property
     def _encoded(self) -> Encoded:
-        """The chunks."""
-        return Encoded(**{name: self._arrays[name] for name in Encoded._fields})
+        return Encoded(**self._arrays)
 
     @property
-    def _plans(self) -> Plans:
-        def make() -> Plans:
-            arrays = self._arrays
-            return read_plans(arrays["chunks"], arrays["lengths"], arrays["data"].size, self._form)
-
-        return self._state.cached("plans", make)
+    def _reader(self) -> FloatReader:
+        state = self._state
+        found = state.caches.get("reader")
+        return found or state.cached("reader", lambda: FloatReader(self._encoded, self._form))
 
     # -- what it is -------------------------------------------------------------------------------
 
@@ -200,26 +179,28 @@ class CompressedFloats(Stored):
     @property
     def coding(self) -> str:
         """What has code words in most values: "exponent", "sign+exponent+2" with mantissa bits, or "raw"."""
-        plans = self._plans.plans
-        values: dict[tuple[int, bool], int] = {}
-        for n, bits, rotated in plans[:, [0, 3, 7]].tolist():
-            values[bits, bool(rotated)] = values.get((bits, bool(rotated)), 0) + n
-        bits, rotated = max(values, key=lambda kind: values[kind], default=(0, False))
+        plans = self._reader.plans.plans
+        values: dict[tuple[int, int], int] = {}
+        for n, bits, turn in plans[:, [0, 3, 7]].tolist():
+            values[bits, turn] = values.get((bits, turn), 0) + n
+        bits, turn = max(values, key=lambda kind: values[kind], default=(0, 0))
         if bits == 0:
             return "raw"
-        mantissa = bits - self._form.exponent - (not rotated)
-        sign, more = ("" if rotated else "sign+"), (f"+{mantissa}" if mantissa else "")
+        has_sign = turn == SIGN_AFTER_EXPONENT
+        mantissa = bits - self._form.exponent - has_sign
+        sign, more = ("sign+" if has_sign else ""), (f"{mantissa:+d}" if mantissa else "")
         return f"{sign}exponent{more}"
 
     @property
     def entropy(self) -> float:
-        """Bits a value that any code of exponents, signs and up to 4 mantissa bits takes at least.
+        """Bits a value that any code of exponents, signs and up to 3 mantissa bits takes at least.
 
         It is computed when it is first asked for, about as fast as `decode`. It is 0 without values.
         """
 
         def make() -> float:
-            found = [survey(part, self._form) for part in self._parts(CHUNK)]
+            bits = self._form.bits_dtype
+            found = [survey(read_only(part.view(bits)), self._form) for part in self.iter_parts()]
             return bound(total(found), self._form) if found else 0.0
 
         return self._state.cached("entropy", make)
@@ -273,7 +254,7 @@ class CompressedFloats(Stored):
             If `out` is not such an array.
         """
         out = np.empty(self.shape, self._form.bits_dtype) if out is None else self._as_bits(out)
-        self._read(0, self.size, out.reshape(-1))
+        self._reader.read(0, self.size, out.reshape(-1))
         return out
 
     def _as_bits(self, out: Any) -> NDArray[Any]:
@@ -289,57 +270,25 @@ class CompressedFloats(Stored):
             raise ValueError("out must be contiguous and writeable")
         return out.view(bits)
 
-    def _read(self, start: int, stop: int, out: NDArray[Any]) -> None:
-        """Write the bits of the values [start, stop) to `out`, over the threads where there are many."""
-        if stop - start <= _BLOCK:
-            at = start
-            for chunk, first, last in ranges(self._plans, start, stop, CHUNK):
-                self._read_range(chunk, first, last, out[at - start : at - start + last - first])
-                at += last - first
-            return
-        tasks = list(ranges(self._plans, start, stop, _BLOCK))
-        starts = [int(self._plans.starts[chunk]) + first - start for chunk, first, _ in tasks]
+    def iter_parts(self, n_values: int = CHUNK) -> Iterator[NDArray[Any]]:
+        """Decode the values in their order, some at a time, so that little memory is needed.
 
-        def read(i: int) -> None:
-            chunk, first, last = tasks[i]
-            self._read_range(chunk, first, last, out[starts[i] : starts[i] + last - first])
+        Parameters
+        ----------
+        n_values : int, default 2**18
+            Number of values of a part.
 
-        run_tasks(read, len(tasks))
-
-    def _read_range(self, chunk: int, start: int, stop: int, out: NDArray[Any]) -> None:
-        plans, data = self._plans, self._reading[0]
-        if plans.plans[chunk, 3]:
-            decode_values(*self._reading, *self._decoder(chunk), start, stop, out)
-        else:
-            size, place = out.itemsize, int(plans.places[chunk])
-            out.view(np.uint8)[:] = data[place + start * size : place + stop * size]
-
-    @property
-    def _reading(self) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
-        """The arrays that kernels read."""
-        arrays = self._arrays
-        return self._state.cached(
-            "reading", lambda: (read_only(arrays["data"]), read_only(arrays["lengths"]))
-        )
-
-    def _decoder(self, chunk: int) -> _Decoder:
-        """Return the decoder of a coded chunk, which is kept as long as there are not many others."""
-        decoders: dict[int, _Decoder] = self._state.cached("decoders", dict)
-        decoder = decoders.get(chunk)
-        if decoder is None:
-            decoder = table_of(self._arrays["data"], self._plans, chunk), self._plans.plans[chunk]
-            if len(decoders) >= _DECODERS:
-                decoders.clear()
-            decoders[chunk] = decoder
-        return decoder
-
-    def _parts(self, n: int) -> Iterator[NDArray[Any]]:
-        """Yield the bits of consecutive parts of n values."""
-        for start in range(0, self.size, n):
-            stop = min(start + n, self.size)
+        Yields
+        ------
+        ndarray of shape (n_values,)
+            The last part may have fewer.
+        """
+        n_values = check_int("n_values", n_values, 1)
+        for start in range(0, self.size, n_values):
+            stop = min(start + n_values, self.size)
             out = np.empty(stop - start, self._form.bits_dtype)
-            self._read(start, stop, out)
-            yield out
+            self._reader.read(start, stop, out)
+            yield out.view(self.dtype)
 
     # -- access along the first axis --------------------------------------------------------------
 
@@ -363,10 +312,10 @@ class CompressedFloats(Stored):
         TypeError
             If `rows` is something else.
         """
-        if type(rows) is int:
-            found = self._row(rows)
-            if found is not None:
-                return found
+        shape = self.shape
+        if type(rows) is int and len(shape) == 2 and 0 <= rows < shape[0]:
+            # What follows would take longer than to decode a thousand values.
+            return self._reader.read_row(rows * shape[1], shape[1])
         if not self.shape:
             raise IndexError("CompressedFloats of no dimensions have no rows")
         row_shape = self.shape[1:]
@@ -376,39 +325,13 @@ class CompressedFloats(Stored):
             return self._gather(wanted, row_shape)
         if isinstance(wanted, int):
             out = np.empty(width, bits)
-            self._read(wanted * width, wanted * width + width, out)
+            self._reader.read(wanted * width, wanted * width + width, out)
             return out.view(self.dtype).reshape(row_shape) if row_shape else out.view(self.dtype)[0]
         if wanted.step != 1:
             return self._gather(np.array(wanted, np.int64), row_shape)
         out = np.empty((len(wanted), *row_shape), bits)
-        self._read(wanted.start * width, wanted.start * width + out.size, out.reshape(-1))
+        self._reader.read(wanted.start * width, wanted.start * width + out.size, out.reshape(-1))
         return out.view(self.dtype)
-
-    def _row(self, row: int) -> NDArray[Any] | None:
-        """Return a row of a matrix that lies in one chunk whose decoder is there, in few steps; or None.
-
-        They take as long as the decoding of a row of a thousand values.
-        """
-        try:
-            starts, width, n, decoders, bits, dtype = self._state.caches["row"]
-        except KeyError:
-            if len(self.shape) != 2:
-                return None
-            shape, bits, dtype = self.shape, self._form.bits_dtype, self.dtype
-            decoders = self._state.cached("decoders", dict)
-            self._state.caches["row"] = self._plans.starts.tolist(), shape[1], shape[0], decoders, bits, dtype
-            return None
-        if row < 0:
-            row += n
-        start = row * width
-        chunk = bisect_right(starts, start) - 1
-        decoder = decoders.get(chunk)
-        if decoder is None or not 0 <= row < n or start + width > starts[chunk + 1]:
-            return None
-        out = np.empty(width, bits)
-        start -= starts[chunk]
-        decode_values(*self._reading, *decoder, start, start + width, out)
-        return out.view(dtype)
 
     def _gather(self, rows: NDArray[Any], row_shape: tuple[int, ...]) -> NDArray[Any]:
         width = math.prod(row_shape)
@@ -418,9 +341,9 @@ class CompressedFloats(Stored):
 
         def read(i: int) -> None:
             for k in range(i * per_task, min((i + 1) * per_task, rows.size)):
-                self._read(starts[k], starts[k] + width, flat[k])
+                self._reader.read(starts[k], starts[k] + width, flat[k])
 
-        per_task = max(1, _BLOCK // max(width, 1))
+        per_task = max(1, BLOCK // max(width, 1))
         run_tasks(read, -(-rows.size // per_task))
         return out.view(self.dtype)
 
@@ -472,7 +395,29 @@ class CompressedFloats(Stored):
                 )
         shape = (sum(part.shape[0] for part in parts), *parts[0].shape[1:])
         encoded = join([part._encoded for part in parts])
-        return CompressedFloats.__new__(CompressedFloats)._become(shape, parts[0]._form, encoded)
+        return CompressedFloats._from_encoded(shape, parts[0]._form, encoded)
+
+    def delta(self, base: ArrayLike | CompressedFloats) -> FloatDelta:
+        """Return what changed since another array, such as the checkpoint before.
+
+        Parameters
+        ----------
+        base : array_like or CompressedFloats
+            Of the same shape and format.
+
+        Returns
+        -------
+        FloatDelta
+            Its ``decode(base)`` returns this array. It is small if most floats are near those of the base.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `base` has another shape or format.
+        """
+        from .float_delta import FloatDelta
+
+        return FloatDelta(self, base)
 
     def __copy__(self) -> Self:
         return self  # immutable

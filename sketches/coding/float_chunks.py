@@ -8,38 +8,51 @@ number of values, the bits that all values have in common, and the coding. It is
   stream and of its second one, in planes of 8, 4, 2 and 1 bits, and then the code words of both: those of
   the first stream from the front, those of the second one backwards from the end.
 
-``lengths`` has the bytes of the code words of each pair, so the place of every pair follows.
+``lengths`` has the bytes of the code words of each pair, so the place of every pair follows. Before the first
+chunk and after the last one there are 8 bytes, which loads of words may touch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...lsh.support.backend import read_only
-from ...lsh.support.threads import run_tasks
-from ..kernels.float_codes import LONGEST, PAD, PLAN, STREAM, TABLE, code_words, lookup_table
+from ...lsh.support.threads import cut_range, get_num_threads, run_tasks
+from ..kernels.float_codes import LONGEST, MOST_SYMBOLS, PAD, PLAN, STREAM, TABLE, code_words, lookup_table
 from ..kernels.float_encoding import encode_values
-from .float_coding import Coding, Survey, choose, code_of, constant_bits, survey, total
+from .float_coding import (
+    TURNS,
+    Coding,
+    Survey,
+    choose,
+    code_of,
+    constant_bits,
+    stored_bits,
+    survey,
+    survey_for,
+    total,
+    turned,
+)
 from .float_formats import FloatFormat
 
 __all__ = [
     "CHUNK",
     "FIELDS",
     "Encoded",
+    "Encoder",
     "Plans",
     "code_lengths_of",
-    "encode",
+    "decoder_of",
     "join",
     "read_plans",
-    "table_of",
 ]
 
 #: The most values of a coded chunk, and words of a chunk's description.
-CHUNK = 1 << 20
+CHUNK = 1 << 18
 FIELDS = 3
 #: Bytes that a coded chunk must save. So all of them together make up for what raw ones take beside values.
 _SAVED = 64
@@ -49,7 +62,7 @@ _PAIR = 2 * STREAM
 
 
 class Encoded(NamedTuple):
-    """Chunks: their descriptions, the lengths of their pairs, and the data, padded if any chunk is coded."""
+    """Chunks: their descriptions, the lengths of their pairs, and the data, with padding on both sides."""
 
     chunks: NDArray[np.uint64]
     lengths: NDArray[np.uint16]
@@ -89,92 +102,100 @@ def _prepare(values: NDArray[Any], form: FloatFormat, coding: Coding | None, fou
     if form.exponent == 0 and coding is not None:
         # How large integers are differs from chunk to chunk.
         coding = choose(found, form, "auto")
-    code = None if coding is None else code_of(found, coding)
+    code = None if coding is None else code_of(found, form, coding)
     if coding is None or code is None:
         return _raw(n, form)
     first, lengths, n_bits = code
-    constant = constant_bits(found, form, coding)
-    raw = width - coding.lead - coding.bits - constant
+    constant, raw = constant_bits(found, form, coding), stored_bits(found, form, coding)
     n_pairs = -(-n // _PAIR)
-    most = (lengths.size + 1) // 2 + (n_bits + n * raw) // 8 + 3 * n_pairs + 8 * (raw + 1)
+    most = (lengths.size + 1) // 2 + (n_bits + n * raw) // 8 + 3 * n_pairs + 8 * (raw + 2)
     if most + 2 * n_pairs + _SAVED > n * width // 8:
         return _raw(n, form)
-    value = int(values[0])
-    if coding.rotated:
-        value = (value << 1 | value >> (width - 1)) & ((1 << width) - 1)
+    value = turned(int(values[0]), form, coding.turn)
     fill = value & ((1 << constant) - 1)
     fill |= value >> (width - coding.lead) << (width - coding.lead)
-    plan = np.array(
-        [n, 0, 0, coding.bits, coding.lead, raw, constant, coding.rotated, _signed(fill)], np.int64
-    )
-    packed = coding.bits | coding.lead << 8 | constant << 16 | coding.rotated << 24
+    plan = np.zeros(PLAN, np.int64)
+    plan[[0, 3, 4, 5, 6, 7]] = n, coding.bits, coding.lead, raw, constant, coding.turn
+    plan[10] = width - 1 - form.exponent
+    packed = coding.bits | coding.lead << 8 | constant << 16 | coding.turn << 24
     packed |= first << 32 | (lengths.size - 1) << 48
     return _Prepared((n, fill, packed), plan, first, lengths, most)
 
 
-def _signed(word: int) -> int:
-    return word - (1 << 64) if word >= 1 << 63 else word
-
-
-def _write(
-    values: NDArray[Any], prepared: _Prepared, out: NDArray[np.uint8], pairs: NDArray[np.uint16]
-) -> int:
-    """Write the bytes of a chunk; return their number."""
+def _write(values: NDArray[Any], prepared: _Prepared) -> Encoded:
+    """Encode a chunk, without padding around its data."""
+    chunks = _words([prepared.description])
     if prepared.plan is None:
-        raw = values.view(np.uint8)
-        out[: raw.size] = raw
-        return raw.size
+        return Encoded(chunks, np.zeros(0, np.uint16), values.view(np.uint8))
     lengths = prepared.lengths
     nibbles = np.zeros((lengths.size + 1) // 2 * 2, np.uint8)
     nibbles[: lengths.size] = lengths
     n_bytes = nibbles.size // 2
-    out[:n_bytes] = nibbles[::2] | nibbles[1::2] << 4
+    data, pairs = np.empty(prepared.most, np.uint8), np.empty(-(-values.size // _PAIR), np.uint16)
+    data[:n_bytes] = nibbles[::2] | nibbles[1::2] << 4
     words = np.empty(lengths.size, np.uint32)
     code_words(lengths, words)
-    return n_bytes + int(encode_values(values, prepared.plan, prepared.first, words, out[n_bytes:], pairs))
+    n_bytes += int(encode_values(values, prepared.plan, prepared.first, words, data[n_bytes:], pairs))
+    return Encoded(chunks, pairs, data[:n_bytes])
 
 
-def choose_coding(values: NDArray[Any], form: FloatFormat, coding: str) -> Coding | None:
-    """Return the coding of an array, chosen from some of its chunks."""
-    if values.size == 0 or coding == "raw":
-        return None
-    starts = range(0, values.size, CHUNK)
-    picked = [starts[len(starts) * k // _SAMPLED] for k in range(min(_SAMPLED, len(starts)))]
-    found = run_tasks(lambda i: survey(values[picked[i] : picked[i] + CHUNK], form), len(picked))
-    return choose(total(found), form, coding)
+class Encoder:
+    """Encode parts of an array by the coding that suits the first one, or as they are.
 
+    Parameters
+    ----------
+    form : FloatFormat
+    coding : str
+        One of `CODINGS`.
+    """
 
-def encode(values: NDArray[Any], form: FloatFormat, coding: Coding | None) -> Encoded:
-    """Encode the bits of floats, one-dimensional and contiguous, over the threads."""
-    values = read_only(values)
-    cuts = [(start, min(start + CHUNK, values.size)) for start in range(0, values.size, CHUNK)]
-    if coding is None:
-        chunks = [_raw(values.size, form).description] if values.size else []
-        return Encoded(_words(chunks), np.zeros(0, np.uint16), values.view(np.uint8).copy())
+    def __init__(self, form: FloatFormat, coding: str) -> None:
+        self._form, self._asked, self._is_chosen = form, coding, False
+        self._coding: Coding | None = None
 
-    def prepare(i: int) -> _Prepared:
-        part = values[slice(*cuts[i])]
-        return _prepare(part, form, coding, survey(part, form))
+    def encode(self, values: NDArray[Any]) -> Encoded:
+        """Encode the bits of floats, one-dimensional, contiguous and read-only, over the threads."""
+        form = self._form
+        cuts = [(start, min(start + CHUNK, values.size)) for start in range(0, values.size, CHUNK)]
+        parts = [values[start:stop] for start, stop in cuts]
+        surveys = self._choose(parts)
+        if self._coding is None:
+            chunks = [_raw(values.size, form).description] if values.size else []
+            data = np.zeros(values.nbytes + 2 * PAD, np.uint8)
+            data[PAD : PAD + values.nbytes] = values.view(np.uint8)
+            return Encoded(_words(chunks), np.zeros(0, np.uint16), data)
 
-    prepared = run_tasks(prepare, len(cuts))
-    pad = PAD if any(each.plan is not None for each in prepared) else 0
-    pairs = [0 if each.plan is None else -(-each.description[0] // _PAIR) for each in prepared]
-    places, pair_places = _sums([pad, *(each.most for each in prepared)])[1:], _sums(pairs)
-    data, lengths = np.empty(places[-1] + pad, np.uint8), np.zeros(pair_places[-1], np.uint16)
+        coding = self._coding
 
-    def write(i: int) -> int:
-        out, own = data[places[i] : places[i + 1]], lengths[pair_places[i] : pair_places[i + 1]]
-        return _write(values[slice(*cuts[i])], prepared[i], out, own)
+        def encode(first: int, i: int) -> Encoded:
+            i += first
+            found = surveys.get(i) or survey_for(parts[i], form, coding)
+            return _write(parts[i], _prepare(parts[i], form, coding, found))
 
-    sizes = run_tasks(write, len(cuts))
-    data[:pad] = 0
-    end = pad
-    for place, size in zip(places[:-1], sizes, strict=True):
-        if end < place:
-            data[end : end + size] = data[place : place + size]
-        end += size
-    data[end : end + pad] = 0
-    return Encoded(_merge_raw(_words([each.description for each in prepared])), lengths, data[: end + pad])
+        # The system provides memory when it is written to, so what is not used in the end was never taken.
+        data, end = np.empty(values.nbytes + 2 * PAD, np.uint8), PAD
+        data[:PAD] = 0
+        found: list[Encoded] = []
+        for first, last in cut_range(0, len(parts), 4 * get_num_threads()):
+            group = run_tasks(partial(encode, first), last - first)
+            for part in group:
+                data[end : end + part.data.size] = part.data
+                end += part.data.size
+            found += (part._replace(data=part.data[:0]) for part in group)
+        data[end : end + PAD] = 0
+        data.resize(end + PAD, refcheck=False)
+        merged = merge_raw(np.concatenate([part.chunks for part in found]))
+        return Encoded(merged, np.concatenate([part.lengths for part in found]), data)
+
+    def _choose(self, parts: list[NDArray[Any]]) -> dict[int, Survey]:
+        """Choose the coding if that has not been done; return the surveys of the parts that it took."""
+        if self._is_chosen or not parts or self._asked == "raw":
+            return {}
+        n = min(_SAMPLED, len(parts))
+        picked = [len(parts) * k // n for k in range(n)]
+        found = run_tasks(lambda k: survey(parts[picked[k]], self._form), n)
+        self._coding, self._is_chosen = choose(total(found), self._form, self._asked), True
+        return dict(zip(picked, found, strict=True))
 
 
 def _sums(numbers: Sequence[int]) -> list[int]:
@@ -185,7 +206,7 @@ def _words(descriptions: Sequence[Any]) -> NDArray[np.uint64]:
     return np.array(descriptions, np.uint64).reshape(-1, FIELDS)
 
 
-def _merge_raw(chunks: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def merge_raw(chunks: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Join raw chunks that follow each other: their values lie side by side."""
     merged: list[list[int]] = []
     for n, fill, packed in chunks.tolist():
@@ -198,16 +219,11 @@ def _merge_raw(chunks: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 def join(parts: Sequence[Encoded]) -> Encoded:
     """Return consecutive chunks as one object has them."""
-    chunks = _merge_raw(np.concatenate([_words([]), *(part.chunks for part in parts)]))
+    chunks = merge_raw(np.concatenate([_words([]), *(part.chunks for part in parts)]))
     lengths = np.concatenate([np.zeros(0, np.uint16), *(part.lengths for part in parts)])
-    pad = np.zeros(padding(chunks), np.uint8)
-    own = [part.data[padding(part.chunks) :][: part.data.size - 2 * padding(part.chunks)] for part in parts]
-    return Encoded(chunks, lengths, np.concatenate([pad, *own, pad]))
-
-
-def padding(chunks: NDArray[np.uint64]) -> int:
-    """Return the number of bytes before and after the data of all chunks."""
-    return PAD if bool(chunks[:, 2].any()) else 0
+    pad = np.zeros(PAD, np.uint8)
+    data = np.concatenate([pad, *(part.data[PAD : part.data.size - PAD] for part in parts), pad])
+    return Encoded(chunks, lengths, data)
 
 
 # -- reading --------------------------------------------------------------------------------------
@@ -227,7 +243,7 @@ def read_plans(
     if n.size and (int(n.min()) < 1 or float(n.sum(dtype=np.float64)) > 2.0**60):
         raise ValueError("chunks must have at least one value each, and at most 2**60 in all")
     packed = chunks[:, 2]
-    bits, lead, constant, rotated, first, span = (
+    bits, lead, constant, turn, first, span = (
         (packed >> np.uint64(at) & np.uint64(mask)).astype(np.int64)
         for at, mask in ((0, 255), (8, 255), (16, 255), (24, 255), (32, 0xFFFF), (48, 0xFFFF))
     )
@@ -238,7 +254,7 @@ def read_plans(
         (coded | ((packed == 0) & (chunks[:, 1] == 0)), "a raw chunk has no coding"),
         (~coded | (n <= CHUNK), f"a coded chunk has at most {CHUNK} values"),
         (~coded | ((bits <= 16) & (raw >= 0)), f"a value has {form.width} bits"),
-        (~coded | (rotated <= 1), "values are rotated by at most one bit"),
+        (~coded | (turn <= (TURNS[-1] if form.exponent else 0)), "values are turned in a known way"),
         (~coded | (first + span <= 1 << np.minimum(bits, 16)), "symbols fit their bits"),
         (~coded | (chunks[:, 1] & ~_common(form, lead, constant) == 0), "only common bits are filled in"),
     )
@@ -257,14 +273,14 @@ def read_plans(
     sizes = np.where(coded, table + padded * raw // 8 + sums[pairs[1:]] - sums[pairs[:-1]], 0)
     if bool((~coded).any()):
         sizes = np.where(coded, sizes, counts * (form.width // 8))
-    pad = padding(chunks)
-    if float(sizes.sum(dtype=np.float64)) > 2.0**62 or int(sizes.sum()) + 2 * pad != n_data:
-        raise ValueError(f"data must have {sizes.sum(dtype=np.float64) + 2 * pad:.0f} bytes, got {n_data}")
-    places = pad + np.concatenate([[0], np.cumsum(sizes)])
+    if float(sizes.sum(dtype=np.float64)) > 2.0**62 or int(sizes.sum()) + 2 * PAD != n_data:
+        raise ValueError(f"data must have {sizes.sum(dtype=np.float64) + 2 * PAD:.0f} bytes, got {n_data}")
+    places = PAD + np.concatenate([[0], np.cumsum(sizes)])
     plans = np.zeros((len(chunks), PLAN), np.int64)
-    columns = (counts, places[:-1] + table, pairs[:-1], bits, lead, raw, constant, rotated)
+    columns = (counts, places[:-1] + table, pairs[:-1], bits, lead, raw, constant, turn)
     for field, column in enumerate((*columns, np.ascontiguousarray(chunks[:, 1]).view(np.int64))):
         plans[:, field] = column
+    plans[:, 9], plans[:, 10] = first, form.width - 1 - form.exponent
     return Plans(np.concatenate([[0], np.cumsum(counts)]), places, plans, first, span)
 
 
@@ -285,29 +301,27 @@ def code_lengths_of(data: NDArray[np.uint8], plans: Plans, chunk: int) -> NDArra
     nibbles[::2], nibbles[1::2] = packed & 15, packed >> 4
     lengths = nibbles[:span]
     present = lengths[lengths > 0].astype(np.int64)
+    if span > MOST_SYMBOLS and present.size > MOST_SYMBOLS:
+        raise ValueError(f"chunk {chunk} has more than {MOST_SYMBOLS} symbols")
     complete = int((1 << (LONGEST - np.minimum(present, LONGEST))).sum()) == TABLE
     if int(lengths.max()) > LONGEST or (span > 1 and not complete) or (span == 1 and present.size):
         raise ValueError(f"the code of chunk {chunk} is not complete")
     return lengths
 
 
-def table_of(data: NDArray[np.uint8], plans: Plans, chunk: int) -> NDArray[np.uint64]:
-    """Return the look-up table of a coded chunk."""
+def decoder_of(
+    data: NDArray[np.uint8], plans: Plans, chunk: int
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Return the look-up table and the plan with which kernels decode a coded chunk."""
+    lengths, plan = code_lengths_of(data, plans, chunk), plans.plans[chunk]
+    if lengths.size > MOST_SYMBOLS:
+        # The symbols are far apart: the table has their numbers, and the plan has them.
+        symbols = np.zeros(MOST_SYMBOLS, np.int64)
+        present = np.flatnonzero(lengths)
+        symbols[: present.size] = present + plan[9]
+        plan = np.concatenate([plan, symbols])
+        plan[9] = -1
+        lengths = lengths[present]
     table = np.empty(TABLE, np.uint64)
-    lookup_table(code_lengths_of(data, plans, chunk), int(plans.firsts[chunk]), table)
-    return table
-
-
-def ranges(plans: Plans, start: int, stop: int, size: int) -> Iterator[tuple[int, int, int]]:
-    """Yield chunks and ranges of values in them that make up [start, stop), each of about `size` values.
-
-    Ranges end where pairs of two streams end, so that none is decoded twice.
-    """
-    chunk = int(np.searchsorted(plans.starts, start, side="right")) - 1
-    while start < stop:
-        first, end = int(plans.starts[chunk]), min(stop, int(plans.starts[chunk + 1]))
-        while start < end:
-            until = min(end, first + (start - first) // size * size + size)
-            yield chunk, start - first, until - first
-            start = until
-        chunk += 1
+    lookup_table(lengths, table)
+    return table, plan

@@ -7,29 +7,42 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.float_codes import LONGEST
+from ..kernels.float_codes import LONGEST, MOST_SYMBOLS
 from ..kernels.float_encoding import count_tops, varying_bits
 from .float_formats import FloatFormat
 from .prefix_code import code_lengths
 
-__all__ = ["CODINGS", "Coding", "Survey", "bound", "choose", "code_of", "constant_bits", "survey", "total"]
+__all__ = [
+    "CODINGS",
+    "SIGN_AFTER_EXPONENT",
+    "TURNS",
+    "Coding",
+    "Survey",
+    "bound",
+    "choose",
+    "code_of",
+    "constant_bits",
+]
+__all__ += ["stored_bits", "survey", "survey_for", "total", "turned"]
 
 #: What a caller may ask for.
 CODINGS = ("auto", "exponent", "joint", "raw")
+#: How bits are turned before the top ones are the symbol: not at all; the sign becomes the lowest bit; the
+#: sign comes between exponent and mantissa.
+TURNS = (AS_IS, SIGN_LAST, SIGN_AFTER_EXPONENT) = range(3)
 #: Bits of the numbers that are counted, and the most mantissa bits in a symbol.
-_COUNTED, _MANTISSA = 13, 4
-#: Bits a value that a coding of shorter symbols, which decodes faster, may take more than the smallest.
+_COUNTED, _MANTISSA = 12, 3
+#: The share of a float's bits that a coding of shorter symbols, which decodes faster, may take in addition.
 _WORTH = 0.0005
+#: Codes that are built to find the smallest, and bits by which they may differ from the least entropy.
+_TRIED, _SPREAD = 5, 0.08
 
 
 class Coding(NamedTuple):
-    """Which bits of a value are its symbol: `bits` of them below the `lead` top ones.
-
-    With `rotated`, values are rotated by one bit to the left before, so that the sign is their lowest bit.
-    """
+    """Which bits of a turned value are its symbol: `bits` of them below the `lead` top ones."""
 
     bits: int
-    rotated: bool = False
+    turn: int = AS_IS
     lead: int = 0
 
 
@@ -42,15 +55,32 @@ class Survey(NamedTuple):
     lead: int
 
 
-def survey(values: NDArray[Any], form: FloatFormat) -> Survey:
-    """Count the top bits of at least one value."""
+def turned(bits: int, form: FloatFormat, turn: int) -> int:
+    """Return the bits of a value as they are before the symbol is taken."""
+    sign = bits >> (form.width - 1)
+    rest = bits & ((1 << (form.width - 1)) - 1)
+    if turn == SIGN_LAST:
+        return rest << 1 | sign
+    if turn == SIGN_AFTER_EXPONENT:
+        mantissa = form.width - 1 - form.exponent
+        return (rest >> mantissa) << (mantissa + 1) | sign << mantissa | rest & ((1 << mantissa) - 1)
+    return bits
+
+
+def survey(values: NDArray[Any], form: FloatFormat, counted: int = _COUNTED) -> Survey:
+    """Count the `counted` top bits of at least one value."""
     varying = int(varying_bits(values))
     # Integers may all be small.
     lead = 0 if form.exponent else min(form.width - varying.bit_length(), form.width - 1)
-    counted = min(_COUNTED, form.width - lead)
-    counts = np.zeros((2, 1 << counted), np.int64)
+    counted = min(counted, form.width - lead)
+    counts = np.zeros((4, 1 << counted), np.uint32)
     count_tops(values, form.width - lead - counted, counts)
-    return Survey(values.size, counts.sum(axis=0), varying, lead)
+    return Survey(values.size, counts.sum(axis=0, dtype=np.int64), varying, lead)
+
+
+def survey_for(values: NDArray[Any], form: FloatFormat, coding: Coding) -> Survey:
+    """Count no more bits than a coding of floats needs."""
+    return survey(values, form, coding.bits + (coding.turn == SIGN_LAST))
 
 
 def total(parts: list[Survey]) -> Survey:
@@ -66,18 +96,23 @@ def total(parts: list[Survey]) -> Survey:
 
 
 def constant_bits(found: Survey, form: FloatFormat, coding: Coding) -> int:
-    """Return the number of lowest bits, after the rotation, that are the same in all values."""
-    varying, below = found.varying, form.width - coding.lead - coding.bits
-    if coding.rotated:
-        varying = (varying << 1 | varying >> (form.width - 1)) & ((1 << form.width) - 1)
+    """Return the number of lowest bits, of turned values, that are the same in all of them."""
+    varying, below = turned(found.varying, form, coding.turn), form.width - coding.lead - coding.bits
     return below if varying == 0 else min(below, (varying & -varying).bit_length() - 1)
 
 
-def _symbol_counts(found: Survey, coding: Coding) -> NDArray[np.int64]:
+def stored_bits(found: Survey, form: FloatFormat, coding: Coding) -> int:
+    """Return the bits of each value that are stored as they are."""
+    return form.width - coding.lead - coding.bits - constant_bits(found, form, coding)
+
+
+def _symbol_counts(found: Survey, form: FloatFormat, coding: Coding) -> NDArray[np.int64]:
     """Return the count of each symbol."""
     counts = found.counts
-    if coding.rotated:
+    if coding.turn == SIGN_LAST:
         counts = counts.reshape(2, -1).sum(axis=0)
+    elif coding.turn == SIGN_AFTER_EXPONENT:
+        counts = counts.reshape(2, 1 << form.exponent, -1).transpose(1, 0, 2)
     return counts.reshape(1 << coding.bits, -1).sum(axis=1)
 
 
@@ -85,27 +120,29 @@ def _codings(form: FloatFormat, lead: int, coding: str) -> list[Coding]:
     """Return the codings to choose from, those that decode fastest first."""
     if form.exponent == 0:
         # Integers of few bits are one symbol each.
-        return [Coding(bits, False, lead) for bits in range(1, min(_COUNTED, form.width - lead) + 1)]
-    alone = Coding(form.exponent, True)
-    if coding == "exponent":
-        return [alone]
+        return [Coding(bits, AS_IS, lead) for bits in range(1, min(_COUNTED, form.width - lead) + 1)]
     found = []
-    for bits in range(form.exponent, min(_COUNTED, form.width) + 1):
+    # Where there are very many exponents, only their top bits have words.
+    for bits in range(min(form.exponent, 8), min(_COUNTED, form.width, form.exponent + 1 + _MANTISSA) + 1):
         if bits < min(_COUNTED, form.width) and bits <= form.exponent + _MANTISSA:
-            found.append(Coding(bits, True))
-        if form.exponent < bits <= form.exponent + 1 + _MANTISSA:
-            found.append(Coding(bits))
-    return [each for each in found if coding == "auto" or each != alone]
+            found.append(Coding(bits, SIGN_LAST))
+        if bits > form.exponent:
+            found.append(Coding(bits, SIGN_AFTER_EXPONENT))
+    alone = [each for each in found if each.bits <= form.exponent]
+    return {"exponent": alone, "joint": found[len(alone) :], "raw": []}.get(coding, found)
 
 
-def code_of(found: Survey, coding: Coding) -> tuple[int, NDArray[np.uint8], int] | None:
+def code_of(found: Survey, form: FloatFormat, coding: Coding) -> tuple[int, NDArray[np.uint8], int] | None:
     """Return the first symbol, the lengths of the words from it on, and the bits of all words.
 
-    Return None if there are too many symbols for words of at most `LONGEST` bits.
+    Return None if there are more symbols than bytes have values.
     """
-    counts = _symbol_counts(found, coding)
+    return _code(_symbol_counts(found, form, coding))
+
+
+def _code(counts: NDArray[np.int64]) -> tuple[int, NDArray[np.uint8], int] | None:
     present = np.flatnonzero(counts)
-    if present.size > 1 << LONGEST:
+    if present.size > MOST_SYMBOLS:
         return None
     lengths = np.zeros(int(present[-1] - present[0]) + 1, np.uint8)
     own = code_lengths(counts[present], LONGEST)
@@ -113,29 +150,39 @@ def code_of(found: Survey, coding: Coding) -> tuple[int, NDArray[np.uint8], int]
     return int(present[0]), lengths, int((counts[present] * own).sum())
 
 
+def _entropy(counts: NDArray[np.int64]) -> float:
+    """Return the entropy of a symbol in bits."""
+    counts = counts[counts > 0]
+    n = int(counts.sum())
+    return float(np.log2(n) - (counts * np.log2(counts)).sum() / n)
+
+
 def choose(found: Survey, form: FloatFormat, coding: str) -> Coding | None:
     """Return the coding of the fewest bits, or the fastest of those that are nearly as small.
 
     Return None if values are to be stored as they are.
     """
+    codings = _codings(form, found.lead, coding)
+    counts = {each: _symbol_counts(found, form, each) for each in codings}
+    fitting = [each for each in codings if np.count_nonzero(counts[each]) <= MOST_SYMBOLS]
+    least = {each: _entropy(counts[each]) + stored_bits(found, form, each) for each in fitting}
+    # Codes take time to build, and differ by some hundredths of a bit in what they take beyond the entropy.
+    lowest = min(least.values(), default=0.0)
     sizes = {}
-    for each in _codings(form, found.lead, coding) if coding != "raw" else ():
-        code = code_of(found, each)
-        if code is not None:
-            raw = form.width - each.lead - each.bits - constant_bits(found, form, each)
-            sizes[each] = code[2] / found.n + raw
+    for each in [each for each in fitting if least[each] <= lowest + _SPREAD][:_TRIED]:
+        code = _code(counts[each])
+        assert code is not None
+        sizes[each] = code[2] / found.n + stored_bits(found, form, each)
     if not sizes:
         return None
     limit = min(sizes.values()) + _WORTH * form.width
-    return next(each for each, size in sizes.items() if size <= limit)
+    return next(each for each in codings if sizes.get(each, np.inf) <= limit)
 
 
 def bound(found: Survey, form: FloatFormat) -> float:
     """Return the fewest bits a value that any code of the symbols can take, over all codings."""
-    best = float(form.width)
-    for coding in _codings(form, found.lead, "auto"):
-        share = _symbol_counts(found, coding) / found.n
-        share = share[share > 0]
-        raw = form.width - coding.lead - coding.bits - constant_bits(found, form, coding)
-        best = min(best, raw - float((share * np.log2(share)).sum()))
-    return max(best, 0.0)
+    sizes = [
+        _entropy(_symbol_counts(found, form, each)) + stored_bits(found, form, each)
+        for each in _codings(form, found.lead, "auto")
+    ]
+    return max(min(*sizes, float(form.width)), 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 from ...lsh.support.checks import check_choice
 from ...lsh.support.install import how_to_install
 
-__all__ = ["FORMATS", "FloatFormat", "read_floats"]
+__all__ = ["FORMATS", "FloatFormat", "check_shape", "integers_of", "read_floats"]
+
+_MOST_DIMENSIONS, _MOST_BYTES = 32, 1 << 62
 
 
 class FloatFormat(NamedTuple):
@@ -52,6 +55,22 @@ FORMATS = {
         ("float8_e5m2fnuz", 8, 5),
     )
 }
+
+
+def integers_of(form: FloatFormat) -> FloatFormat:
+    """Return the format of unsigned integers of the same width."""
+    return FloatFormat(form.bits_dtype.name, form.width, 0)
+
+
+def check_shape(shape: Any, form: FloatFormat) -> tuple[int, ...]:
+    """Return a shape as a tuple; ValueError if no array has it."""
+    shape = tuple(shape)
+    if len(shape) > _MOST_DIMENSIONS or any(type(n) is not int or n < 0 for n in shape):
+        raise ValueError(f"shape must be up to {_MOST_DIMENSIONS} integers of at least 0, got {shape}")
+    # NumPy refuses shapes whose other extents overflow even where one is 0.
+    if math.prod(max(n, 1) for n in shape) * form.width // 8 > _MOST_BYTES:
+        raise ValueError(f"shape must have at most {_MOST_BYTES} bytes, got {shape}")
+    return shape
 
 
 def read_floats(name: str, array: Any, dtype: Any = None) -> tuple[FloatFormat, NDArray[Any]]:

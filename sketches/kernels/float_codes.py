@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from ...lsh.kernels.compiled import helper, kernel
+from ...lsh.kernels.prefetch import prefetch_once
 from .unaligned import load_word_at, reverse_bytes, shift_down, shift_up, store_word_at
 
 __all__ = [
     "LONGEST",
+    "MOST_SYMBOLS",
     "PAD",
     "PLAN",
     "STREAM",
@@ -31,17 +33,21 @@ TABLE = 1 << LONGEST
 STREAM = 1024
 #: Bytes before the first chunk and after the last one, which loads of words may touch.
 PAD = 8
+#: The most symbols of a code: look-ups find them as bytes.
+MOST_SYMBOLS = 256
 #: Fields of a plan: number of values, place of the first pair in the data, number of the first pair among
 #: all lengths, bits of a symbol, bits above the symbol, bits below it that are stored as they are, bits below
-#: these that are the same in all values, 1 if values are rotated, and the bits that all values share.
-PLAN = 9
+#: these that are the same in all values, how values are turned, the bits that all values share, the first
+#: symbol, and bits of the mantissa. With a first symbol of -1, all symbols follow.
+PLAN = 11
 
 _U, _I = np.uint64, np.int64
 _MASK = _U(TABLE - 1)
 #: Look-ups for each load of a word: they use up to 55 of at least 57 bits.
 _LOOKUPS = 5
-#: Symbols from one stream to the next in the scratch memory. A stream may end with 18 symbols too many.
-_STRIDE = STREAM + 32
+#: Symbols of a look-up, and from one stream to the next in the scratch memory. A stream may end with up to 31
+#: symbols too many.
+_FOUND, _STRIDE = 6, STREAM + 64
 _ALL_SIX, _BYTE = _U(63), _U(255)
 
 
@@ -70,30 +76,30 @@ def code_words(lengths, words):
 
 
 @kernel
-def lookup_table(lengths, first, table):
-    """Fill a table whose entry for 11 bits has the symbols that they begin with, up to three.
+def lookup_table(lengths, table):
+    """Fill a table whose entry for 11 bits has the symbols that they begin with, up to six.
 
     An entry has the number of bits of these symbols in its lowest byte, their number in the next one, and the
-    symbols in 16 bits each. ``lengths[i]`` is the length of the word of the symbol ``first + i``, or 0 if it
-    has none; the words must be those of a complete code. Words are read from their lowest bit on.
+    symbols in a byte each. ``lengths[i]`` is the length of the word of symbol i, or 0 if it has none; the
+    words must be those of a complete code. Words are read from their lowest bit on.
     """
     words = np.empty(lengths.size, np.uint32)
     code_words(lengths, words)
-    # The first symbol alone, if there is no other.
-    alone = np.full(TABLE, _U(first))
+    # Symbol 0 alone, if there is no other.
+    alone = np.zeros(TABLE, np.uint64)
     for i in range(lengths.size):
         length = _I(words[i] >> 16)
         if length > 0:
             for place in range(_I(words[i] & 0xFFFF), TABLE, 1 << length):
-                alone[place] = _U(first + i) | (_U(length) << _U(32))
+                alone[place] = _U(i) | (_U(length) << _U(32))
     for place in range(TABLE):
         entry, total, count, bits = _U(0), _U(0), _U(0), _U(place)
-        while count < _U(3):
+        while count < _U(_FOUND):
             found = alone[bits]
             length = found >> _U(32)
             if total + length > _U(LONGEST):
                 break
-            entry |= (found & _U(0xFFFF)) << (_U(16) + (count << _U(4)))
+            entry |= (found & _BYTE) << (_U(16) + (count << _U(3)))
             total += length
             count += _U(1)
             bits >>= length
@@ -139,8 +145,8 @@ def _finish_backward(data, start, used, table, symbols, at, end):
         used += more
 
 
-@kernel
-def decode_pairs(data, table, first, first_end, second, second_end, symbols):
+@helper
+def _decode_pairs(data, table, first, first_end, second, second_end, symbols):
     """Decode two whole pairs, of four streams, whose chains of look-ups the processor overlaps."""
     a, b, c, d = 0, _STRIDE, 2 * _STRIDE, 3 * _STRIDE
     used_a = used_b = used_c = used_d = 0
@@ -161,8 +167,8 @@ def decode_pairs(data, table, first, first_end, second, second_end, symbols):
     _finish_backward(data, second_end, used_d, table, symbols, d, 3 * _STRIDE + STREAM)
 
 
-@kernel
-def decode_pair(data, table, start, end, first, second, symbols):
+@helper
+def _decode_pair(data, table, start, end, first, second, symbols):
     """Decode the first symbols of the streams of a pair: `first` of the one and `second` of the other."""
     a, b, used_a, used_b = 0, _STRIDE, 0, 0
     second += _STRIDE
@@ -176,8 +182,8 @@ def decode_pair(data, table, start, end, first, second, symbols):
     _finish_backward(data, end, used_b, table, symbols, b, second)
 
 
-@kernel
-def unpack_rest(packed, n_bits, rest):
+@helper
+def _unpack_rest(packed, n_bits, rest):
     """Unpack the lowest `n_bits`, up to 7, of values whose number is a multiple of 8.
 
     They are in planes of 4, 2 and 1 bits. Byte j of a plane has the bits of the values j, j + size, ... where
@@ -208,8 +214,13 @@ def _join(symbols, data, place, n, plan, rest, values):
     fill = one(plan[8])
     n_bytes, n_bits = raw >> 3, raw & 7
     up = raw + shift
-    for j in range(n):
-        values[j] = shift_up(one(symbols[j]), up) | fill
+    if plan[9] >= 0:
+        fill |= shift_up(one(plan[9]), up)
+        for j in range(n):
+            values[j] = shift_up(one(symbols[j]), up) + fill
+    else:
+        for j in range(n):
+            values[j] = shift_up(one(plan[PLAN + _I(symbols[j])]), up) | fill
     for k in range(n_bytes):
         plane = data[place + k * padded : place + k * padded + n]
         for j in range(n):
@@ -217,19 +228,26 @@ def _join(symbols, data, place, n, plan, rest, values):
         shift += 8
     if n_bits > 0:
         start = place + n_bytes * padded
-        unpack_rest(data[start : start + padded * n_bits // 8], n_bits, rest[:padded])
+        _unpack_rest(data[start : start + padded * n_bits // 8], n_bits, rest[:padded])
         for j in range(n):
             values[j] |= shift_up(one(rest[j]), shift)
 
 
 @helper
-def _rotate_back(values, first, last, plan, out):
-    """Copy values [first, last) to `out`, rotated by one bit to the right if the plan says so."""
-    if plan[7]:
-        top = 8 * values.itemsize - 1
+def _turn_back(values, first, last, plan, out):
+    """Copy values [first, last) to `out` with their signs on top."""
+    top, mantissa = 8 * values.itemsize - 1, plan[10]
+    if plan[7] == 1:
         for j in range(last - first):
             value = values[first + j]
             out[j] = shift_down(value, 1) | shift_up(value, top)
+    elif plan[7] == 2:
+        low = shift_up(values.dtype.type(1), mantissa) - values.dtype.type(1)
+        exponent = shift_down(values.dtype.type(~low), 1) & ~low
+        for j in range(last - first):
+            value = values[first + j]
+            sign = shift_up(shift_down(value, mantissa), top)
+            out[j] = (shift_down(value, 1) & exponent) | sign | (value & low)
     else:
         for j in range(last - first):
             out[j] = values[first + j]
@@ -240,7 +258,7 @@ def decode_values(data, lengths, table, plan, start, stop, out):
     """Write the values [start, stop) of a chunk to `out`, and no others are decoded but in their streams."""
     n, pair, raw = plan[0], plan[2], plan[5]
     place: Any = plan[1]
-    symbols = np.empty(4 * _STRIDE, np.uint16)
+    symbols = np.empty(4 * _STRIDE, np.uint8)
     values = np.empty(STREAM, out.dtype)
     rest = np.empty(STREAM, np.uint8)
     whole = STREAM // 8 * raw
@@ -258,13 +276,16 @@ def decode_values(data, lengths, table, plan, start, stop, out):
             middle = first + _I(lengths[pair])
             second = middle + 2 * whole
             last = second + _I(lengths[pair + 1])
-            decode_pairs(data, table, first, middle, second, last, symbols)
+            # The next two pairs come before the processor knows where they are.
+            for ahead in range(last, min(2 * last - place + 512, data.size), 64):
+                prefetch_once(data, ahead)
+            _decode_pairs(data, table, first, middle, second, last, symbols)
             for i in range(4):
                 own = place + i * whole if i < 2 else middle + (i - 2) * whole
                 _join(symbols[i * _STRIDE : i * _STRIDE + STREAM], data, own, STREAM, plan, rest, values)
                 begin = at + i * STREAM
                 size = max(0, min(STREAM, stop - begin))
-                _rotate_back(values, 0, size, plan, out[begin - start : begin - start + size])
+                _turn_back(values, 0, size, plan, out[begin - start : begin - start + size])
             at += 4 * STREAM
             pair += 2
             place = last
@@ -276,15 +297,15 @@ def decode_values(data, lengths, table, plan, start, stop, out):
         end = begin + _I(lengths[pair])
         middle = at + STREAM
         wanted = (min(stop, middle) - at if start < middle else 0, max(0, min(stop - middle, second)))
-        decode_pair(data, table, begin, end, wanted[0], wanted[1], symbols)
+        _decode_pair(data, table, begin, end, wanted[0], wanted[1], symbols)
         if wanted[0] > 0:
             _join(symbols, data, place, first, plan, rest, values)
             low = max(start - at, 0)
-            _rotate_back(values, low, wanted[0], plan, out[at + low - start : at + wanted[0] - start])
+            _turn_back(values, low, wanted[0], plan, out[at + low - start : at + wanted[0] - start])
         if wanted[1] > 0:
             _join(symbols[_STRIDE:], data, own, second, plan, rest, values)
             low = max(start - middle, 0)
-            _rotate_back(values, low, wanted[1], plan, out[middle + low - start : middle + wanted[1] - start])
+            _turn_back(values, low, wanted[1], plan, out[middle + low - start : middle + wanted[1] - start])
         at += 2 * STREAM
         pair += 1
         place = end

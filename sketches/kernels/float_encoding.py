@@ -11,12 +11,12 @@ import numpy as np
 
 from ...lsh.kernels.compiled import helper, kernel
 from .float_codes import LONGEST, STREAM
-from .unaligned import shift_down, shift_up, store_word_at
+from .unaligned import load_word_at, reverse_bytes, shift_down, shift_up, store_word_at
 
 __all__ = ["count_tops", "encode_values", "varying_bits"]
 
 _U, _I = np.uint64, np.int64
-#: Bytes of scratch memory for a stream: the longest one, and a word that ends beyond it.
+#: Bytes of scratch memory for a stream, the longest one and some more. Copies read a word beyond it.
 _ROOM = STREAM * LONGEST // 8 + 16
 
 
@@ -37,85 +37,99 @@ def count_tops(values, down, counts):
     Neighbours are counted in rows of their own: to raise one counter twice takes longer than two counters.
     """
     mask = counts.shape[1] - 1
-    for j in range(0, values.size - 1, 2):
-        counts[0, _I(shift_down(values[j], down)) & mask] += 1
-        counts[1, _I(shift_down(values[j + 1], down)) & mask] += 1
-    if values.size & 1:
-        counts[0, _I(shift_down(values[values.size - 1], down)) & mask] += 1
+    whole = values.size & ~3
+    first, second, third, fourth = counts[0], counts[1], counts[2], counts[3]
+    for j in range(0, whole, 4):
+        first[_I(shift_down(values[j], down)) & mask] += np.uint32(1)
+        second[_I(shift_down(values[j + 1], down)) & mask] += np.uint32(1)
+        third[_I(shift_down(values[j + 2], down)) & mask] += np.uint32(1)
+        fourth[_I(shift_down(values[j + 3], down)) & mask] += np.uint32(1)
+    for j in range(whole, values.size):
+        first[_I(shift_down(values[j], down)) & mask] += np.uint32(1)
 
 
 @helper
 def _append(words, symbols, at, bits, used):
     """Append the words of four symbols to a word of up to 7 used bits; return it and the used bits."""
-    for k in range(4):
-        word = _U(words[symbols[at + k]])
-        bits |= (word & _U(0xFFFF)) << used
-        used += word >> _U(16)
+    for k in range(0, 4, 2):
+        # Two words are joined before the others are known.
+        word, following = _U(words[symbols[_U(at + k)]]), _U(words[symbols[_U(at + k + 1)]])
+        length = word >> _U(16)
+        bits |= ((word & _U(0xFFFF)) | ((following & _U(0xFFFF)) << length)) << used
+        used += length + (following >> _U(16))
     return bits, used
 
 
 @helper
-def _encode_stream(symbols, n, words, out):
-    """Write the words of n symbols to `out`; return the number of bytes."""
+def _encode_stream(symbols, n, words, out, end):
+    """Write the words of n symbols backwards from `end` if that is not 0; return the number of bytes."""
     bits, used = _U(0), _U(0)
     place: Any = 0
-    whole = n & ~3
-    for at in range(0, whole, 4):
-        bits, used = _append(words, symbols, at, bits, used)
-        store_word_at(out, place, bits)
+    for at in range(0, n, 4):
+        if at + 4 <= n:
+            bits, used = _append(words, symbols, at, bits, used)
+        else:
+            for k in range(at, n):
+                word = _U(words[symbols[k]])
+                bits |= (word & _U(0xFFFF)) << used
+                used += word >> _U(16)
+        _put(out, place, end, bits)
         place += _I(used >> _U(3))
         bits >>= used & _U(56)
         used &= _U(7)
-    for at in range(whole, n):
-        word = _U(words[symbols[at]])
-        bits |= (word & _U(0xFFFF)) << used
-        used += word >> _U(16)
-    store_word_at(out, place, bits)
+    _put(out, place, end, bits)
     return place + _I((used + _U(7)) >> _U(3))
 
 
-@kernel
-def encode_pair(symbols, words, out):
-    """Write the words of two whole streams of symbols to two rows of bytes; return their numbers of bytes."""
-    first, second = symbols[0], symbols[1]
-    first_out, second_out = out[0], out[1]
+@helper
+def _put(out, place, end, bits):
+    """Store a word at a place, or backwards at a place before the end, if that is not 0."""
+    if end > 0:
+        store_word_at(out, end - 8 - place, reverse_bytes(bits))
+    else:
+        store_word_at(out, place, bits)
+
+
+@helper
+def _encode_pair(first, second, words, out, scratch):
+    """Write the words of two whole streams of symbols to an array each, those of the second one backwards."""
     bits_a, used_a, bits_b, used_b = _U(0), _U(0), _U(0), _U(0)
     place_a: Any = 0
-    place_b: Any = 0
+    place_b: Any = _ROOM - 8
     for at in range(0, STREAM, 4):
         bits_a, used_a = _append(words, first, at, bits_a, used_a)
         bits_b, used_b = _append(words, second, at, bits_b, used_b)
-        store_word_at(first_out, place_a, bits_a)
-        store_word_at(second_out, place_b, bits_b)
+        store_word_at(out, place_a, bits_a)
+        store_word_at(scratch, place_b, reverse_bytes(bits_b))
         place_a += _I(used_a >> _U(3))
-        place_b += _I(used_b >> _U(3))
+        place_b -= _I(used_b >> _U(3))
         bits_a >>= used_a & _U(56)
         bits_b >>= used_b & _U(56)
         used_a &= _U(7)
         used_b &= _U(7)
-    store_word_at(first_out, place_a, bits_a)
-    store_word_at(second_out, place_b, bits_b)
-    return place_a + _I((used_a + _U(7)) >> _U(3)), place_b + _I((used_b + _U(7)) >> _U(3))
+    store_word_at(out, place_a, bits_a)
+    store_word_at(scratch, place_b, reverse_bytes(bits_b))
+    return place_a + _I((used_a + _U(7)) >> _U(3)), _ROOM - 8 - place_b + _I((used_b + _U(7)) >> _U(3))
 
 
-@kernel
-def encode_streams(symbols, sizes, words, scratch, out):
-    """Write a pair of streams to `out`, the second one backwards; return the number of bytes."""
+@helper
+def _encode_streams(symbols, sizes, words, scratch, out):
+    """Write a pair of streams to `out`, and up to 8 bytes more; return the number of bytes.
+
+    The second stream is written backwards, before its place is known.
+    """
     if sizes[1] == STREAM:
-        first, second = encode_pair(symbols, words, scratch)
+        first, second = _encode_pair(symbols[0], symbols[1], words, out, scratch)
     else:
-        first = _encode_stream(symbols[0], sizes[0], words, scratch[0])
-        second = _encode_stream(symbols[1], sizes[1], words, scratch[1])
-    total = first + second
-    for j in range(first):
-        out[j] = scratch[0, j]
-    for j in range(second):
-        out[total - 1 - j] = scratch[1, j]
-    return total
+        first = _encode_stream(symbols[0], sizes[0], words, out, 0)
+        second = _encode_stream(symbols[1], sizes[1], words, scratch, _ROOM)
+    for j in range(0, second, 8):
+        store_word_at(out, first + j, load_word_at(scratch, _ROOM - second + j))
+    return first + second
 
 
-@kernel
-def pack_rest(rest, n_bits, packed):
+@helper
+def _pack_rest(rest, n_bits, packed):
     """Pack the lowest `n_bits`, up to 7, of values, a multiple of 8 of them, for `unpack_rest`."""
     at, shift = 0, 0
     for width in (4, 2, 1):
@@ -133,17 +147,35 @@ def pack_rest(rest, n_bits, packed):
         at, shift = at + size, shift + width
 
 
+@helper
+def _turn(values, plan, turned):
+    """Copy values to `turned` with their signs where the plan says."""
+    top, mantissa = 8 * values.itemsize - 1, plan[10]
+    if plan[7] == 1:
+        for j in range(values.size):
+            turned[j] = shift_up(values[j], 1) | shift_down(values[j], top)
+    elif plan[7] == 2:
+        low = shift_up(values.dtype.type(1), mantissa) - values.dtype.type(1)
+        exponent = shift_down(values.dtype.type(~low), 1) & ~low
+        for j in range(values.size):
+            sign = shift_up(shift_down(values[j], top), mantissa)
+            turned[j] = shift_up(values[j] & exponent, 1) | sign | (values[j] & low)
+    else:
+        for j in range(values.size):
+            turned[j] = values[j]
+
+
 @kernel
 def encode_values(values, plan, first, words, out, lengths):
     """Write the pairs of a chunk to `out`, and the bytes of each pair's streams to `lengths`.
 
-    ``words[i]`` is the word of the symbol ``first + i``. Return the number of bytes.
+    ``words[i]`` is the word of the symbol ``first + i``. Return the number of bytes, of which `out` needs 8
+    more.
     """
     n, raw, constant = values.size, plan[5], plan[6]
     n_bytes, n_bits = raw >> 3, raw & 7
-    top = 8 * values.itemsize - 1
     symbols = np.zeros((2, STREAM), np.uint16)
-    scratch = np.empty((2, _ROOM), np.uint8)
+    scratch = np.empty(_ROOM + 8, np.uint8)
     turned, rest = np.zeros(STREAM, values.dtype), np.empty(STREAM, np.uint8)
     sizes = np.zeros(2, np.int64)
     mask, base = np.uint16((1 << plan[3]) - 1), np.uint16(first)
@@ -155,11 +187,7 @@ def encode_values(values, plan, first, words, out, lengths):
             size = max(0, min(STREAM, n - begin))
             sizes[i] = size
             own, padded = values[begin : begin + size], (size + 7) & ~7
-            if plan[7]:
-                for j in range(size):
-                    turned[j] = shift_up(own[j], 1) | shift_down(own[j], top)
-            else:
-                turned[:size] = own
+            _turn(own, plan, turned)
             turned[size:padded] = 0
             down, numbers = raw + constant, symbols[i]
             for j in range(size):
@@ -174,8 +202,8 @@ def encode_values(values, plan, first, words, out, lengths):
                 for j in range(padded):
                     rest[j] = np.uint8(shift_down(turned[j], shift))
                 n_packed = padded * n_bits // 8
-                pack_rest(rest[:padded], n_bits, out[place : place + n_packed])
+                _pack_rest(rest[:padded], n_bits, out[place : place + n_packed])
                 place += n_packed
-        lengths[pair] = encode_streams(symbols, sizes, words, scratch, out[place:])
+        lengths[pair] = _encode_streams(symbols, sizes, words, scratch, out[place:])
         place += _I(lengths[pair])
     return place

@@ -127,6 +127,7 @@ def uses(sketch: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
         "q": [0.0, 0.5, 1.0], "values": [1.0, -2.0],
         "args": (), "pane": 5, "precision": 3, "kwargs": {}, "n_documents": 10, "similarity": [0.5],
         "batches": [["key 1", "x"]], "key": "key 1", "W": rows, "approximation": rows,
+        "base": np.zeros(getattr(sketch, "shape", 1), np.float16),
         "documents": ["a b", "c"] if isinstance(sketch, ms.StreamingDeduplicator) else [0, 1],
         "codes": np.zeros((1, getattr(getattr(sketch, "family", None), "n_hashes", 1)), np.uint32),
         "gradients": np.ones((2, 3)), "n_columns": 3, "n_parameters": 1, "std": 1.0, "offsets": [0, 1, 2],

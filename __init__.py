@@ -106,6 +106,7 @@ __version__ = "0.2.0"
 #: scikit-learn, and what runs over many machines.
 _LAZY = {
     "AceDetector": ".sketches.race.ace_detector",
+    "FloatArchive": ".sketches.coding.model_archive",
     "LSHNeighbors": ".sketches.neighbours.lsh_neighbors",
     "LinkFeatures": ".sketches.sets.link_features",
     "NadarayaWatsonRegressor": ".sketches.race.nadaraya_watson_regressor",
@@ -114,6 +115,9 @@ _LAZY = {
     "RaceDensity": ".sketches.race.race_density",
     "StormClassifier": ".sketches.regression.storm_classifier",
     "StormRegressor": ".sketches.regression.storm_regressor",
+    "TensorInfo": ".sketches.coding.model_archive",
+    "pack_model": ".sketches.coding.model_packing",
+    "unpack_model": ".sketches.coding.model_packing",
     "distributed": ".distributed",
     "CleanedCorpus": ".distributed",
     "Communicator": ".distributed",
@@ -142,6 +146,10 @@ _LAZY = {
 if TYPE_CHECKING:
     from . import distributed as distributed
     from .distributed import *  # noqa: F403
+    from .sketches.coding.model_archive import FloatArchive as FloatArchive
+    from .sketches.coding.model_archive import TensorInfo as TensorInfo
+    from .sketches.coding.model_packing import pack_model as pack_model
+    from .sketches.coding.model_packing import unpack_model as unpack_model
     from .sketches.neighbours.lsh_neighbors import LSHNeighbors as LSHNeighbors
     from .sketches.race.ace_detector import AceDetector as AceDetector
     from .sketches.race.nadaraya_watson_regressor import NadarayaWatsonRegressor as NadarayaWatsonRegressor

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from .dedup_options import add_dedup
+from .floats_options import add_floats
 from .options import Command, Parser
 from .sketch_commands import add_query, add_sketches
 
@@ -13,8 +14,9 @@ __all__ = ["parser"]
 
 _DESCRIPTION = """\
 Find near-duplicate documents, count keys and distinct keys, find frequent keys (top-k) and quantiles
-(percentiles), search nearest neighbours (neighbors) of rows, and ask, inspect and merge sketch files. Every
-command also runs on many MPI ranks: start it with `mpiexec -n N`.
+(percentiles), search nearest neighbours (neighbors) of rows, compress the weights of models (safetensors),
+and ask, inspect and merge sketch files. Every command also runs on many MPI ranks: start it with
+`mpiexec -n N`.
 """
 
 _ROWS_HELP = """\
@@ -169,6 +171,7 @@ def parser() -> argparse.ArgumentParser:
     add_sketches(commands)
     add_query(commands)
     _add_index(commands)
+    add_floats(commands)
     _add_inspect_and_merge(commands)
     _add_warmup(commands)
     return top

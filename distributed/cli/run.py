@@ -48,6 +48,10 @@ def run_command(arguments: Sequence[str] | None, comm: Communicator) -> int:
         from .index import build, query
 
         return (build if options.action == "build" else query)(options, comm)
+    if options.command == "floats":
+        from .floats import floats
+
+        return floats(options, comm)
     if options.command == "warmup":
         from .warmup import warmup
 

@@ -1,4 +1,4 @@
-"""Replace files as a whole or not at all."""
+"""Replace files as a whole or not at all, and make folders as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +14,7 @@ from functools import cache
 from os import PathLike
 from pathlib import Path
 
-__all__ = ["atomic_write"]
+__all__ = ["atomic_folder", "atomic_write"]
 
 _PREFIX, _SUFFIX = ".mergesketch-", ".tmp"
 #: Seconds after which a temporary file of another machine is assumed to belong to a killed process.
@@ -52,11 +53,21 @@ def _lock(descriptor: int) -> bool:
     return True
 
 
-def _create(folder: Path, mode: int) -> tuple[Path, int]:
-    """Create a temporary file, locked where the file system has locks; return its path and descriptor."""
+def _create(folder: Path, mode: int | None) -> tuple[Path, int]:
+    """Create a temporary file, or without a mode a temporary folder; return its path and descriptor.
+
+    It is locked where the file system has locks.
+    """
     while True:
         path = folder / f"{_PREFIX}{_machine()}-{secrets.token_hex(8)}{_SUFFIX}"
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode)
+        if mode is None:
+            path.mkdir()
+            try:
+                descriptor = os.open(path, os.O_DIRECTORY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+        else:
+            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode)
         # Before it is locked, another process may take it for a file that was left behind: it locks the file
         # and then removes it. This waits for that lock, and sees whether the file is still there.
         with suppress(OSError):
@@ -86,10 +97,12 @@ def _remove_unless_used(entry: os.DirEntry[str]) -> None:
     is_ours = entry.name.startswith(_PREFIX + _machine() + "-")
     if not (is_ours or time.time() - entry.stat(follow_symlinks=False).st_mtime > _LEFT_BEHIND):
         return
-    descriptor = os.open(entry.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    is_folder = entry.is_dir(follow_symlinks=False)
+    flags = os.O_DIRECTORY if is_folder else os.O_RDWR
+    descriptor = os.open(entry.path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         if _lock(descriptor):
-            os.unlink(entry.path)
+            (shutil.rmtree if is_folder else os.unlink)(entry.path)
     finally:
         os.close(descriptor)
 
@@ -147,4 +160,29 @@ def atomic_write(path: str | PathLike[str], *, durable: bool = True) -> Iterator
             # An error here would hide the first one, for example if the file system has become read-only.
             with suppress(OSError):
                 temporary.unlink()
+            os.close(descriptor)
+
+
+@contextmanager
+def atomic_folder(path: str | PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`, which gets that name if the block succeeds.
+
+    It is removed with its contents if the block fails. An empty folder at `path` is replaced, and anything
+    else there is refused. A process that is killed leaves its temporary folder, until another process writes
+    a file or a folder beside it. Files that must survive a stop of the machine are synchronised by the block.
+    """
+    name = os.fsdecode(path)
+    target = Path(os.path.realpath(name))
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise FileExistsError(errno.EEXIST, "it exists and is not an empty folder", name)
+    _remove_left_behind(target.parent)
+    with _named(name):
+        temporary, descriptor = _create(target.parent, None)
+        try:
+            yield temporary
+            _fsync_folder(temporary)
+            temporary.replace(target)
+            _fsync_folder(target.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
             os.close(descriptor)

@@ -20,7 +20,9 @@ def commands(guide: str) -> list[tuple[str, str]]:
     return [(command, output) for command, _, output in (part.partition("\n") for part in parts)]
 
 
-@pytest.mark.parametrize(("name", "least"), [("command_line", 8), ("deduplicate", 2)])
+@pytest.mark.parametrize(
+    ("name", "least"), [("command_line", 8), ("deduplicate", 2), ("compress_a_model", 4)]
+)
 def test_the_commands_print_what_the_guide_shows(tmp_path, monkeypatch, capsys, name, least) -> None:
     monkeypatch.chdir(tmp_path)
     guide = read_guide(name)

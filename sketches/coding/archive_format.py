@@ -27,7 +27,6 @@ __all__ = [
     "MAGIC",
     "RAW",
     "SAME",
-    "XORED",
     "ArchiveIndex",
     "PartWriter",
     "Segment",
@@ -39,9 +38,9 @@ __all__ = [
 MAGIC = b"\x93MSFLTS\n"
 _VERSION = 1
 #: How a segment is kept: its own bytes, `CompressedFloats`, an earlier segment, or differences from a base.
-RAW, CODED, SAME, XORED, DIFFERENCE = range(5)
+RAW, CODED, SAME, DIFFERENCE = range(4)
 #: Their names for people.
-KINDS = ("raw", "coded", "same", "difference", "difference")
+KINDS = ("raw", "coded", "same", "difference")
 #: Parts begin at multiples of this, so that mapped arrays are aligned and no two parts share a cache line.
 _ALIGNMENT = 64
 #: The end of an archive: the length of the index, its checksum, and the magic bytes.
@@ -219,6 +218,6 @@ def _check_segment(segment: Segment, earlier: list[Segment], end: int) -> None:
         raise ValueError("its parts lie outside of it")
     if segment.kind == RAW and segment.length == size:
         return
-    if segment.kind in (CODED, XORED, DIFFERENCE) and tensor is not None and tensor.dtype in FLOATS:
+    if segment.kind in (CODED, DIFFERENCE) and tensor is not None and tensor.dtype in FLOATS:
         return
     raise ValueError("the part of a tensor is of no known kind")

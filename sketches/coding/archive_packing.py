@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from ...errors import SketchFormatError
 from ...lsh.support.threads import run_tasks
-from .archive_format import KINDS, RAW, SAME, PartWriter
+from .archive_format import CODED, DIFFERENCE, KINDS, RAW, SAME, PartWriter
 from .base_model import BaseModel
-from .float_parts import DIFFERENCES, Values, form_of, part_pieces, plan_part
+from .float_parts import PartPlan, Values, form_of, part_pieces, plan_part
 from .safetensors_file import BLOCK, FLOATS, Tensor, read_blocks, read_exactly, read_tensors, segments
 
 __all__ = ["Packed", "pack_file"]
@@ -80,8 +80,7 @@ def pack_file(
     if (after.st_size, after.st_mtime_ns) != (size, status.st_mtime_ns):
         raise SketchFormatError("the file changed while it was read")
     checksum = packing.digest.hexdigest()
-    has_differences = not DIFFERENCES.keys().isdisjoint(packing.kinds)
-    base_name = base.name if base is not None and has_differences else None
+    base_name = base.name if base is not None and DIFFERENCE in packing.kinds else None
     packing.out.finish(header, size, checksum, base_name)
     return Packed(checksum, packing.out.place, Counter(KINDS[kind] for kind in packing.kinds))
 
@@ -194,11 +193,16 @@ class _Packing:
         assert tensor is not None
         bits = data.view(f"u{form_of(tensor).width // 8}")
         base = self._base_of(tensor)
-        plan = plan_part(lambda start, stop: bits[start:stop], base, bits.size, form_of(tensor))
-        if plan.kind != RAW:
-            part = b"".join(part_pieces(lambda start, stop: bits[start:stop], base, bits.size, plan))
+        form = form_of(tensor)
+
+        def values(start: int, stop: int) -> NDArray[Any]:
+            return bits[start:stop]
+
+        plan = plan_part(values, base, bits.size, form)
+        if plan.is_coded:
+            part = b"".join(part_pieces(values, base, bits.size, form, plan.rule))
             if len(part) < data.size:
-                return plan.kind, part
+                return _kind_of(plan), part
         return RAW, data.data
 
     def _encode_large(self, start: int, stop: int, tensor: Tensor) -> None:
@@ -219,13 +223,13 @@ class _Packing:
 
         n, base = (stop - start) // width, self._base_of(tensor)
         plan = plan_part(values, base, n, form)
-        if plan.kind == RAW:
+        if not plan.is_coded:
             self._copy(start, stop, tensor)
             return
         place = self.out.begin()
-        for piece in part_pieces(seen, base, n, plan):
+        for piece in part_pieces(seen, base, n, form, plan.rule):
             self.out.write(piece)
-        self._added(plan.kind, place, digest.intdigest())
+        self._added(_kind_of(plan), place, digest.intdigest())
 
     def _base_of(self, tensor: Tensor) -> Values | None:
         return None if self.base is None else self.base.find(self.name, tensor)
@@ -234,3 +238,7 @@ class _Packing:
         """Note the part that was written last."""
         self.out.add(kind, place, self.out.place - place, checksum)
         self.kinds.append(kind)
+
+
+def _kind_of(plan: PartPlan) -> int:
+    return CODED if plan.rule is None else DIFFERENCE

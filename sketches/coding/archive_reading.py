@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from ...errors import SketchFormatError
 from ...lsh.support.threads import run_tasks
-from .archive_format import CODED, RAW, SAME, Segment, read_index
+from .archive_format import CODED, DIFFERENCE, RAW, SAME, Segment, read_index
 from .base_model import BaseModel
 from .compressed_floats import CompressedFloats
-from .float_parts import DIFFERENCES, Values, floats_of_part, form_of
+from .float_parts import StoredPart, Values, form_of
 from .safetensors_file import BLOCK, FLOATS, NUMPY_TYPES, Tensor, open_file, read_exactly
 
 __all__ = ["ArchivedFile"]
@@ -47,7 +47,7 @@ class ArchivedFile:
         """Return a tensor: as `CompressedFloats` if it has floats, and as an array otherwise."""
         tensor, segment = self.tensors[name], self.segments.get(name)
         if segment is not None and self._kept(segment).kind == CODED:
-            return self._mapped(self._kept(segment), tensor.shape)
+            return self._mapped(self._kept(segment)).floats(tensor.shape)
         data = np.empty(0, np.uint8) if segment is None else self._checked(segment)
         if tensor.dtype in FLOATS:
             bits = data.view(f"<u{form_of(tensor).width // 8}").reshape(tensor.shape)
@@ -95,10 +95,10 @@ class ArchivedFile:
         """Return the segment that has the part of a segment."""
         return self.index.segments[segment.place] if segment.kind == SAME else segment
 
-    def _mapped(self, segment: Segment, shape: tuple[int, ...]) -> CompressedFloats:
+    def _mapped(self, segment: Segment) -> StoredPart:
         assert segment.tensor is not None
         part = np.memmap(self._file, np.uint8, "r", segment.place, (segment.length,))
-        return floats_of_part(part, segment.kind, shape, form_of(segment.tensor))
+        return StoredPart(part, form_of(segment.tensor))
 
     def _values(self, segment: Segment) -> Values:
         kept, width = self._kept(segment), _width(segment.tensor)
@@ -110,12 +110,12 @@ class ArchivedFile:
                 return read_exactly(descriptor, place + start * width, place + stop * width).view(dtype)
 
             return values
-        floats = self._mapped(kept, ((segment.stop - segment.start) // width,))
+        n = (segment.stop - segment.start) // width
         if kept.kind == CODED:
+            floats = self._mapped(kept).floats((n,))
             return lambda start, stop: floats[start:stop].view(dtype)
         assert segment.tensor is not None
-        base, (_, restored) = self._base_of(segment.tensor), DIFFERENCES[kept.kind]
-        return lambda start, stop: restored(floats[start:stop].view(dtype), base(start, stop))
+        return self._mapped(kept).restored(self._base_of(segment.tensor), n)
 
     def _base_of(self, tensor: Tensor) -> Values:
         if self._base is None:
@@ -176,7 +176,7 @@ class ArchivedFile:
             return
         what = "bytes between tensors" if segment.tensor is None else repr(segment.tensor.name)
         reason = "the archive is damaged"
-        if self._kept(segment).kind in DIFFERENCES:
+        if self._kept(segment).kind == DIFFERENCE:
             reason += f", or the base is not the model {self.index.base!r} that it was packed with"
         raise SketchFormatError(f"the checksum of {what} does not match: {reason}")
 

@@ -13,7 +13,13 @@ import pytest
 import safetensors.numpy
 from mergesketch import CompressedFloats, FloatArchive, pack_model, unpack_model
 from mergesketch.errors import SketchFormatError
-from mergesketch.sketches.coding import archive_packing, model_packing, safetensors_file
+from mergesketch.sketches.coding import (
+    archive_packing,
+    archive_reading,
+    float_parts,
+    model_packing,
+    safetensors_file,
+)
 from mergesketch.sketches.coding.model_folder import MANIFEST
 from tensor_files import Part, tensor_file
 
@@ -183,24 +189,46 @@ def test_tensors_with_equal_ends_are_told_apart():
     assert [archive.decode(name).tobytes() for name in "abc"] == [part.data for part in parts]
 
 
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Make all tensors large ones, which are written and read in blocks."""
+    for module in (safetensors_file, archive_packing, archive_reading):
+        monkeypatch.setattr(module, "BLOCK", 8192)
+    monkeypatch.setattr(float_parts, "_BLOCK", 2048)
+
+
 @pytest.mark.parametrize("n_threads", [1, 3])
-def test_archives_do_not_depend_on_threads_and_blocks(monkeypatch, n_threads):
-    data = tensor_file([*FLOATS, *FILES_PARTS, *OTHERS])
+def test_archives_do_not_depend_on_threads(n_threads):
+    data = tensor_file([*FLOATS, *OTHERS])
     write("a", data)
     pack_model("a", "b")
-    monkeypatch.setattr(safetensors_file, "BLOCK", 1000)
     before = mergesketch.get_num_threads()
     mergesketch.set_num_threads(n_threads)
     try:
         unpack_model("b", "c")
-        assert read("c") == data
         pack_model("a", "d")
-        assert read("d") == read("b")
     finally:
         mergesketch.set_num_threads(before)
+    assert read("c") == data
+    assert read("d") == read("b")
 
 
-FILES_PARTS = [FLOATS[i]._replace(name=f"again {i}") for i in (0, 4)]
+@pytest.mark.parametrize("name", ["floats", "mixed", "holes", "trailing", "repeats", "patterns"])
+def test_large_tensors_are_written_in_blocks(small_blocks, monkeypatch, name):
+    write("a", FILES[name])
+    pack_model("a", "b")
+    FloatArchive("b").verify()
+    # Whoever reads them may have other blocks.
+    monkeypatch.setattr(archive_reading, "BLOCK", 1 << 24)
+    unpack_model("b", "c")
+    assert read("c") == FILES[name]
+
+
+def test_large_differences_are_written_in_blocks(small_blocks, tuned):
+    pack_model("tuned.safetensors", "packed", base="base")
+    assert [info.kept for info in FloatArchive("packed").tensors()].count("difference") == 3
+    unpack_model("packed", "again", base="base")
+    assert read("again") == read("tuned.safetensors")
 
 
 # -- folders --------------------------------------------------------------------------------------

@@ -38,7 +38,11 @@ _CHANGING = frozenset(
         "admit_keys",
         "advance",
         "count_ids_as_default",
+        "change_rows",
+        "note_ids",
         "partial_fit",
+        "remove",
+        "replace",
         "reserve_rows",
     }
 )

@@ -128,11 +128,11 @@ def move_ids(ids, buckets, codes, keys, start, stop, slots, seen):
 
 
 @kernel
-def count_entries(slots, seen, start, stop, kept):
-    """Set ``kept[t]`` to the number of ids in the slots of each table in [start, stop)."""
-    capacity = slots.shape[2]
+def count_entries(slots, seen, start, stop):
+    """Return the number of ids in the slots of the tables [start, stop)."""
+    capacity, total = slots.shape[2], np.int64(0)
     for t in range(start, stop):
-        table, total = slots[t].reshape(-1), np.int64(0)
+        table = slots[t].reshape(-1)
         for b in range(seen.shape[1]):
             filled = np.int64(seen[t, b])
             if filled > capacity:
@@ -140,7 +140,7 @@ def count_entries(slots, seen, start, stop, kept):
                 if table[b * capacity + capacity - 1] == 0:
                     filled = count_filled(table, b * capacity, capacity)
             total += filled
-        kept[t] = total
+    return total
 
 
 @kernel

@@ -149,7 +149,7 @@ class LSHIndex(CollisionEstimates, ChangingRows):
         seen = self._shown("seen")
         if seen is None:
             return []
-        used = int(self.entries_kept().sum())
+        used = self.entries_kept()
         shown: list[str] = [Share(used / seen.size / self.capacity, "slots used")]
         overflow = self.overflow
         return [*shown, f"{100.0 * overflow:.3g}% of entries dropped"] if overflow else shown

@@ -237,44 +237,44 @@ class ChangingRows(IndexTables):
         n, state = len(found.ids), self._state
         if not n:
             return
+        added = found.ids[:0] if codes is None else found.ids[~found.is_there]
         amounts = {} if codes is None else {"seen": n, "n_updates": n}
+        # All arrays are allocated before anything changes.
+        counts, most = np.zeros_like(found.buckets), np.empty(n, np.int64)
+        nowhere = np.zeros((0, self.family.n_hashes), np.uint32)
         with changing(self), uninterrupted(), state.reserved(amounts):
-            buckets = found.buckets
-            if codes is None or found.n_further == 0:
-                n_removed = self._move(found, codes)
-            else:
-                # All entries of an id must be found before there are new ones.
-                n_removed = self._move(found, None)
-                buckets[...] = -1
-                self._move(found._replace(n_further=0), codes)
+            self._move(found, nowhere if codes is None or found.n_further else codes, counts)
+            n_further = found.n_further
+            while n_further:
+                # These are entries of ids that were added several times, in other buckets.
+                found.buckets[...] = -1
+                n_further = self._find(found.ids, found.buckets)
+                self._move(found, nowhere, counts)
+            n_removed = int(counts.max(axis=1, out=most).sum())
+            if codes is not None and found.n_further:
+                found.buckets[...] = -1
+                self._move(found, codes, counts)
             state.caches["is_ordered"] = False
-            n_added = 0 if codes is None else n
-            state.arrays["n_updates"] += n_added - n_removed
-            if codes is not None:
-                self.note_ids(found.ids[~found.is_there])
+            state.arrays["n_updates"] += (0 if codes is None else n) - n_removed
+            self.note_ids(added)
             self._complete_tables()
 
-    def _move(self, found: FoundRows, codes: NDArray[np.uint32] | None) -> int:
-        """Move the entries of ids in all tables, and return the number of rows that have left."""
-        (slots, seen), keys, tables = self.buckets(), self._keys, self.family.n_hashes
-        ids, buckets, n_further = found.ids, found.buckets, found.n_further
-        new = read_only(np.zeros((0, tables), np.uint32) if codes is None else codes)
-        counts = np.zeros_like(buckets)
-        while True:
-            self._backend.map_blocks(
-                lambda a, b: index_removal.move_ids(ids, buckets, new, keys, a, b, slots, seen), tables, 1
-            )
-            counts += buckets
-            if not n_further:
-                return int(counts.max(axis=1).sum())
-            buckets[...] = -1
-            n_further = self._find(ids, buckets)
+    def _move(self, found: FoundRows, codes: NDArray[np.uint32], counts: NDArray[np.int64]) -> None:
+        """Move the entries of ids in all tables, and add the number of those that were there to `counts`."""
+        (slots, seen), keys, new = self.buckets(), self._keys, read_only(codes)
+        ids, buckets = found.ids, found.buckets
+        self._backend.map_blocks(
+            lambda a, b: index_removal.move_ids(ids, buckets, new, keys, a, b, slots, seen), len(seen), 1
+        )
+        counts += buckets
 
     def _complete_tables(self) -> None:
         """Note that the buckets of a table have all their ids, where all rows are in its slots."""
         (slots, seen), caches = self.buckets(), self._state.caches
-        if int(seen.max()) > self.capacity:
-            # A larger share of the entries may have been dropped than when it was counted last.
-            caches["is_dropping"], caches["counted_at"] = True, 0
-            for table in np.flatnonzero(self.entries_kept() == self.n_updates).tolist():
+        if int(seen.max()) <= self.capacity:
+            return
+        # A larger share of the entries may have been dropped than when it was counted last.
+        caches["is_dropping"], caches["counted_at"] = True, 0
+        for table in range(len(seen)):
+            if index_removal.count_entries(*self._read_only_buckets(), table, table + 1) == self.n_updates:
                 index_removal.complete_buckets(slots, table, table + 1, seen)

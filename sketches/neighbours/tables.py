@@ -218,19 +218,21 @@ class IndexTables(MergeableSketch):
         slots, seen = self.buckets()
         return read_only(slots), read_only(seen)
 
-    def entries_kept(self) -> NDArray[np.int64]:
-        """Return the number of ids in the slots of each table."""
+    def entries_kept(self) -> int:
+        """Return the number of ids in the slots of all tables."""
         seen = self._arrays["seen"]
         if self.device == "gpu":
-            return to_host(self._backend.xp.minimum(seen, self.capacity).sum(axis=1))
-        kept, places = np.zeros(len(seen), np.int64), self._read_only_buckets()
-        self._backend.map_blocks(lambda a, b: index_removal.count_entries(*places, a, b, kept), len(seen), 1)
-        return kept
+            return int(self._backend.xp.minimum(seen, self.capacity).sum())
+        # No array is allocated, because updates ask after they have added rows.
+        places = self._read_only_buckets()
+        return sum(
+            self._backend.map_blocks(lambda a, b: index_removal.count_entries(*places, a, b), len(seen), 1)
+        )
 
     def _moved(self, device: Device) -> Self:
         if device == "gpu" and self.device == "cpu" and self._state.is_allocated:
             seen = self._arrays["seen"]
-            if int(self.entries_kept().sum()) < int(np.minimum(seen, self.capacity).sum(dtype=np.int64)):
+            if self.entries_kept() < int(np.minimum(seen, self.capacity).sum(dtype=np.int64)):
                 raise NotImplementedError(
                     f"{type(self).__name__} cannot move to a GPU after rows were removed from full buckets, "
                     "because kernels there would fill the slots that must stay empty; build it anew"
@@ -260,7 +262,7 @@ class IndexTables(MergeableSketch):
     def overflow(self) -> float:
         """Share of the entries of rows, one a table, that full buckets dropped; 0 if counts are exact."""
         total = self.n_updates * self.family.n_hashes
-        return max(0.0, 1.0 - int(self.entries_kept().sum()) / total) if total else 0.0
+        return max(0.0, 1.0 - self.entries_kept() / total) if total else 0.0
 
     def _warn_of_full_buckets(self) -> None:
         """Warn once that entries are being dropped, if their share is large; call it after each change."""

@@ -14,7 +14,7 @@ from ..core.guard import changing, uninterrupted
 from ..kernels import index_removal
 from .tables import IndexTables, listed_ids
 
-__all__ = ["ChangingRows", "FoundRows"]
+__all__ = ["ChangingRows", "FoundRows", "refuse_missing_ids"]
 
 
 class FoundRows(NamedTuple):
@@ -103,7 +103,7 @@ class ChangingRows(IndexTables):
         with self._lock, changing(self, beside_queries=self._state.is_allocated):
             found = self.find_rows(ids, X)
             if missing == "raise":
-                self._refuse_missing(found)
+                refuse_missing_ids(found.ids[~found.is_there])
             self.change_rows(found.only(found.is_there))
         self._warn_of_full_buckets()
         return self
@@ -158,7 +158,7 @@ class ChangingRows(IndexTables):
             with renamed("X", "old"):
                 found = self.find_rows(ids, old)
             if missing == "raise":
-                self._refuse_missing(found)
+                refuse_missing_ids(found.ids[~found.is_there])
             self.change_rows(found, codes)
         self._warn_of_full_buckets()
         return self
@@ -194,7 +194,7 @@ class ChangingRows(IndexTables):
         n_tables = self.family.n_hashes
         if X is None:
             codes = None
-            numbers = self.check_ids(ids, len(ids) if hasattr(ids, "__len__") else 1)
+            numbers = self.check_ids(ids, None)
         else:
             codes = self.family.hash(X)
             numbers = self.check_ids(ids, len(codes))
@@ -216,14 +216,6 @@ class ChangingRows(IndexTables):
             numbers, buckets, is_there.any(axis=1) if codes is None else is_there.all(axis=1), n_further
         )
 
-    def _refuse_missing(self, found: FoundRows) -> None:
-        missing = found.ids[~found.is_there]
-        if missing.size:
-            raise ValueError(
-                f"ids must be those of rows in the index, got {listed_ids(missing)}; pass missing to accept "
-                "others"
-            )
-
     def change_rows(self, found: FoundRows, codes: NDArray[np.uint32] | None = None) -> None:
         """Take rows out of their buckets, and put them into those of new codes, if there are codes.
 
@@ -242,7 +234,7 @@ class ChangingRows(IndexTables):
         # All arrays are allocated before anything changes.
         counts, most = np.zeros_like(found.buckets), np.empty(n, np.int64)
         nowhere = np.zeros((0, self.family.n_hashes), np.uint32)
-        with changing(self), uninterrupted(), state.reserved(amounts):
+        with self._lock, changing(self), uninterrupted(), state.reserved(amounts):
             self._move(found, nowhere if codes is None or found.n_further else codes, counts)
             n_further = found.n_further
             while n_further:
@@ -278,3 +270,11 @@ class ChangingRows(IndexTables):
         for table in range(len(seen)):
             if index_removal.count_entries(*self._read_only_buckets(), table, table + 1) == self.n_updates:
                 index_removal.complete_buckets(slots, table, table + 1, seen)
+
+
+def refuse_missing_ids(ids: NDArray[Any]) -> None:
+    """Raise ValueError if there are ids that no row of an index has."""
+    if ids.size:
+        raise ValueError(
+            f"ids must be those of rows in the index, got {listed_ids(ids)}; pass missing to accept others"
+        )

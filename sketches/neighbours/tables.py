@@ -23,7 +23,7 @@ from ..core.hashed_rows import check_codes
 from ..core.state import StateSpec
 from ..kernels import index, index_removal
 
-__all__ = ["IndexBatch", "IndexTables", "listed_ids", "refuse_ids_there"]
+__all__ = ["IndexBatch", "IndexTables", "ids_within", "listed_ids", "refuse_ids_there"]
 
 R = TypeVar("R")
 
@@ -136,27 +136,32 @@ class IndexTables(MergeableSketch):
             raise ValueError(f"ids must be at most {self.largest_allowed_id}, got {first + n - 1}")
         return self._backend.xp.arange(first, first + n, dtype=self._id_dtype)
 
-    def check_ids(self, ids: ArrayLike, n: int) -> NDArray[Any]:
-        """Return the ids given for n rows in the dtype of slots; raise TypeError or ValueError if invalid."""
+    def check_ids(self, ids: ArrayLike, n: int | None) -> NDArray[Any]:
+        """Return the ids given for n rows in the dtype of slots; raise TypeError or ValueError if invalid.
+
+        If n is None, there may be any number of them.
+        """
         array = self._as_our_array("ids", ids)
         if array.size and array.dtype.kind not in "iu":
             raise TypeError(f"ids must be integers, got dtype {array.dtype}")
         refuse_flags("ids", ids)
-        if array.shape != (n,):
-            raise ValueError(f"ids must have shape ({n},), one for each row, got {array.shape}")
+        if array.ndim != 1 or n not in (None, array.size):
+            raise ValueError(
+                f"ids must have shape ({'n' if n is None else n},), one for each row, got {array.shape}"
+            )
         largest = self.largest_allowed_id
-        if n and (int(array.min()) < 0 or int(array.max()) > largest):
+        if array.size and (int(array.min()) < 0 or int(array.max()) > largest):
             raise ValueError(f"ids must lie from 0 to {largest}, got {array.min()} to {array.max()}")
         return array.astype(self._id_dtype)
 
-    def ids_chosen_here(self, ids: NDArray[Any]) -> NDArray[Any]:
-        """Return those of some ids that may be ids which the index has chosen itself, in rising order."""
+    def numbered_ranges(self) -> list[tuple[int, int]]:
+        """Return the first and last ids of ranges that contain all ids which the index has chosen itself."""
         if not self._state.is_allocated:
-            return np.empty(0, self._id_dtype)
+            return []
         n, first, last = (
             int(self._arrays[name][0]) for name in ("default_ids", "first_numbered_id", "last_numbered_id")
         )
-        return np.unique(to_host(ids[(ids < n) | ((ids >= first) & (ids <= last))]))
+        return [(a, b) for a, b in ((0, n - 1), (first, last)) if a <= b]
 
     def ids_there(self, ids: NDArray[Any]) -> NDArray[Any]:
         """Return those of distinct ids in main memory that are in the tables.
@@ -171,7 +176,7 @@ class IndexTables(MergeableSketch):
 
     def check_new_ids(self, ids: NDArray[Any]) -> NDArray[Any]:
         """Return ids that were given for new rows; ValueError if they are those of rows numbered here."""
-        refuse_ids_there(self.ids_there(self.ids_chosen_here(ids)))
+        refuse_ids_there(self.ids_there(ids_within(ids, self.numbered_ranges())))
         return ids
 
     def _find(self, ids: NDArray[Any], buckets: NDArray[np.int64]) -> int:
@@ -397,8 +402,9 @@ class IndexTables(MergeableSketch):
 
     def _ids_between(self, first: int, last: int) -> NDArray[Any]:
         """Return the ids in the tables that lie from `first` to `last`."""
-        xp, found = self._backend.xp, np.empty(0, self._id_dtype)
-        for slots in self._arrays["slots"]:
+        xp, found, tables = self._backend.xp, np.empty(0, self._id_dtype), self._arrays["slots"]
+        # One table has all ids, unless entries were dropped.
+        for slots in tables if self.overflow > 0.0 else tables[:1]:
             here = xp.unique(slots[(slots > first) & (slots <= last + 1)])
             found = np.union1d(found, to_host(here) - np.ones(1, here.dtype))
         return found
@@ -419,6 +425,12 @@ class IndexTables(MergeableSketch):
         first, last = int(arrays["first_numbered_id"][0]), int(arrays["last_numbered_id"][0])
         if not (0 <= first <= last <= largest or (first, last) == (_NO_ID, -1)):
             raise ValueError(f"numbered ids must lie from 0 to {largest}, got {first} to {last}")
+
+
+def ids_within(ids: NDArray[Any], ranges: Sequence[tuple[int, int]]) -> NDArray[Any]:
+    """Return those of some ids that lie in any of the ranges, in rising order and in main memory."""
+    chosen = [to_host(ids[(ids >= first) & (ids <= last)]) for first, last in ranges]
+    return np.unique(np.concatenate([to_host(ids[:0]), *chosen]))
 
 
 def refuse_ids_there(ids: NDArray[Any]) -> None:

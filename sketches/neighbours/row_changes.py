@@ -14,7 +14,7 @@ from ..core.guard import changing, uninterrupted
 from ..kernels import index_removal
 from .tables import IndexTables, listed_ids
 
-__all__ = ["ChangingRows", "FoundRows", "refuse_missing_ids"]
+__all__ = ["ChangingRows", "FoundRows", "refuse_missing_ids", "refuse_repeated_ids"]
 
 
 class FoundRows(NamedTuple):
@@ -198,10 +198,7 @@ class ChangingRows(IndexTables):
         else:
             codes = self.family.hash(X)
             numbers = self.check_ids(ids, len(codes))
-        ordered = np.sort(numbers)
-        repeated = ordered[1:][ordered[1:] == ordered[:-1]]
-        if repeated.size:
-            raise ValueError(f"ids must be distinct, got {listed_ids(np.unique(repeated))} more than once")
+        refuse_repeated_ids(numbers)
         buckets, n_further = np.full((numbers.size, n_tables), -1, np.int64), 0
         if self._state.is_allocated and codes is None:
             n_further = self._find(numbers, buckets)
@@ -211,10 +208,9 @@ class ChangingRows(IndexTables):
             self._backend.map_blocks(
                 lambda a, b: index_removal.check_places(*places, numbers, a, b, buckets), n_tables, 1
             )
-        is_there = buckets >= 0
-        return FoundRows(
-            numbers, buckets, is_there.any(axis=1) if codes is None else is_there.all(axis=1), n_further
-        )
+        # A row is in the buckets of all tables, of which full ones may have dropped it.
+        n_found = (buckets >= 0).sum(axis=1)
+        return FoundRows(numbers, buckets, n_found >= (1 if codes is None else n_tables), n_further)
 
     def change_rows(self, found: FoundRows, codes: NDArray[np.uint32] | None = None) -> None:
         """Take rows out of their buckets, and put them into those of new codes, if there are codes.
@@ -272,9 +268,15 @@ class ChangingRows(IndexTables):
                 index_removal.complete_buckets(slots, table, table + 1, seen)
 
 
-def refuse_missing_ids(ids: NDArray[Any]) -> None:
-    """Raise ValueError if there are ids that no row of an index has."""
+def refuse_missing_ids(ids: NDArray[Any], rows: str = "rows in the index") -> None:
+    """Raise ValueError if there are ids that no row has."""
     if ids.size:
-        raise ValueError(
-            f"ids must be those of rows in the index, got {listed_ids(ids)}; pass missing to accept others"
-        )
+        raise ValueError(f"ids must be those of {rows}, got {listed_ids(ids)}; pass missing to accept others")
+
+
+def refuse_repeated_ids(ids: NDArray[Any]) -> None:
+    """Raise ValueError if an id is among some ids more than once."""
+    ordered = np.sort(ids)
+    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
+    if repeated.size:
+        raise ValueError(f"ids must be distinct, got {listed_ids(np.unique(repeated))} more than once")

@@ -45,9 +45,15 @@ def insert_ids(codes: Any, ids: Any, keys: Any, start: int, stop: int, slots: An
     return n * (stop - start) - int(cupy.minimum(seen[start:stop], B).sum() - before)
 
 
-def merge_buckets(others: Any, keys: Any, start: int, stop: int, slots: Any) -> None:
-    name, (_, W, B) = _check(slots)
+def merge_buckets(
+    others: Any, others_seen: Any, keys: Any, start: int, stop: int, slots: Any, seen: Any
+) -> None:
+    name, (L, W, B) = _check(slots)
     check_array("others", others, slots.dtype, shape=slots.shape)
+    check_array("seen", seen, np.int32, np.int64, shape=(L, W))
+    check_array("others_seen", others_seen, seen.dtype, shape=(L, W))
+    # Buckets from which ids were removed after they had dropped others do not come here: see `LSHIndex.to`.
+    seen[start:stop] += others_seen[start:stop]
     how = (others, constant(keys), W, B, start, stop, slots)
     launch("index", f"merge_buckets_{name}", 32 * W * (stop - start), *how)
 

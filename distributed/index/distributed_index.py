@@ -22,6 +22,7 @@ from ..ranks.comm import Communicator, communicator
 from ..ranks.merge import check_configurations
 from .aggregate import answer_in_rounds
 from .candidates import AGGREGATIONS
+from .changes_over_ranks import ChangesOverRanks
 from .search_over_ranks import check_codes, check_codes_of_ranks, nearest_over_ranks, read_queries
 
 __all__ = ["DistributedIndex"]
@@ -30,7 +31,7 @@ __all__ = ["DistributedIndex"]
 ROUND_BYTES = 64 << 20
 
 
-class DistributedIndex:
+class DistributedIndex(ChangesOverRanks):
     """Find approximate nearest neighbours (ANN) among rows that are spread over MPI ranks.
 
     Every method is collective: all ranks call it. Without MPI, or on one rank, the class works as an
@@ -182,7 +183,8 @@ class DistributedIndex:
         start = max(largest for _, _, largest in shares) + 1 if first_id is None else first_id
         first = start + sum(n for n, _, _ in shares[: comm.rank])
         # Only the rows of one rank can be numbered from 0. Merging refuses other indexes with such rows.
-        by_default = given is None and first == 0 and first_id is None
+        is_numbered = not any(is_given for _, is_given, _ in shares) and first_id is None
+        by_default = is_numbered and first == 0
         with comm.agree():
             if given is None:
                 # Every rank raises the error if the last id of all is too large.
@@ -191,8 +193,10 @@ class DistributedIndex:
                         f"ids must be at most {index.largest_allowed_id}, got {start + n_new - 1}"
                     )
                 given = index.number_rows(first, len(codes))
+        if not is_numbered:
+            self._check_new_ids(given)
         with comm.agree():
-            index.add_codes(codes, given, by_default=by_default)
+            index.add_codes(codes, given, by_default=by_default, is_numbered=is_numbered and not by_default)
         vars(index)["family"] = family
         self.n_rows += n_new
         return self

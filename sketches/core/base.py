@@ -318,6 +318,15 @@ class MergeableSketch(NamedColumns, StoredMergeable):
             The `part_numbers` of each.
         """
 
+    def check_merge(self, parts: Sequence[Self]) -> None:
+        """Raise IncompatibleSketchError if the arrays of parts show that they cannot merge.
+
+        Parameters
+        ----------
+        parts : sequence of sketches
+            Sketches of the configuration of this one, which is to take them in.
+        """
+
     def merge(self, *others: Self | Iterable[Self]) -> Self:
         """Merge other sketches of the same configuration into this one, in place.
 
@@ -350,6 +359,7 @@ class MergeableSketch(NamedColumns, StoredMergeable):
                 for part in (self, *parts):
                     fixed._check_compatible(part)
             self.check_parts([part.part_numbers() for part in (self, *parts)])
+            self.check_merge(parts)
             columns = self._columns_with(parts)
             parts = tuple(part.copy() if part is self else self._on_our_device(part) for part in parts)
             state, theirs = self._state, [part.state for part in parts]

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ...errors import IncompatibleSketchError
 from ...lsh.inputs.arrays import check_array
-from ...lsh.support.backend import PLACES, backend_of, device_of, to_host
+from ...lsh.support.backend import PLACES, backend_of, device_of, refuse_gpu, to_host
+from ...lsh.support.checks import check_choice
 from ...lsh.support.configured import differing_field
 from ...lsh.support.types import Device
 from ...lsh.support.wording import counted
@@ -18,6 +19,7 @@ from ..core.guard import changing, locked, uninterrupted
 from ..core.merging import StoredMergeable, parts_of
 from ..core.state import Arrays
 from ..core.stored import Stored
+from .row_changes import refuse_missing_ids, refuse_repeated_ids
 
 __all__ = ["AppendedRows"]
 
@@ -138,6 +140,56 @@ class AppendedRows(StoredMergeable):
     def _beside(array: NDArray[Any], numbers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return numbers of rows on the device of an array."""
         return backend_of(array).xp.asarray(numbers)
+
+    def remove(self, ids: ArrayLike, *, missing: str = "raise") -> Self:
+        """Remove rows by their ids.
+
+        Parameters
+        ----------
+        ids : array_like of n integers
+            Distinct. Rows to which no ids were given have the numbers from 0 on.
+        missing : {"raise", "ignore"}
+            What to do with ids that no row has.
+
+        Returns
+        -------
+        The object itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If ids are not distinct integers, or no rows have them. Nothing changes then.
+
+        Notes
+        -----
+        The other rows keep their ids, so that they have ids afterwards, and rows that are appended need ids,
+        too. If no row is left, the object is as new. Cost: a copy of the other rows.
+        """
+        check_choice("missing", missing, ("raise", "ignore"))
+        with self._lock, changing(self, beside_queries=True):
+            _, numbers = self._find(ids, missing == "raise")
+            stay = np.delete(np.arange(len(self)), numbers[numbers >= 0])
+            ours = {**self._arrays, "ids": self.ids}
+            kept = {n: ours[n][self._beside(ours[n], stay)] for n in self._row_arrays if ours[n].size}
+            with changing(self), uninterrupted():
+                self._set_arrays({**ours, **kept})
+        return self
+
+    def _find(self, ids: Any, refuse_missing: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return distinct ids, and the numbers of the rows that have them, -1 if none has."""
+        refuse_gpu(f"{type(self).__name__} ids", ids)
+        if ids is None:
+            raise TypeError("ids must be integers, got None")
+        asked = self._read_ids(ids, np.size(ids))
+        refuse_repeated_ids(asked)
+        ours = self.ids
+        numbers = np.searchsorted(ours, asked)
+        numbers[numbers == ours.size] = -1
+        if ours.size:
+            numbers[ours[numbers] != asked] = -1
+        if refuse_missing:
+            refuse_missing_ids(asked[numbers < 0], "rows")
+        return asked, numbers
 
     # -- merging ----------------------------------------------------------------------------------
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...lsh.family import HashFamily, check_same_family
+from ...lsh.family import HashFamily, check_same_family, family_from_config
 from ...lsh.inputs.arrays import check_array
 from ...lsh.support.aliases import alias
 from ...lsh.support.backend import read_only
@@ -20,7 +20,9 @@ from ..core.notebook import Share
 from ..kernels import index
 from .collision_estimates import CollisionEstimates
 from .ranking import ALL_RANKED, Ranker, ranker
-from .tables import IndexBatch, IndexTables
+from .row_changes import ChangingRows
+from .table_size import with_table_buckets
+from .tables import IndexBatch
 
 __all__ = ["LSHIndex", "Nearest", "Neighbours"]
 
@@ -51,13 +53,14 @@ class Nearest(NamedTuple):
     distances: NDArray[np.float64]
 
 
-class LSHIndex(CollisionEstimates, IndexTables):
+class LSHIndex(CollisionEstimates, ChangingRows):
     """Find approximate nearest neighbours (ANN, nearest neighbors) with LSH tables, in known memory.
 
     Parameters
     ----------
     family : HashFamily
-        Its `n_hashes` L is the number of tables, its `n_buckets` W the number of buckets of each.
+        Its `n_hashes` L is the number of tables, its `n_buckets` W the number of buckets of each. A family of
+        more than 2**28 codes, such as `MinHash` by default, is replaced by one of fewer: see Notes.
     capacity : int, default 64
         Largest number of ids in a bucket, B.
     wide_ids : bool, default False
@@ -80,21 +83,29 @@ class LSHIndex(CollisionEstimates, IndexTables):
     A row's id is inserted into one bucket of each table. A bucket that overflows keeps the B ids with the
     smallest priorities. A priority is a hash of id and table, so every id of the bucket is kept with the same
     probability (a reservoir, as in FLASH: Wang, Shrivastava, Wang and Ryu 2018). The ids that are kept do not
-    depend on the order of rows, on threads, ranks or merges. An index that has dropped more than 2 % of its
-    entries warns once, by `mergesketch.errors.FullBucketsWarning`.
+    depend on the order of rows, on threads, ranks or merges, as long as no row is removed. Merges are
+    associative and commutative afterwards, too, and `remove` says what buckets keep. An index that has
+    dropped more than 2 % of its entries warns once, by `mergesketch.errors.FullBucketsWarning`.
 
     A query counts the occurrences of each id in its L buckets and returns the k most frequent ids. It
     computes no distance, and no row is stored. Without overflow a count is binomial: L trials of the
     collision probability, ``kernel + (1 - kernel) chance_collision``; `kernel_estimate` inverts that.
 
     Memory is ``L W (4 B + 4)`` bytes (``L W (8 B + 4)`` with `wide_ids`). The system provides it when buckets
-    are filled. An update takes ``4 L`` temporary bytes a row. `MinHash` and other families have 2**32 buckets
-    unless you pass `n_buckets`. This is too many for a table. Updates cost L hashes and L random accesses a
+    are filled. An update takes ``4 L`` temporary bytes a row. Updates cost L hashes and L random accesses a
     row, queries L B reads. Ids should be distinct: an id that is added twice counts twice.
 
-    Rows without ids are numbered from 0. An index remembers the ids that it chose itself, and merging refuses
-    another index that contains such an id. So build parts with ``update(X, first_id=...)`` or with ids. Ids
-    that you pass are not checked for repetitions.
+    `MinHash` and other families have up to 2**32 codes unless you pass `n_buckets`. If there are more than
+    2**28, they are hashed to W buckets: W is the largest power of two for which the tables take at most one
+    gibibyte, and at least 1,024. The attribute `family` has this W. Rows whose codes differ share a bucket
+    with probability 1 / W, which `kernel_estimate` corrects. For pairs of sets above a similarity s, choose
+    the tables by ``bands, rows = band_parameters(s, 128)`` and ``MinHash(bands, power=rows)``, or by
+    `suggest`.
+
+    Rows without ids are numbered from 0, or from the largest id that the index has had plus one. An index
+    remembers the ids that it chose itself. `update` refuses ids of rows that the index has numbered, and
+    merging refuses another index that has such an id. So build parts with ``update(X, first_id=...)`` or with
+    ids. Ids that you pass are not checked against others that you passed.
 
     References
     ----------
@@ -122,16 +133,23 @@ class LSHIndex(CollisionEstimates, IndexTables):
     ) -> None:
         if not isinstance(family, HashFamily):
             raise TypeError(f"family must be a HashFamily, got {type(family).__name__}")
-        self.family = family
         self.capacity = check_int("capacity", capacity, 1, 1 << 20)
         self.wide_ids = check_flag("wide_ids", wide_ids)
         self.seed = check_int("seed", seed, 0, 2**64 - 1)
+        self.family = with_table_buckets(family, self.capacity, self.wide_ids)
+
+    @classmethod
+    def _from_config(cls, config: Mapping[str, Any]) -> Self:
+        # The family of a file or a pickle has the number of buckets that the arrays have.
+        new = super()._from_config(config)
+        vars(new)["family"] = family_from_config(config["family"])
+        return new
 
     def _fullness(self) -> list[str]:
         seen = self._shown("seen")
         if seen is None:
             return []
-        used = int(np.minimum(seen, self.capacity).sum(dtype=np.int64))
+        used = self.entries_kept()
         shown: list[str] = [Share(used / seen.size / self.capacity, "slots used")]
         overflow = self.overflow
         return [*shown, f"{100.0 * overflow:.3g}% of entries dropped"] if overflow else shown
@@ -146,8 +164,9 @@ class LSHIndex(CollisionEstimates, IndexTables):
         X : n rows
             Rows as ``family.hash`` accepts them.
         ids : array_like of n integers, optional
-            By default rows are numbered from `first_id` on. Without `first_id` they follow the largest id in
-            the index, or start from 0 if it is empty.
+            By default rows are numbered from `first_id` on. Without `first_id` they follow the largest id
+            that the index has ever had, so that ids of removed rows are not used again. They start from 0 if
+            it is new.
         first_id : int, optional
             Id of the first row; the others follow. Set `first_id` or `ids` if you will merge indexes that are
             built separately. Otherwise both indexes have a row with id 0, and `merge` refuses them.
@@ -159,8 +178,8 @@ class LSHIndex(CollisionEstimates, IndexTables):
         Raises
         ------
         TypeError, ValueError
-            If the family refuses the rows, if ids are not n integers, negative or too large, or if both `ids`
-            and `first_id` are given.
+            If the family refuses the rows, if ids are not n integers, negative or too large, or those of rows
+            that the index has numbered itself, or if both `ids` and `first_id` are given.
         OverflowError
             If a 64-bit counter could wrap. The index does not change if an exception is raised.
 
@@ -185,10 +204,11 @@ class LSHIndex(CollisionEstimates, IndexTables):
             first_id = check_int("first_id", first_id, 0, self.largest_allowed_id)
         codes = self.family.hash(X)
         if ids is not None:
-            return IndexBatch(codes, self.check_ids(ids, len(codes)))
-        by_default = first_id is None and self._numbers_by_default
-        first = self.largest_id + 1 if first_id is None else first_id
-        return IndexBatch(codes, self.number_rows(first, len(codes)), by_default)
+            return IndexBatch(codes, self.check_new_ids(self.check_ids(ids, len(codes))))
+        if first_id is not None:
+            return IndexBatch(codes, self.check_new_ids(self.number_rows(first_id, len(codes))))
+        numbers, by_default = self.number_rows(self.largest_id + 1, len(codes)), self._numbers_by_default
+        return IndexBatch(codes, numbers, by_default, is_numbered=not by_default)
 
     add = alias(update)
 
@@ -395,7 +415,10 @@ class LSHIndex(CollisionEstimates, IndexTables):
                 f"got {codes.dtype} of {codes.shape}"
             )
         if codes.size and int(codes.max()) >= self.family.n_buckets:
-            raise ValueError(f"codes must be below {self.family.n_buckets}, got {codes.max()}")
+            raise ValueError(
+                f"codes must be below {self.family.n_buckets}, got {codes.max()}; the attribute `family` of "
+                "the index makes such codes"
+            )
         probes = codes.shape[2] if codes.ndim == 3 else 1
         return read_only(self._backend.xp.ascontiguousarray(codes)).reshape(len(codes), tables, probes)
 

@@ -140,6 +140,8 @@ def plan_search(
     chosen = order[:_QUERIES]
     known = _neighbours_known(compare_all, chosen, min(k, n - 1), radius)
     if family is not None:
+        # An index may have fewer buckets than its family has codes.
+        family = LSHIndex(family).family
         index = LSHIndex(family, capacity=_capacity(family, rows), seed=seed)
     else:
         suggested = _suggested(rows, metric, known, recall, order[:_SAMPLE], seed)

@@ -12,17 +12,18 @@ from numpy.typing import ArrayLike, NDArray
 from ...errors import FullBucketsWarning, IncompatibleSketchError
 from ...lsh.family import HashFamily
 from ...lsh.inputs.arrays import refuse_flags
+from ...lsh.support.backend import read_only, to_host
 from ...lsh.support.callers import stacklevel_of_caller
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import random_uint64
-from ...lsh.support.types import RowsLike
+from ...lsh.support.types import Device, RowsLike
 from ..core.base import MergeableSketch
 from ..core.guard import changing, uninterrupted
 from ..core.hashed_rows import check_codes
 from ..core.state import StateSpec
-from ..kernels import index
+from ..kernels import index, index_removal
 
-__all__ = ["IndexBatch", "IndexTables"]
+__all__ = ["IndexBatch", "IndexTables", "ids_within", "listed_ids", "refuse_ids_there"]
 
 R = TypeVar("R")
 
@@ -30,21 +31,35 @@ R = TypeVar("R")
 _TOLERATED = 0.02
 #: A number above all ids, in place of a missing id.
 _NO_ID = 2**63 - 1
+#: The most ids that a message lists.
+_LISTED = 5
 
 
 class IndexBatch(NamedTuple):
-    """The codes and ids of rows; `by_default` is True if the index has chosen the ids itself."""
+    """The codes and ids of rows."""
 
     codes: NDArray[np.uint32]
     ids: NDArray[Any]
+    #: True if the index has chosen the ids itself, from 0 on.
     by_default: bool = False
+    #: True if the index has chosen the ids itself, after others that were given.
+    is_numbered: bool = False
+
+
+def listed_ids(ids: NDArray[Any]) -> str:
+    """Return the first few of some ids as text, and how many others there are."""
+    others = f" and {ids.size - _LISTED} more" if ids.size > _LISTED else ""
+    return ", ".join(map(str, ids[:_LISTED].tolist())) + others
 
 
 class IndexTables(MergeableSketch):
     """The tables of an `LSHIndex`; methods without an underscore are for other parts of the package too."""
 
     # An index whose rows were given ids equals one that has chosen the same ids itself.
-    _not_compared = frozenset({"default_ids", "smallest_given_id"})
+    # An index whose rows were removed equals one that never had them.
+    _not_compared = frozenset(
+        {"largest_id", "default_ids", "smallest_given_id", "first_numbered_id", "last_numbered_id"}
+    )
 
     family: HashFamily
     capacity: int
@@ -60,11 +75,14 @@ class IndexTables(MergeableSketch):
                 "reservoir",
                 remedy="pass n_buckets to the family, or a smaller capacity",
             ),
-            "seen": StateSpec((tables, buckets), "int32", "sum", widens_to="int64"),
-            # These three are for numbering rows. The index has chosen the ids in [0, default_ids) itself.
+            "seen": StateSpec((tables, buckets), "int32", "reservoir", widens_to="int64", counts=True),
+            # These five are for numbering rows. The index has chosen the ids in [0, default_ids) itself, and
+            # some of those from the first to the last numbered id, which follow given ones.
             "largest_id": StateSpec((1,), "int64", "max", fill=-1),
             "default_ids": StateSpec((1,), "int64", "max"),
             "smallest_given_id": StateSpec((1,), "int64", "min", fill=_NO_ID),
+            "first_numbered_id": StateSpec((1,), "int64", "min", fill=_NO_ID),
+            "last_numbered_id": StateSpec((1,), "int64", "max", fill=-1),
         }
 
     @lazy
@@ -88,9 +106,14 @@ class IndexTables(MergeableSketch):
 
     # -- ids --------------------------------------------------------------------------------------
 
+    def _absent_array(self, name: str) -> NDArray[Any] | None:
+        # Indexes of earlier versions do not know these two, and say nothing of the ids that they chose.
+        fills = {"first_numbered_id": _NO_ID, "last_numbered_id": -1}
+        return np.full(1, fills[name], np.int64) if name in fills else super()._absent_array(name)
+
     @property
     def largest_id(self) -> int:
-        """The largest id in the tables, -1 if there is none."""
+        """The largest id that the tables have ever had, -1 if there was none."""
         return int(self._arrays["largest_id"][0])
 
     @property
@@ -113,53 +136,138 @@ class IndexTables(MergeableSketch):
             raise ValueError(f"ids must be at most {self.largest_allowed_id}, got {first + n - 1}")
         return self._backend.xp.arange(first, first + n, dtype=self._id_dtype)
 
-    def check_ids(self, ids: ArrayLike, n: int) -> NDArray[Any]:
-        """Return the ids given for n rows in the dtype of slots; raise TypeError or ValueError if invalid."""
+    def check_ids(self, ids: ArrayLike, n: int | None) -> NDArray[Any]:
+        """Return the ids given for n rows in the dtype of slots; raise TypeError or ValueError if invalid.
+
+        If n is None, there may be any number of them.
+        """
         array = self._as_our_array("ids", ids)
         if array.size and array.dtype.kind not in "iu":
             raise TypeError(f"ids must be integers, got dtype {array.dtype}")
         refuse_flags("ids", ids)
-        if array.shape != (n,):
-            raise ValueError(f"ids must have shape ({n},), one for each row, got {array.shape}")
+        if array.ndim != 1 or n not in (None, array.size):
+            raise ValueError(
+                f"ids must have shape ({'n' if n is None else n},), one for each row, got {array.shape}"
+            )
         largest = self.largest_allowed_id
-        if n and (int(array.min()) < 0 or int(array.max()) > largest):
+        if array.size and (int(array.min()) < 0 or int(array.max()) > largest):
             raise ValueError(f"ids must lie from 0 to {largest}, got {array.min()} to {array.max()}")
         return array.astype(self._id_dtype)
+
+    def numbered_ranges(self) -> list[tuple[int, int]]:
+        """Return the first and last ids of ranges that contain all ids which the index has chosen itself."""
+        if not self._state.is_allocated:
+            return []
+        n, first, last = (
+            int(self._arrays[name][0]) for name in ("default_ids", "first_numbered_id", "last_numbered_id")
+        )
+        return [(a, b) for a, b in ((0, n - 1), (first, last)) if a <= b]
+
+    def ids_there(self, ids: NDArray[Any]) -> NDArray[Any]:
+        """Return those of distinct ids in main memory that are in the tables.
+
+        An index on a GPU, from which nothing has been removed, returns all.
+        """
+        if not ids.size or self.device == "gpu":
+            return ids
+        buckets = np.full((ids.size, self.family.n_hashes), -1, np.int64)
+        self._find(ids, buckets)
+        return ids[(buckets >= 0).any(axis=1)]
+
+    def check_new_ids(self, ids: NDArray[Any]) -> NDArray[Any]:
+        """Return ids that were given for new rows; ValueError if they are those of rows numbered here."""
+        refuse_ids_there(self.ids_there(ids_within(ids, self.numbered_ranges())))
+        return ids
+
+    def _find(self, ids: NDArray[Any], buckets: NDArray[np.int64]) -> int:
+        """Write the buckets of distinct ids to `buckets`, and return the number of entries elsewhere."""
+        places = self._read_only_buckets()
+        further = self._backend.map_blocks(
+            lambda a, b: index_removal.find_ids(*places, ids, a, b, buckets), self.family.n_hashes, 1
+        )
+        return sum(further)
+
+    def note_ids(self, ids: NDArray[Any], *, by_default: bool = False, is_numbered: bool = False) -> None:
+        """Remember the ids of new rows for the numbering of others; see `IndexBatch`."""
+        if not len(ids):
+            return
+        least, largest, arrays = int(ids.min()), int(ids.max()), self._arrays
+        arrays["largest_id"][0] = max(self.largest_id, largest)
+        if by_default:
+            arrays["default_ids"][0] += len(ids)
+            return
+        arrays["smallest_given_id"][0] = min(int(arrays["smallest_given_id"][0]), least)
+        if is_numbered:
+            arrays["first_numbered_id"][0] = min(int(arrays["first_numbered_id"][0]), least)
+            arrays["last_numbered_id"][0] = max(int(arrays["last_numbered_id"][0]), largest)
 
     def count_ids_as_default(self) -> None:
         """Mark all ids as chosen by default, after ranks have numbered their rows one after the other."""
         with self._lock:
             arrays = self._arrays
             arrays["default_ids"][0] = int(arrays["largest_id"][0]) + 1
-            arrays["smallest_given_id"][0] = _NO_ID
+            arrays["smallest_given_id"][0] = arrays["first_numbered_id"][0] = _NO_ID
+            arrays["last_numbered_id"][0] = -1
 
     # -- buckets ----------------------------------------------------------------------------------
 
     def buckets(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return the slots, shape (L, W, B), with ids plus 1, and the number of insertions of each bucket."""
+        """Return the slots, shape (L, W, B), with ids plus 1, and the number of insertions of each bucket.
+
+        Where rows were removed from a bucket that has dropped ids, the number is the capacity plus the number
+        of ids dropped, and more than the slots that are filled.
+        """
         return self._arrays["slots"], self._arrays["seen"]
+
+    def _read_only_buckets(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        slots, seen = self.buckets()
+        return read_only(slots), read_only(seen)
+
+    def entries_kept(self) -> int:
+        """Return the number of ids in the slots of all tables."""
+        seen = self._arrays["seen"]
+        if self.device == "gpu":
+            return int(self._backend.xp.minimum(seen, self.capacity).sum())
+        # No array is allocated, because updates ask after they have added rows.
+        places = self._read_only_buckets()
+        return sum(
+            self._backend.map_blocks(lambda a, b: index_removal.count_entries(*places, a, b), len(seen), 1)
+        )
+
+    def _moved(self, device: Device) -> Self:
+        if device == "gpu" and self.device == "cpu" and self._state.is_allocated:
+            seen = self._arrays["seen"]
+            if self.entries_kept() < int(np.minimum(seen, self.capacity).sum(dtype=np.int64)):
+                raise NotImplementedError(
+                    f"{type(self).__name__} cannot move to a GPU after rows were removed from full buckets, "
+                    "because kernels there would fill the slots that must stay empty; build it anew"
+                )
+        return super()._moved(device)
 
     def reserve_rows(self, n: int) -> None:
         """Make sure that n more rows can be counted; raise OverflowError if not."""
         self._state.reserve("seen", n)
         self._state.reserve("n_updates", n)
 
-    def add_codes(self, codes: NDArray[np.uint32], ids: NDArray[Any], *, by_default: bool = False) -> Self:
-        """Add rows by their codes and ids, which `check_ids` or `number_rows` returned.
-
-        `by_default` is True if the index has chosen the ids itself.
-        """
+    def add_codes(
+        self,
+        codes: NDArray[np.uint32],
+        ids: NDArray[Any],
+        *,
+        by_default: bool = False,
+        is_numbered: bool = False,
+    ) -> Self:
+        """Add rows by their codes and ids, which `check_ids` or `number_rows` returned; see `IndexBatch`."""
         with self._lock, changing(self), self._without_trace():
-            self._put(IndexBatch(codes, ids, by_default))
+            self._put(IndexBatch(codes, ids, by_default, is_numbered))
         self._warn_of_full_buckets()
         return self
 
     @property
     def overflow(self) -> float:
-        """Share of all insertions whose ids full buckets have dropped; counts are exact while it is 0."""
-        seen = self._arrays["seen"]
-        total = int(seen.sum())
-        return 1.0 - int(self._backend.xp.minimum(seen, self.capacity).sum()) / total if total else 0.0
+        """Share of the entries of rows, one a table, that full buckets dropped; 0 if counts are exact."""
+        total = self.n_updates * self.family.n_hashes
+        return max(0.0, 1.0 - self.entries_kept() / total) if total else 0.0
 
     def _warn_of_full_buckets(self) -> None:
         """Warn once that entries are being dropped, if their share is large; call it after each change."""
@@ -189,7 +297,6 @@ class IndexTables(MergeableSketch):
     def _add(self, batch: IndexBatch) -> None:
         ids = batch.ids
         codes = check_codes(self.family, batch.codes, len(ids))
-        least, largest = (int(ids.min()), int(ids.max())) if len(ids) else (_NO_ID, -1)
         arrays, keys, kernel = self._arrays, self._keys, self._backend.kernels(index).insert_ids
         self._state.caches["is_ordered"] = False
         # Each table has one thread, so that no two threads fill one bucket.
@@ -199,18 +306,9 @@ class IndexTables(MergeableSketch):
             1,
         )
         self._state.caches["is_dropping"] = any(dropped)
-        arrays["largest_id"][0] = max(self.largest_id, largest)
-        if batch.by_default:
-            arrays["default_ids"][0] += len(ids)
-        else:
-            arrays["smallest_given_id"][0] = min(int(arrays["smallest_given_id"][0]), least)
+        self.note_ids(ids, by_default=batch.by_default, is_numbered=batch.is_numbered)
 
     # -- the order within buckets -----------------------------------------------------------------
-
-    def _over_tables(self, kernel: Any, slots: NDArray[Any], *others: NDArray[Any]) -> None:
-        self._backend.map_blocks(
-            lambda a, b: kernel(*others, self._keys, a, b, slots), self.family.n_hashes, 1
-        )
 
     def _canonicalise(self) -> None:
         with self._lock:
@@ -223,7 +321,8 @@ class IndexTables(MergeableSketch):
         caches = self._state.caches
         caches["n_orderings"] = self._n_orderings + 1
         try:
-            self._over_tables(self._backend.kernels(index).order_buckets, self._arrays["slots"])
+            kernel, slots = self._backend.kernels(index).order_buckets, self._arrays["slots"]
+            self._backend.map_blocks(lambda a, b: kernel(self._keys, a, b, slots), self.family.n_hashes, 1)
             caches["is_ordered"] = True
         finally:
             caches["n_orderings"] = self._n_orderings + 1
@@ -248,7 +347,11 @@ class IndexTables(MergeableSketch):
     def _reduce_custom(
         self, reduction: str, ours: dict[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]
     ) -> None:
-        self._over_tables(self._backend.kernels(index).merge_buckets, ours["slots"], theirs["slots"])
+        kernel, seen = self._backend.kernels(index).merge_buckets, ours["seen"]
+        slots, others = ours["slots"], (theirs["slots"], theirs["seen"].astype(seen.dtype, copy=False))
+        self._backend.map_blocks(
+            lambda a, b: kernel(*others, self._keys, a, b, slots, seen), self.family.n_hashes, 1
+        )
         self._state.caches["is_ordered"] = False
         self._state.caches["is_dropping"] = True  # perhaps
 
@@ -281,6 +384,31 @@ class IndexTables(MergeableSketch):
             "them, or with ids"
         )
 
+    def check_merge(self, parts: Sequence[Self]) -> None:
+        every = [part for part in (self, *parts) if part._state.is_allocated]
+        for i, part in enumerate(every):
+            first, last = (int(part._arrays[n][0]) for n in ("first_numbered_id", "last_numbered_id"))
+            for other in every[:i] + every[i + 1 :]:
+                if first > last or other.largest_id < first:
+                    continue
+                # Both may have ids of this range, so that the ids themselves must be compared.
+                common = np.intersect1d(part._ids_between(first, last), other._ids_between(first, last))
+                if common.size:
+                    raise IncompatibleSketchError(
+                        f"{type(self).__name__} parts must have different ids, but two have a row of id "
+                        f"{listed_ids(common)}, which one of them has chosen itself; build the parts with "
+                        "add(X, first_id=...) or with ids"
+                    )
+
+    def _ids_between(self, first: int, last: int) -> NDArray[Any]:
+        """Return the ids in the tables that lie from `first` to `last`."""
+        xp, found, tables = self._backend.xp, np.empty(0, self._id_dtype), self._arrays["slots"]
+        # One table has all ids, unless entries were dropped.
+        for slots in tables if self.overflow > 0.0 else tables[:1]:
+            here = xp.unique(slots[(slots > first) & (slots <= last + 1)])
+            found = np.union1d(found, to_host(here) - np.ones(1, here.dtype))
+        return found
+
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         super()._check_state(arrays)
         seen = arrays["seen"]
@@ -294,3 +422,21 @@ class IndexTables(MergeableSketch):
             raise ValueError(f"default_ids must lie from 0 to {largest + 1}, got {numbered}")
         if not (0 <= given <= largest or given == _NO_ID):
             raise ValueError(f"smallest_given_id must lie from 0 to {largest}, got {given}")
+        first, last = int(arrays["first_numbered_id"][0]), int(arrays["last_numbered_id"][0])
+        if not (0 <= first <= last <= largest or (first, last) == (_NO_ID, -1)):
+            raise ValueError(f"numbered ids must lie from 0 to {largest}, got {first} to {last}")
+
+
+def ids_within(ids: NDArray[Any], ranges: Sequence[tuple[int, int]]) -> NDArray[Any]:
+    """Return those of some ids that lie in any of the ranges, in rising order and in main memory."""
+    chosen = [to_host(ids[(ids >= first) & (ids <= last)]) for first, last in ranges]
+    return np.unique(np.concatenate([to_host(ids[:0]), *chosen]))
+
+
+def refuse_ids_there(ids: NDArray[Any]) -> None:
+    """Raise ValueError if there are ids that an index has chosen for other rows."""
+    if ids.size:
+        raise ValueError(
+            f"ids must not be those of rows that the index has numbered itself, got {listed_ids(ids)}; "
+            "`replace` changes such rows"
+        )

@@ -11,13 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 from ...errors import IncompatibleSketchError
 from ...lsh.inputs.arrays import check_numbers
 from ...lsh.inputs.rows import read_rows
-from ...lsh.support.backend import read_only, refuse_gpu
-from ...lsh.support.checks import check_int
+from ...lsh.support.backend import backend_of, read_only, refuse_gpu
+from ...lsh.support.checks import check_choice, check_int
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import normal, random_uint64
 from ...lsh.support.threads import cut_range
 from ...lsh.support.types import RowsLike
-from ..core.guard import changing
+from ..core.guard import changing, uninterrupted
 from ..core.state import Arrays, ArraySpec, State
 from ..kernels import vector_codes
 from .appended_rows import AppendedRows
@@ -151,6 +151,58 @@ class VectorRows(AppendedRows):
             added = self._encode(X, ids)
             if len(added["codes"]):
                 self._append([added])
+        return self
+
+    def replace(self, ids: ArrayLike, X: RowsLike, *, missing: str = "raise") -> Self:
+        """Replace the rows of some ids by others.
+
+        Parameters
+        ----------
+        ids : array_like of n integers
+            Distinct. Rows to which no ids were given have the numbers from 0 on.
+        X : array_like or sparse matrix of shape (n, n_features)
+            The new rows.
+        missing : {"raise", "add"}
+            What to do with ids that no row has. "add" appends their rows.
+
+        Returns
+        -------
+        The codes themselves.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `update` and `remove` do. Nothing changes then.
+
+        Examples
+        --------
+        >>> import numpy as np, mergesketch
+        >>> X = np.random.default_rng(0).standard_normal((100, 64))
+        >>> codes = mergesketch.VectorCodes(n_features=64, bits=4, seed=1).update(X[:90])
+        >>> codes.replace([7], X[95:96]).search(X[95:96], k=1).ids
+        array([[7]])
+        """
+        check_choice("missing", missing, ("raise", "add"))
+        self._check_place("X", X)
+        with self._lock, changing(self, beside_queries=True):
+            new = self._encode(X, ids)
+            new["ids"], numbers = self._find(ids, missing == "raise")
+            is_there = numbers >= 0
+            old, added = np.flatnonzero(is_there), np.flatnonzero(~is_there)
+            ours: Arrays = {**self._arrays, "ids": self.ids}
+            order = np.argsort(np.concatenate([ours["ids"], new["ids"][added]]), kind="stable")
+            changed: Arrays = {}
+            for name in self._row_arrays:
+                xp, theirs = backend_of(ours[name]).xp, new[name]
+                if ours[name].size or theirs.size:
+                    # A copy, because arrays of a file may be read only.
+                    array = xp.concatenate([ours[name], theirs[self._beside(theirs, added)]])
+                    array[self._beside(array, numbers[old])] = theirs[self._beside(theirs, old)]
+                    changed[name] = array[self._beside(array, order)] if added.size else array
+            if not added.size:
+                changed["ids"] = self._arrays["ids"]
+            with changing(self), uninterrupted():
+                self._set_arrays({**self._arrays, **changed})
         return self
 
     def _encode(self, X: Any, ids: Any) -> Arrays:

@@ -102,11 +102,10 @@ def check(name: str, arguments: Case) -> None:
         theirs.append(cupy.asarray(argument.array) if wrapped else argument)
     expected, found = TWINS[name].cpu(*ours), TWINS[name].gpu(*theirs)
     if name in UNORDERED:
-        place, keys = (-2, ours[2]) if name == "insert_ids" else (-1, ours[1])
-        slots = theirs[place].get()
+        slots, keys = theirs[-2].get(), ours[2]
         index.order_buckets(keys, 0, len(slots), slots)
-        index.order_buckets(keys, 0, len(slots), ours[place])
-        theirs[place] = cupy.asarray(slots)
+        index.order_buckets(keys, 0, len(slots), ours[-2])
+        theirs[-2] = cupy.asarray(slots)
     assert (expected is None) == (found is None)
     if expected is not None:
         assert int(expected) == int(found)

@@ -496,3 +496,90 @@ def test_recall_of_the_sketch_is_that_of_counting_where_neighbours_stand_out() -
     shared = [len(set(a.tolist()) & set(b.tolist())) for a, b in zip(exact.ids, votes.ids, strict=True)]
     # There are far more cells than candidates, so only ties between equal counts differ.
     assert np.mean(shared) >= 9.5
+
+
+# -- rows that are removed and replaced -----------------------------------------------------------
+
+CHANGES = """
+import numpy as np
+from mergesketch import LSHIndex
+from mergesketch.distributed import DistributedIndex, communicator, merge_over_ranks
+from mergesketch.errors import DistributedError
+from mergesketch.lsh import SignedRandomProjection
+from toy_family import ToyFamily
+
+comm = communicator()
+rank, size = comm.rank, comm.size
+family = ToyFamily(n_features=4, n_hashes=5)
+X = np.random.default_rng(0).integers(0, 4, (200, 4))
+share = np.array_split(np.arange(200), size)[rank]
+index = DistributedIndex(family, capacity=200).update(X[share][:20]).update(X[share][20:])
+# The index of all rows on one rank, in the order in which they were numbered.
+shares = np.array_split(np.arange(200), size)
+order = np.concatenate([part[:20] for part in shares] + [part[20:] for part in shares])
+plain = LSHIndex(family, capacity=200).update(X[order])
+assert merge_over_ranks(index.local.copy()) == plain
+
+def same():
+    assert index.n_rows == plain.n_updates
+    assert merge_over_ranks(index.local.copy()) == plain
+    for one, other in zip(index.query(X[:9], 30), plain.query(X[:9], 30)):
+        np.testing.assert_array_equal(one, other)
+
+# Every rank removes ids of rows that are on other ranks; one passes none.
+gone = np.random.default_rng(1).permutation(200)[:60]
+mine = np.array_split(gone, size)[rank]
+assert index.remove(mine if rank or size == 1 else None) is index
+plain.remove(gone if size == 1 else np.concatenate(np.array_split(gone, size)[1:]))
+same()
+# Rows move to the rank that passes them.
+left = np.setdiff1d(np.arange(200), gone)[:40]
+theirs = np.array_split(left, size)[rank]
+index.replace(theirs, X[theirs] * 0 + 1)
+plain.replace(left, X[left] * 0 + 1)
+same()
+index.replace([500 + rank], X[:1], missing="add")
+plain.update(np.repeat(X[:1], size, axis=0), np.arange(500, 500 + size))
+same()
+index.remove([500 + rank, 900 + rank], missing="ignore")
+plain.remove(np.arange(500, 500 + size))
+same()
+error = DistributedError if size > 1 else ValueError
+chosen = int(left[-1])
+for wrong in (
+    lambda: index.remove([10_000] if rank == 0 else None),
+    lambda: index.remove([chosen, chosen] if rank == 0 else None),
+    lambda: index.remove([chosen], missing="ignore" if rank else "raise") if size > 1 else index.remove([-1]),
+    lambda: index.replace(None if rank else [chosen], X[:2]),
+    lambda: index.replace([10_000 + rank], X[:1]),
+    # Ids of rows that the index has numbered itself, which are on any rank.
+    lambda: index.update(X[:1], ids=[chosen if rank == size - 1 else 700 + rank]),
+    lambda: index.update(X[:1], first_id=chosen - size + 1),
+):
+    try:
+        wrong()
+    except error:
+        pass
+    else:
+        raise AssertionError(wrong)
+same()
+# Rows that are numbered afterwards get ids that nobody has had.
+index.update(X[:1])
+plain.update(np.repeat(X[:1], size, axis=0), first_id=500 + size)
+same()
+unknown = DistributedIndex(SignedRandomProjection(n_hashes=3, power=2))
+unknown.replace([rank], np.ones((1, 3)), missing="add")
+assert unknown.family.n_features == 3 and unknown.n_rows == size
+print("done")
+"""
+
+
+@needs_mpi
+def test_rows_are_removed_and_replaced_on_any_rank(ranks: Ranks) -> None:
+    ran = ranks.run(3, CHANGES)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout == ["done\n"] * 3
+
+
+def test_one_process_removes_and_replaces_as_an_index_does() -> None:
+    exec(compile(CHANGES, "changes", "exec"), {})

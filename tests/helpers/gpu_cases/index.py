@@ -40,10 +40,10 @@ def ids_to_insert(rng: np.random.Generator) -> Iterator[Case]:
 def buckets_to_merge(rng: np.random.Generator) -> Iterator[Case]:
     for (L, W, B), n in BUCKETS:
         for dtype in SLOTS:
-            slots, _, keys = buckets(rng, (L, W, B), dtype, n)
+            slots, seen, keys = buckets(rng, (L, W, B), dtype, n)
             others = np.where(slots, slots + dtype(100_000), dtype(0))
             index.order_buckets(keys, 0, L, others)
-            yield on_device(others), keys, 0, L, on_device(slots)
+            yield on_device(others), on_device(seen), keys, 0, L, on_device(slots), on_device(seen)
 
 
 @case("order_buckets")

@@ -17,8 +17,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from mergesketch import LSHIndex
+from mergesketch.distributed import band_parameters
 from mergesketch.errors import FullBucketsWarning, IncompatibleSketchError
-from mergesketch.lsh import HashFamily, MinHash, PStable, SignedRandomProjection
+from mergesketch.lsh import (
+    BitSampling,
+    CrossPolytope,
+    HashFamily,
+    InnerProduct,
+    MinHash,
+    PStable,
+    SignedRandomProjection,
+    WeightedMinHash,
+    WinnerTakeAll,
+)
 from mergesketch.sketches.kernels import index as index_kernels
 from naive import index as naive
 from toy_family import ToyFamily
@@ -144,7 +155,8 @@ def test_threads_change_nothing() -> None:
     try:
         for threads in (1, 4):
             mergesketch.set_num_threads(threads)
-            index = LSHIndex(ToyFamily(6, 13, 50), capacity=20).add(X[:9_000], first_id=0).add(X[9_000:])
+            index = LSHIndex(ToyFamily(6, 13, 50), capacity=20)
+            index.add(X[:9_000], first_id=0).add(X[9_000:], first_id=9_000)
             results.append((index, index.query(Q, 12), (index | index).query(Q, 12)))
     finally:
         mergesketch.set_num_threads(before)
@@ -372,16 +384,16 @@ def test_files_keep_answers_and_take_more_rows(tmp_path: Any, wide: bool, mmap: 
 def test_memory_is_what_the_configuration_says() -> None:
     for wide in (False, True):
         index = LSHIndex(ToyFamily(5, 8), capacity=9, wide_ids=wide).add(np.zeros((100, 5), int))
-        # Slots and counts; the number of updates, and three numbers about ids.
-        assert index.nbytes == 8 * 4 * (9 * (8 if wide else 4) + 4) + 4 * 8
+        # Slots and counts; the number of updates, and five numbers about ids.
+        assert index.nbytes == 8 * 4 * (9 * (8 if wide else 4) + 4) + 6 * 8
 
 
 def test_too_many_buckets_are_refused_before_memory_is_taken() -> None:
-    index = LSHIndex(MinHash(64))
-    told = r"needs 71,468,255,805,472 bytes, for slots alone 64 x 4294967296 x 64 x 4; pass n_buckets"
+    index = LSHIndex(MinHash(2**18, n_buckets=2**20))
+    told = r"needs 71,468,255,805,488 bytes, for slots alone 262144 x 1048576 x 64 x 4; pass n_buckets"
     with pytest.raises(MemoryError, match=told):
         index.add([[1, 2]])
-    assert index.nbytes == 64 * 2**32 * (4 * 64 + 4) + 32
+    assert index.nbytes == 64 * 2**32 * (4 * 64 + 4) + 48
     assert not index._state.is_allocated
     with pytest.raises(MemoryError, match="choose a smaller configuration"):
         mergesketch.MinHashSketch(2**30, 2**20).update([1], [0])
@@ -550,3 +562,65 @@ def test_codes_are_refused() -> None:
         index.query_codes(np.full((1, 3), 4, np.uint32), 1)
     codes = np.asfortranarray(index.family.hash([[1, 2], [1, 1]]))
     assert index.query_codes(codes, 1).ids.tolist() == index.query([[1, 2], [1, 1]], 1).ids.tolist()
+
+
+# -- families of many codes -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("family", "rows"),
+    [
+        (MinHash(64), [[1, 2, 3], [4, 5, 6], [1, 2, 4]]),
+        (WeightedMinHash(16, power=2), np.eye(3) + 0.1),
+        (SignedRandomProjection(3, 4, power=32), np.eye(3)),
+        (CrossPolytope(3, 4, power=16), np.eye(3)),
+        (InnerProduct(3, 4, power=30, max_norm=1.0), np.eye(3)),
+        (BitSampling(40, 4, power=40), np.eye(3, 40).astype(bool)),
+        (WinnerTakeAll(3, 4, group_size=2, power=32), np.eye(3)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_family_of_too_many_codes_gets_buckets_for_a_gibibyte(family: HashFamily, rows: Any) -> None:
+    index = LSHIndex(family, capacity=8).update(rows)
+    assert family.n_buckets > 2**28
+    n_buckets = index.family.n_buckets
+    assert index.family.config() == {**family.config(), "n_buckets": n_buckets}
+    assert n_buckets == 1 << n_buckets.bit_length() - 1
+    assert 2**29 < index.nbytes <= 2**30 + 48
+    assert index.query(rows, k=1).ids.ravel().tolist() == [0, 1, 2]
+    assert index.family.chance_collision == 1 / n_buckets
+    # The family of an index stays as it is.
+    assert LSHIndex(index.family, capacity=64).family == index.family
+    assert pickle.loads(pickle.dumps(LSHIndex(family, capacity=8))).family == index.family
+
+
+def test_many_tables_have_at_least_a_thousand_buckets() -> None:
+    assert LSHIndex(MinHash(100_000), capacity=100).family.n_buckets == 1024
+
+
+def test_an_index_of_an_earlier_version_keeps_its_many_buckets() -> None:
+    # The array is never touched, so that the system provides no memory for it.
+    config = {**LSHIndex(MinHash(1), capacity=1).config(), "family": MinHash(1, n_buckets=2**29).config()}
+    assert LSHIndex._from_config(config).family.n_buckets == 2**29
+
+
+def test_near_duplicates_are_found_in_bands_for_a_threshold() -> None:
+    rng = np.random.default_rng(0)
+    sets = [rng.integers(0, 10**6, 100) for _ in range(100)]
+    # Of a hundred tokens ten are other ones, so that the similarity is about 90 / 110.
+    near = [np.concatenate([tokens[10:], rng.integers(0, 10**6, 10)]) for tokens in sets]
+    bands, rows = band_parameters(0.7, 128)
+    for family in (MinHash(bands, power=rows), MinHash(64)):
+        index = LSHIndex(family, capacity=8).update(sets)
+        found = index.query(near, k=1).ids.ravel()
+        likely = 1 - (1 - (90 / 110) ** family.power) ** family.n_hashes
+        assert (found == np.arange(100)).mean() > likely - 6 * np.sqrt(likely * (1 - likely) / 100) - 0.01
+
+
+def test_codes_of_the_family_before_it_got_fewer_buckets_are_refused() -> None:
+    family = MinHash(8)
+    index = LSHIndex(family).update([[1, 2]])
+    with pytest.raises(ValueError, match=r"codes must be below 262144, got \d+; the attribute `family`"):
+        index.query_codes(family.hash([[1, 2]]), 1)
+    with pytest.raises(IncompatibleSketchError, match="n_buckets"):
+        index.query_codes(index.family.hash([[1, 2]]), 1, family=family)

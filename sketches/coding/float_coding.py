@@ -79,8 +79,9 @@ def survey(values: NDArray[Any], form: FloatFormat, counted: int = _COUNTED) -> 
 
 
 def survey_for(values: NDArray[Any], form: FloatFormat, coding: Coding) -> Survey:
-    """Count no more bits than a coding of floats needs."""
-    return survey(values, form, coding.bits + (coding.turn == SIGN_LAST))
+    """Count no more bits than a coding needs; that of integers is chosen anew for each chunk."""
+    needed = coding.bits + (coding.turn == SIGN_LAST)
+    return survey(values, form, needed if form.exponent else _COUNTED)
 
 
 def total(parts: list[Survey]) -> Survey:

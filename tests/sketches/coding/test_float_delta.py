@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from mergesketch import CompressedFloats, FloatDelta
+from mergesketch.sketches.coding import float_chunks, float_delta, float_reader
 from mergesketch.sketches.coding.float_differences import METHODS, difference, restore
 from mergesketch.sketches.coding.float_formats import FORMATS
 
@@ -74,6 +75,18 @@ def test_any_two_arrays(dtype: Any) -> None:
         array = np.ones(shape, dtype)
         found = FloatDelta(array, np.zeros(shape, dtype)).decode(np.zeros(shape, dtype))
         np.testing.assert_array_equal(bits_of(found), bits_of(array))
+
+
+def test_differences_of_many_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Differences grow from chunk to chunk, as if layers had been trained at unlike rates."""
+    for module in (float_chunks, float_delta, float_reader):
+        monkeypatch.setattr(module, "CHUNK", 1 << 11)
+    before = pair(np.float32, 30_000)[0]
+    rates = np.geomspace(1e-7, 1.0, before.size)
+    after = (before + np.random.default_rng(1).normal(0.0, 0.01, before.size) * rates).astype(np.float32)
+    delta = FloatDelta(after, before)
+    assert len(delta._arrays["chunks"]) > 10
+    np.testing.assert_array_equal(delta.decode(before), after)
 
 
 def test_integers_stand_for_floats() -> None:

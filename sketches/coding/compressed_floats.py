@@ -3,38 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ...lsh.support.backend import read_only, refuse_gpu
 from ...lsh.support.checks import check_choice, check_int
-from ...lsh.support.lazy import lazy
 from ...lsh.support.threads import run_tasks
-from ..core.state import ArraySpec, State
-from ..core.stored import Stored
+from .float_array import FloatArray
 from .float_chunks import CHUNK, Encoded, Encoder, join
 from .float_coding import CODINGS, SIGN_AFTER_EXPONENT, bound, survey, total
-from .float_formats import FORMATS, FloatFormat, check_shape, read_floats
-from .float_reader import BLOCK, FloatReader
+from .float_delta import FloatDelta
+from .float_formats import FloatFormat, read_floats
+from .float_reader import BLOCK
 from .float_rows import read_rows
 
-if TYPE_CHECKING:
-    from .float_delta import FloatDelta
-
-__all__ = ["ENCODED_SPECS", "CompressedFloats"]
-
-#: The arrays of encoded floats.
-ENCODED_SPECS = {
-    "chunks": ArraySpec("uint64", 2),
-    "lengths": ArraySpec("uint16"),
-    "data": ArraySpec("uint8"),
-}
+__all__ = ["CompressedFloats"]
 
 
-class CompressedFloats(Stored):
+class CompressedFloats(FloatArray):
     """Keep an array of floats in about as many bits as its exponents need, without any loss.
 
     Parameters
@@ -103,11 +92,6 @@ class CompressedFloats(Stored):
     True
     """
 
-    _parameters = ("shape", "format")
-
-    shape: tuple[int, ...]
-    format: str
-
     def __init__(self, array: ArrayLike, *, dtype: DTypeLike | None = None, coding: str = "auto") -> None:
         coding = check_choice("coding", coding, CODINGS)
         refuse_gpu("building CompressedFloats", array)
@@ -116,65 +100,12 @@ class CompressedFloats(Stored):
         self.shape, self.format = bits.shape, form.name
         self._set_arrays(Encoder(form, coding).encode(flat)._asdict())
 
-    # -- state ------------------------------------------------------------------------------------
-
-    @classmethod
-    def _from_config(cls, config: Mapping[str, Any]) -> Self:
-        form = FORMATS[check_choice("format", config["format"], list(FORMATS))]
-        new = cls.__new__(cls)
-        new.shape, new.format = check_shape(config["shape"], form), form.name
-        return new
-
     @classmethod
     def _from_encoded(cls, shape: tuple[int, ...], form: FloatFormat, encoded: Encoded) -> Self:
         """Return the array of a shape and its chunks, which must be right."""
         return cls._from_config({"shape": shape, "format": form.name})._set_arrays(encoded._asdict())
 
-    @lazy
-    def _state(self) -> State[ArraySpec]:
-        return State(type(self).__name__, ENCODED_SPECS)
-
-    def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        reader = FloatReader(Encoded(**arrays), self._form)
-        if reader.starts[-1] != self.size:
-            raise ValueError(f"chunks must have {self.size} values, got {reader.starts[-1]}")
-        reader.check_codes()
-
-    @property
-    def _form(self) -> FloatFormat:
-        return FORMATS[self.format]
-
-    @property
-    def _encoded(self) -> Encoded:
-        return Encoded(**self._arrays)
-
-    @property
-    def _reader(self) -> FloatReader:
-        state = self._state
-        found = state.caches.get("reader")
-        return found or state.cached("reader", lambda: FloatReader(self._encoded, self._form))
-
     # -- what it is -------------------------------------------------------------------------------
-
-    @property
-    def size(self) -> int:
-        """Number of values."""
-        return math.prod(self.shape)
-
-    @property
-    def ndim(self) -> int:
-        """Number of dimensions."""
-        return len(self.shape)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """NumPy's dtype of the values; that of unsigned integers if `ml_dtypes` is not installed."""
-        return self._form.dtype
-
-    @property
-    def raw_nbytes(self) -> int:
-        """Bytes of the array of floats."""
-        return self.size * self._form.width // 8
 
     @property
     def coding(self) -> str:
@@ -394,7 +325,7 @@ class CompressedFloats(Stored):
                     f"got {part.format} of shape {part.shape}"
                 )
         shape = (sum(part.shape[0] for part in parts), *parts[0].shape[1:])
-        encoded = join([part._encoded for part in parts])
+        encoded = join([Encoded(**part._arrays) for part in parts])
         return CompressedFloats._from_encoded(shape, parts[0]._form, encoded)
 
     def delta(self, base: ArrayLike | CompressedFloats) -> FloatDelta:
@@ -415,16 +346,7 @@ class CompressedFloats(Stored):
         TypeError, ValueError
             If `base` has another shape or format.
         """
-        from .float_delta import FloatDelta
-
         return FloatDelta(self, base)
 
-    def __copy__(self) -> Self:
-        return self  # immutable
-
     def _facts(self) -> list[tuple[str, str]]:
-        return [("coding", self.coding), ("uncompressed", f"{self.raw_nbytes:,} bytes"), *super()._facts()]
-
-    def __repr__(self) -> str:
-        share = f", {100 * self.nbytes / self.raw_nbytes:.1f} %" if self.size else ""
-        return f"<CompressedFloats: {self.format}{list(self.shape)}, {self.nbytes:,} bytes{share}>"
+        return [("coding", self.coding), *super()._facts()]

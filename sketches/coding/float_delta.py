@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import xxhash
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from ...lsh.support.backend import read_only, refuse_gpu
+from ...lsh.support.backend import read_only
 from ...lsh.support.checks import check_choice, check_int
-from ...lsh.support.lazy import lazy
-from ..core.state import ArraySpec, State
-from ..core.stored import Stored
-from .compressed_floats import ENCODED_SPECS, CompressedFloats
-from .float_chunks import CHUNK, Encoded, Encoder, join
+from ..core.state import ArraySpec
+from .float_array import FloatArray
+from .float_chunks import CHUNK, Encoder, join
 from .float_differences import METHODS, best_rule, difference, put_back, restore, split
-from .float_formats import FORMATS, FloatFormat, check_shape, integers_of, read_floats
-from .float_reader import FloatReader
+from .float_formats import FloatFormat, integers_of
+from .float_source import FloatSource
 
 __all__ = ["FloatDelta"]
 
 
-class FloatDelta(Stored):
+class FloatDelta(FloatArray):
     """Keep an array of floats as its differences from a base array, without any loss.
 
     Parameters
@@ -76,22 +74,20 @@ class FloatDelta(Stored):
     True
     """
 
-    _parameters = ("shape", "format", "method", "n_bits", "base_checksum")
+    _parameters = (*FloatArray._parameters, "method", "n_bits", "base_checksum")
 
-    shape: tuple[int, ...]
-    format: str
     method: str
     n_bits: int
     base_checksum: str
 
     def __init__(
         self,
-        array: ArrayLike | CompressedFloats,
-        base: ArrayLike | CompressedFloats,
+        array: ArrayLike | FloatArray,
+        base: ArrayLike | FloatArray,
         *,
         dtype: DTypeLike | None = None,
     ) -> None:
-        ours, theirs = _Source("array", array, dtype), _Source("base", base, dtype)
+        ours, theirs = FloatSource("array", array, dtype), FloatSource("base", base, dtype)
         if (ours.form, ours.shape) != (theirs.form, theirs.shape):
             found = f"{theirs.form.name} of shape {theirs.shape}"
             raise ValueError(f"base must be {ours.form.name} of shape {ours.shape}, as array, got {found}")
@@ -107,65 +103,32 @@ class FloatDelta(Stored):
             small, large = split(difference(ours.read(start, stop), part, method), n_bits)
             parts.append(encoder.encode(read_only(np.ascontiguousarray(small))))
             apart.append(large)
-        self._set_config(ours.shape, ours.form.name, method, n_bits, checksum.hexdigest())
+        values = (ours.shape, ours.form.name, method, n_bits, checksum.hexdigest())
+        self._set_config(dict(zip(self._parameters, values, strict=True)))
         kept = np.concatenate([np.zeros(0, ours.form.bits_dtype), *apart])
         self._set_arrays(join(parts)._asdict() | {"apart": kept})
 
     # -- state ------------------------------------------------------------------------------------
 
-    @classmethod
-    def _from_config(cls, config: Mapping[str, Any]) -> Self:
-        form = FORMATS[check_choice("format", config["format"], list(FORMATS))]
-        new = cls.__new__(cls)
-        new._set_config(check_shape(config["shape"], form), *(config[name] for name in cls._parameters[1:]))
-        return new
+    def _set_config(self, config: Mapping[str, Any]) -> None:
+        super()._set_config(config)
+        self.method = check_choice("method", config["method"], METHODS)
+        self.n_bits = check_int("n_bits", config["n_bits"], 1, self._form.width)
+        checksum = config["base_checksum"]
+        if not isinstance(checksum, str) or len(checksum) != 16:
+            raise ValueError(f"base_checksum must be 16 hexadecimal digits, got {checksum!r}")
+        self.base_checksum = checksum
 
-    def _set_config(
-        self, shape: tuple[int, ...], name: str, method: str, n_bits: int, base_checksum: str
-    ) -> None:
-        self.shape, self.format = shape, name
-        self.method = check_choice("method", method, METHODS)
-        self.n_bits = check_int("n_bits", n_bits, 1, FORMATS[name].width)
-        if not isinstance(base_checksum, str) or len(base_checksum) != 16:
-            raise ValueError(f"base_checksum must be 16 hexadecimal digits, got {base_checksum!r}")
-        self.base_checksum = base_checksum
-
-    @lazy
-    def _state(self) -> State[ArraySpec]:
-        apart = {"apart": ArraySpec(self._form.bits_dtype.name)}
-        return State(type(self).__name__, ENCODED_SPECS | apart)
-
-    def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        reader = self._reader_of(arrays)
-        if reader.starts[-1] != self.size:
-            raise ValueError(f"chunks must have {self.size} values, got {reader.starts[-1]}")
-        reader.check_codes()
-
-    def _reader_of(self, arrays: Mapping[str, NDArray[Any]]) -> FloatReader:
-        return FloatReader(Encoded(*(arrays[name] for name in Encoded._fields)), integers_of(self._form))
+    def _specs(self) -> dict[str, ArraySpec]:
+        return {**super()._specs(), "apart": ArraySpec(self._form.bits_dtype.name)}
 
     @property
-    def _form(self) -> FloatFormat:
-        return FORMATS[self.format]
-
-    @property
-    def size(self) -> int:
-        """Number of values."""
-        return math.prod(self.shape)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """NumPy's dtype of the values; that of unsigned integers if `ml_dtypes` is not installed."""
-        return self._form.dtype
-
-    @property
-    def raw_nbytes(self) -> int:
-        """Bytes of the array of floats."""
-        return self.size * self._form.width // 8
+    def _coded_form(self) -> FloatFormat:
+        return integers_of(self._form)
 
     # -- decoding ---------------------------------------------------------------------------------
 
-    def decode(self, base: ArrayLike | CompressedFloats) -> NDArray[Any]:
+    def decode(self, base: ArrayLike | FloatArray) -> NDArray[Any]:
         """Return the array.
 
         Parameters
@@ -183,11 +146,10 @@ class FloatDelta(Stored):
             If `base` is another array.
         """
         is_bits = isinstance(base, np.ndarray) and base.dtype.kind == "u"
-        given = _Source("base", base, self.format if is_bits else None)
+        given = FloatSource("base", base, self.format if is_bits else None)
         if (given.form, given.shape) != (self._form, self.shape):
             theirs = f"{given.form.name} of shape {given.shape}"
             raise ValueError(f"base must be {self.format} of shape {self.shape}, got {theirs}")
-        reader = self._state.cached("reader", lambda: self._reader_of(self._arrays))
         apart, n_apart = self._arrays["apart"], 0
         out, checksum = np.empty(self.size, self._form.bits_dtype), xxhash.xxh3_64()
         for start in range(0, self.size, CHUNK):
@@ -195,7 +157,7 @@ class FloatDelta(Stored):
             part = given.read(start, stop)
             checksum.update(part.data)
             integers = np.empty(stop - start, out.dtype)
-            reader.read(start, stop, integers)
+            self._reader.read(start, stop, integers)
             n_apart += put_back(integers, apart[n_apart:], self.n_bits)
             out[start:stop] = restore(integers, part, self.method)
         if checksum.hexdigest() != self.base_checksum:
@@ -205,34 +167,3 @@ class FloatDelta(Stored):
                 f"the delta is damaged: {apart.size} values are kept apart, {n_apart} are marked"
             )
         return out.view(self.dtype).reshape(self.shape)
-
-    def __copy__(self) -> Self:
-        return self  # immutable
-
-    def _facts(self) -> list[tuple[str, str]]:
-        return [("uncompressed", f"{self.raw_nbytes:,} bytes"), *super()._facts()]
-
-    def __repr__(self) -> str:
-        share = f", {100 * self.nbytes / self.raw_nbytes:.1f} %" if self.size else ""
-        return f"<FloatDelta: {self.format}{list(self.shape)}, {self.nbytes:,} bytes{share}>"
-
-
-class _Source:
-    """An array or compressed floats: their format and shape, and their bits in parts."""
-
-    def __init__(self, name: str, array: Any, dtype: Any = None) -> None:
-        self._compressed = array if isinstance(array, CompressedFloats) else None
-        if self._compressed is not None:
-            self.form, self.shape = FORMATS[self._compressed.format], self._compressed.shape
-            return
-        refuse_gpu("a FloatDelta", array)
-        self.form, bits = read_floats(name, array, dtype)
-        self.shape, self._bits = bits.shape, bits.reshape(-1)
-
-    def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Return the bits of the values [start, stop)."""
-        if self._compressed is None:
-            return self._bits[start:stop]
-        out = np.empty(stop - start, self.form.bits_dtype)
-        self._compressed._reader.read(start, stop, out)
-        return out

@@ -1,0 +1,191 @@
+"""The tables and figures of docs/structures/compressed_floats.md, from results/compressed_floats.json."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from markdown_parts import percent, short, span, table
+from summary import row, rows
+
+Row = dict[str, Any]
+FILE = "compressed_floats"
+CODERS = {
+    "ours": "CompressedFloats",
+    "zipnn": "ZipNN",
+    "lmzip": "lmzip",
+    "pcodec": "pcodec",
+    "constriction": "constriction",
+    "zstd 3": "Zstandard 3",
+    "zstd 19": "Zstandard 19",
+}
+#: Bytes of each format.
+WIDTHS = {"bfloat16": 2, "float16": 2, "float32": 4, "float8_e4m3fn": 1, "float8_e5m2": 1}
+TUNED = "MiniLM, fine-tuned, beside the model"
+#: Bytes a second of the memory of an H200, clock cycles a second, and multiprocessors.
+GPU_MEMORY, GPU_CLOCK, GPU_UNITS = 4.8e12, 1.98e9, 132
+
+
+def found(key: str) -> list[Row]:
+    """Return the rows that have a key."""
+    return [r for r in rows(FILE) if key in r]
+
+
+def folded(title: str, text: str) -> str:
+    return f"\n<details>\n<summary>{title}</summary>\n{text}\n</details>\n"
+
+
+def shares(r: Row, names: Iterable[str]) -> list[str]:
+    return [f"{100 * r[name]:.1f}" if name in r else "" for name in names]
+
+
+def exponents() -> str:
+    lines = [
+        (r["exponents of"], r["values"], r["used"], r["hold 99.9 %"], short(r["bits"], 3))
+        for r in found("used")
+    ]
+    return table(("model", "values", "exponents", "that hold 99.9 %", "bits of entropy in a tensor"), lines)
+
+
+def sizes() -> str:
+    """Return the sizes in each dtype: of all models together, and folded those of each model."""
+    measured = found("model")
+    names = ["bound, exponents", "bound, joint", *CODERS]
+    head = ("MB", "bound, exponents", "bound, joint", *CODERS.values())
+    together = []
+    for dtype in WIDTHS:
+        of_dtype = [r for r in measured if r["dtype"] == dtype]
+        size = sum(r["MB"] for r in of_dtype)
+        mean = {
+            name: sum(r["MB"] * r[name] for r in of_dtype) / size
+            for name in names
+            if all(name in r for r in of_dtype)
+        }
+        together.append((dtype, round(size), *shares(mean, names)))
+    each = (
+        (r["model"], r["dtype"] + (", as stored" if r["dtype"] == r["stored as"] else ""), round(r["MB"]))
+        for r in measured
+    )
+    lines = ((*start, *shares(r, names)) for start, r in zip(each, measured, strict=True))
+    return table(("all models as", *head), together) + folded(
+        "Each model", table(("model", "as", *head), lines)
+    )
+
+
+def rates() -> str:
+    lines = [
+        (
+            r["rates of"],
+            CODERS[r["coder"]],
+            short(r["encode MB/s"]),
+            short(r["decode MB/s"]),
+            "" if r["coder"] == "ours" else short(r["ours encodes, times as fast"]),
+            "" if r["coder"] == "ours" else short(r["ours decodes, times as fast"]),
+        )
+        for r in found("rates of")
+    ]
+    head = ("floats", "coder", "encode, MB/s", "decode, MB/s", "ours encodes, times as fast", "ours decodes")
+    return table(head, lines)
+
+
+def access() -> str:
+    lines = [(r["row of"], r["columns"], short(r["us"]), short(r["copy us"])) for r in found("row of")]
+    return table(("row of", "columns", "µs", "µs of a copy of a plain row"), lines)
+
+
+def processes() -> str:
+    lines = [(r["process"], short(r["first, CPU s"]), short(r["later, CPU s"])) for r in found("process")]
+    return table(("a process that does", "first, s", "later, s"), lines)
+
+
+def streams() -> str:
+    head = ("threads", "stream, MB", "file, MB", "memory grows by, MB")
+    lines = [
+        (
+            r["threads"],
+            *(short(r[k], 3) for k in ("stream of bfloat16, MB", "file, MB", "memory grows by, MB")),
+        )
+        for r in found("stream of bfloat16, MB")
+    ]
+    return table(head, lines)
+
+
+def deltas() -> str:
+    names = ("equal values", "alone", "delta", "zstd 3 of the XOR")
+    lines = [(r["checkpoint"], r["dtype"], *shares(r, names)) for r in found("checkpoint")]
+    return table(("checkpoint", "as", "equal values", "alone", "delta", "Zstandard 3 of the XOR"), lines)
+
+
+def others() -> str:
+    names = ("bound, joint", "ours", "zipnn", "lmzip", "pcodec", "zstd 3")
+    head = ("bound, joint", "ours", "ZipNN", "lmzip", "pcodec", "Zstandard 3")
+    lines = [(r["array"], r["dtype"], *shares(r, names)) for r in found("array")]
+    return table(("array", "as", *head), lines)
+
+
+def on_a_gpu() -> str:
+    """Compute what bounds decoding on a GPU: bytes of memory, and look-ups in shared memory."""
+    lines = []
+    for r in found("look-ups of"):
+        dtype = r["look-ups of"]
+        size = row(FILE, model="MiniLM", dtype=dtype)["ours"]
+        width = WIDTHS[dtype]
+        moved = width * (1 + size)
+        by_memory = GPU_MEMORY / moved
+        # A warp reads 32 entries of 8 bytes by halves; the fullest bank of a half has 3 words in the mean.
+        by_lookups = GPU_UNITS * GPU_CLOCK * 32 * r["symbols a look-up"] / 6
+        lines.append(
+            (
+                dtype,
+                short(width * size, 3),
+                width,
+                short(by_memory / 1e12),
+                short(r["symbols a look-up"]),
+                short(by_lookups / 1e12),
+                short(width * min(by_memory, by_lookups) / 1e12),
+            )
+        )
+    head = ("floats", "bytes read a value", "written", "memory allows, 10^12 values/s", "symbols a look-up")
+    return table((*head, "look-ups allow, 10^12 values/s", "floats written, TB/s at most"), lines)
+
+
+def theory(name: str) -> str:
+    return short(row(FILE, **{"exponents of": name})["bits"], 3)
+
+
+def over_zipnn(what: str, dtype: str = "bfloat16") -> str:
+    return short(row(FILE, **{"rates of": dtype, "coder": "zipnn"})[f"ours {what}s, times as fast"])
+
+
+def above_bound() -> str:
+    """Return how many points of the plain size ours is above the joint bound."""
+    return span((100 * (r["ours"] - r["bound, joint"]) for r in found("model") if r["MB"] > 5), 1)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "float_exponents": exponents,
+    "float_sizes": sizes,
+    "float_rates": rates,
+    "float_rows": access,
+    "float_processes": processes,
+    "float_streams": streams,
+    "float_deltas": deltas,
+    "float_others": others,
+    "float_gpu": on_a_gpu,
+}
+FIGURES: dict[str, Callable[[], str]] = {
+    "float_normal": lambda: theory("normal"),
+    "float_laplace": lambda: theory("Laplace"),
+    "float_t": lambda: theory("t, 3 degrees of freedom"),
+    "float_bits": lambda: span((r["bits"] for r in found("used")), 3),
+    "float_above": above_bound,
+    "float_encode": lambda: over_zipnn("encode"),
+    "float_decode": lambda: over_zipnn("decode"),
+    "float_threads_encode": lambda: short(row(FILE, **{"2 threads": "encode"})["times as fast as 1"]),
+    "float_threads_decode": lambda: short(row(FILE, **{"2 threads": "decode"})["times as fast as 1"]),
+    "float_tuned": lambda: percent(
+        next(
+            r["delta"] for r in found("checkpoint") if r["dtype"] == "bfloat16" and "steps" in r["checkpoint"]
+        )
+    ),
+}

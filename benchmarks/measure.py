@@ -68,7 +68,7 @@ def machine() -> dict[str, Any]:
         cpu = names[0] if names else cpu
     versions = {}
     peers = ("rensa", "datasketch", "scikit-learn", "falconn", "faiss-cpu", "hnswlib", "pyod", "datasketches")
-    peers += ("marisa-trie", "ddsketch", "dawg2", "zstandard")
+    peers += ("marisa-trie", "ddsketch", "dawg2", "zstandard", "torch")
     for package in ("numpy", "numba", "scipy", "mpi4py", "mpich", *peers):
         try:
             versions[package] = version(package)

@@ -16,7 +16,9 @@ from __future__ import annotations
 import numpy as np
 
 from ...lsh.kernels.compiled import helper, kernel
+from ...lsh.kernels.prefetch import prefetch_read
 from ...lsh.kernels.words import mix64
+from .signed_lanes import add_signed, address_of
 
 __all__ = [
     "cyclic_runs",
@@ -34,6 +36,10 @@ _ONE = np.uint64(1)
 _BITS = 64
 #: The bits of a word that decide on a place. A float64 holds them exactly.
 _LOW = np.uint64((1 << 52) - 1)
+#: Runs whose places are computed at a time, and then fetched into the nearest cache.
+_CHUNK = 64
+#: The most entries of a cache line.
+_LINE = 16
 
 
 @helper
@@ -42,67 +48,84 @@ def _start(word, m):
     low = np.int64(word & _LOW)
     # The quotient is rounded, so it may be wrong by one.
     place = low - np.int64(np.float64(low) * (1.0 / np.float64(m))) * m
-    if place < 0:
-        place += m
-    elif place >= m:
-        place -= m
-    return place
+    place = place + m if place < 0 else place
+    return place - m if place >= m else place
 
 
 @helper
-def _copy(weights, place, bits, factor, n, row, column):
-    # Indices without a sign spare the tests for negative ones, which keep the loop out of SIMD registers.
-    place, column, double = np.uint64(place), np.uint64(column), factor + factor
-    for t in range(np.uint64(n)):
-        sign = factor - double * weights.dtype.type((bits >> t) & _ONE)
-        row[column + t] = weights[place + t] * sign
+def _read_run(weights, m, start, word, bits, is_signed, factor, size, n, row, keeps):
+    """Write a run to the address `row`, or add it to what is there with `keeps`.
 
-
-@helper
-def _accumulate(weights, place, bits, factor, n, row, column):
-    place, column, double = np.uint64(place), np.uint64(column), factor + factor
-    for t in range(np.uint64(n)):
-        sign = factor - double * weights.dtype.type((bits >> t) & _ONE)
-        row[column + t] += weights[place + t] * sign
-
-
-@helper
-def _read_run(weights, start, word, is_signed, factor, n, is_first, row, column):
-    """Write a run to `row` from `column` on, or add it to what is there unless it `is_first`."""
-    place, t, m = start, 0, weights.size
+    `weights` is the address of the m parameters, whose size is given in bytes. `bits` are the signs of the
+    first 64 entries.
+    """
+    place, t = start, 0
     while t < n:
         # Up to the end of the bits of a word, of the run, and of the array.
-        size = min(n - t, _BITS - t % _BITS, m - place)
-        bits = np.uint64(0)
-        if is_signed:
-            bits = mix64(word + np.uint64(t // _BITS + 1)) >> np.uint64(t % _BITS)
-        if is_first:
-            _copy(weights, place, bits, factor, size, row, column + t)
-        else:
-            _accumulate(weights, place, bits, factor, size, row, column + t)
-        t += size
-        place += size
+        some = min(n - t, _BITS - (t & (_BITS - 1)), m - place)
+        add_signed(weights + np.uint64(place) * size, row, keeps, bits, factor, size, some)
+        row += np.uint64(some) * size
+        t += some
+        place += some
         if place == m:
             place = 0
+        if (t & (_BITS - 1)) > 0:
+            bits >>= np.uint64(some)
+        elif is_signed and t < n:
+            bits = mix64(word + np.uint64(t // _BITS + 1))
 
 
 @helper
-def _add_run(row, column, start, word, is_signed, factor, n, first, last, weights):
-    """Add a run of `row`, which begins at `column`, to those of its places that lie in [first, last)."""
-    place, t, m = start, 0, weights.size
+def _add_run(row, start, word, bits, is_signed, factor, size, n, first, last, weights, m):
+    """Add a run at the address `row` to those of its places that lie in [first, last)."""
+    place, t = start, 0
+    if start + n <= m and (start + n <= first or start >= last):
+        t = n
     while t < n:
-        size = min(n - t, _BITS - t % _BITS, m - place)
-        low, high = max(first, place), min(last, place + size)
+        some = min(n - t, _BITS - (t & (_BITS - 1)), m - place)
+        low, high = max(first, place), min(last, place + some)
         if low < high:
-            bits = np.uint64(0)
-            skipped = t % _BITS + low - place
-            if is_signed:
-                bits = mix64(word + np.uint64(t // _BITS + 1)) >> np.uint64(skipped)
-            _accumulate(row, column + t + low - place, bits, factor, high - low, weights, low)
-        t += size
-        place += size
+            skipped = np.uint64(low - place)
+            target = weights + np.uint64(low) * size
+            add_signed(row + skipped * size, target, True, bits >> skipped, factor, size, high - low)
+        row += np.uint64(some) * size
+        t += some
+        place += some
         if place == m:
             place = 0
+        if (t & (_BITS - 1)) > 0:
+            bits >>= np.uint64(some)
+        elif is_signed and t < n:
+            bits = mix64(word + np.uint64(t // _BITS + 1))
+
+
+@helper
+def _prepare(words, first, last, keys, block, n_columns, weights, row_words, starts, run_words, bits):
+    """Compute the runs of the rows [first, last), and fetch what they read.
+
+    Run r of row i lies at ``r * row_words.size + i``, for that loops over rows take several at a time.
+    """
+    m, n, size = np.int64(weights.size), np.uint64(last - first), np.uint64(row_words.size)
+    offset, base = np.uint64(first), np.uint64(0)
+    for j in range(keys.size):
+        for i in range(n):
+            row_words[i] = mix64(words[offset + i] ^ keys[j])
+        step = np.uint64(0)
+        for _ in range(0, n_columns, block):
+            step += _STEP
+            for i in range(n):
+                word = mix64(row_words[i] + step)
+                run_words[base + i] = word
+                bits[base + i] = mix64(word + _ONE)
+                starts[base + i] = _start(word, m)
+            base += size
+    for run in range(np.uint64(0), base, size):
+        for i in range(n):
+            place = starts[run + i]
+            end = min(place + block, m)
+            for line in range(place, end, _LINE):
+                prefetch_read(weights, line)
+            prefetch_read(weights, end - 1)
 
 
 @kernel
@@ -127,39 +150,60 @@ def gather_hashed(weights, words, offsets, factors, keys, block, scale, start, s
     start, stop : int
     out : array of shape (number of bags, columns)
     """
-    m, n_columns = np.int64(weights.size), out.shape[1]
+    m, n_columns, size = np.int64(weights.size), out.shape[1], np.uint64(out.itemsize)
+    n_runs = keys.size * ((n_columns + block - 1) // block)
+    row_words = np.empty(max(1, _CHUNK // n_runs), np.uint64)
+    starts = np.empty(n_runs * row_words.size, np.int64)
+    run_words, bits = np.empty(starts.size, np.uint64), np.empty(starts.size, np.uint64)
+    runs = (starts, run_words, bits)
+    source, target, end = address_of(weights), address_of(out), stop if offsets.size == 0 else offsets[stop]
+    base = filled = 0
     for b in range(start, stop):
-        row = out[b]
+        row = target + np.uint64(b * n_columns) * size
         first, last = (b, b + 1) if offsets.size == 0 else (offsets[b], offsets[b + 1])
         if first == last:
-            row[:] = 0
+            out[b] = 0
         for i in range(first, last):
+            if i >= filled:
+                base, filled = i, min(i + row_words.size, end)
+                _prepare(words, i, filled, keys, block, n_columns, weights, row_words, *runs)
             factor = weights.dtype.type(scale if factors.size == 0 else scale * factors[i])
-            for j in range(keys.size):
-                row_word = mix64(words[i] ^ keys[j])
+            run, keeps = i - base, i > first
+            for _ in range(keys.size):
                 for column in range(0, n_columns, block):
-                    row_word += _STEP
-                    word = mix64(row_word)
-                    n, is_first = min(block, n_columns - column), i == first and j == 0
-                    _read_run(weights, _start(word, m), word, True, factor, n, is_first, row, column)
+                    n, at = min(block, n_columns - column), row + np.uint64(column) * size
+                    place, word, signs = starts[run], run_words[run], bits[run]
+                    _read_run(source, m, place, word, signs, True, factor, size, n, at, keeps)
+                    run += row_words.size
+                keeps = True
 
 
 @kernel
 def scatter_hashed(words, offsets, factors, gradients, keys, block, scale, start, stop, weights):
     """Add the gradients of all bags to the places [start, stop): the transpose of `gather_hashed`."""
-    m, n_columns = np.int64(weights.size), gradients.shape[1]
+    m, n_columns, size = np.int64(weights.size), gradients.shape[1], np.uint64(weights.itemsize)
+    n_runs = keys.size * ((n_columns + block - 1) // block)
+    row_words = np.empty(max(1, _CHUNK // n_runs), np.uint64)
+    starts = np.empty(n_runs * row_words.size, np.int64)
+    run_words, bits = np.empty(starts.size, np.uint64), np.empty(starts.size, np.uint64)
+    runs = (starts, run_words, bits)
+    source, target = address_of(gradients), address_of(weights)
+    base = filled = 0
     for b in range(gradients.shape[0]):
-        row = gradients[b]
+        row = source + np.uint64(b * n_columns) * size
         first, last = (b, b + 1) if offsets.size == 0 else (offsets[b], offsets[b + 1])
         for i in range(first, last):
+            if i >= filled:
+                base, filled = i, min(i + row_words.size, words.size)
+                _prepare(words, i, filled, keys, block, n_columns, weights, row_words, *runs)
             factor = weights.dtype.type(scale if factors.size == 0 else scale * factors[i])
-            for j in range(keys.size):
-                row_word = mix64(words[i] ^ keys[j])
+            run = i - base
+            for _ in range(keys.size):
                 for column in range(0, n_columns, block):
-                    row_word += _STEP
-                    word = mix64(row_word)
-                    n = min(block, n_columns - column)
-                    _add_run(row, column, _start(word, m), word, True, factor, n, start, stop, weights)
+                    n, at = min(block, n_columns - column), row + np.uint64(column) * size
+                    place, word, signs = starts[run], run_words[run], bits[run]
+                    _add_run(at, place, word, signs, True, factor, size, n, start, stop, target, m)
+                    run += row_words.size
 
 
 @kernel
@@ -184,11 +228,12 @@ def tile_runs(words, key, n_rows, n_columns, width, m, start, stop, starts, leng
     """
     for i in range(start, stop):
         tile_row, row = words[i] // np.uint64(n_rows), words[i] % np.uint64(n_rows)
-        row_word = mix64(tile_row ^ key)
+        row_word, within = mix64(tile_row ^ key), np.int64(row) * n_columns % m
         for r in range(starts.shape[2]):
             row_word += _STEP
             word = mix64(row_word)
-            starts[i, 0, r] = (_start(word, m) + np.int64(row) * n_columns) % m
+            place = _start(word, m) + within
+            starts[i, 0, r] = place - m if place >= m else place
             run_words[i, 0, r] = mix64(word ^ row)
             lengths[i, 0, r] = min(n_columns, width - r * n_columns)
 
@@ -226,36 +271,40 @@ def gather_runs(weights, starts, lengths, run_words, offsets, factors, scale, st
     offsets, factors, scale, start, stop, out
         As for `gather_hashed`.
     """
-    is_signed = run_words.size > 0
+    m, n_columns, size = np.int64(weights.size), out.shape[1], np.uint64(out.itemsize)
+    source, target, is_signed = address_of(weights), address_of(out), run_words.size > 0
     for b in range(start, stop):
-        row = out[b]
         first, last = (b, b + 1) if offsets.size == 0 else (offsets[b], offsets[b + 1])
         if first == last:
-            row[:] = 0
+            out[b] = 0
         for i in range(first, last):
             factor = weights.dtype.type(scale if factors.size == 0 else scale * factors[i])
+            keeps = i > first
             for j in range(starts.shape[1]):
-                column, is_first = 0, i == first and j == 0
+                row = target + np.uint64(b * n_columns) * size
                 for r in range(starts.shape[2]):
                     word = run_words[i, j, r] if is_signed else np.uint64(0)
-                    n = lengths[i, j, r]
-                    _read_run(weights, starts[i, j, r], word, is_signed, factor, n, is_first, row, column)
-                    column += n
+                    signs = mix64(word + _ONE) if is_signed else np.uint64(0)
+                    n, place = lengths[i, j, r], starts[i, j, r]
+                    _read_run(source, m, place, word, signs, is_signed, factor, size, n, row, keeps)
+                    row += np.uint64(n) * size
+                keeps = True
 
 
 @kernel
 def scatter_runs(starts, lengths, run_words, offsets, factors, gradients, scale, start, stop, weights):
     """Add the gradients of all bags to the places [start, stop): the transpose of `gather_runs`."""
-    is_signed = run_words.size > 0
+    m, n_columns, size = np.int64(weights.size), gradients.shape[1], np.uint64(weights.itemsize)
+    source, target, is_signed = address_of(gradients), address_of(weights), run_words.size > 0
     for b in range(gradients.shape[0]):
-        row = gradients[b]
         first, last = (b, b + 1) if offsets.size == 0 else (offsets[b], offsets[b + 1])
         for i in range(first, last):
             factor = weights.dtype.type(scale if factors.size == 0 else scale * factors[i])
             for j in range(starts.shape[1]):
-                column = 0
+                row = source + np.uint64(b * n_columns) * size
                 for r in range(starts.shape[2]):
                     word = run_words[i, j, r] if is_signed else np.uint64(0)
+                    signs = mix64(word + _ONE) if is_signed else np.uint64(0)
                     n, place = lengths[i, j, r], starts[i, j, r]
-                    _add_run(row, column, place, word, is_signed, factor, n, start, stop, weights)
-                    column += n
+                    _add_run(row, place, word, signs, is_signed, factor, size, n, start, stop, target, m)
+                    row += np.uint64(n) * size

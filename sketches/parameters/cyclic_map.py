@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...lsh.support.backend import backend_of, read_only
-from ...lsh.support.checks import check_int
 from ..kernels import shared_parameters
 from .parameter_map import ParameterMap, Runs, Table, table_keys
-from .table_rows import TableRows, read_row_numbers
+from .table_rows import TableRows, read_row_numbers, read_shapes
 
 __all__ = ["CyclicMap"]
 
@@ -64,7 +63,7 @@ class CyclicMap(ParameterMap):
     folds = False
 
     def __init__(self, shapes: Sequence[Sequence[int]]) -> None:
-        self.shapes = _check_shapes(shapes)
+        self.shapes = read_shapes(shapes)
         self._first = (0, *accumulate(n_rows * n_columns for n_rows, n_columns in self.shapes))
         if self.n_entries >= _MOST_ENTRIES:
             raise ValueError(f"shapes must have fewer than 2**62 entries, got {self.n_entries}")
@@ -109,16 +108,3 @@ class CyclicMap(ParameterMap):
         key, kernel = table_keys(seed, 0, 1)[0], backend.kernels(shared_parameters).cyclic_runs
         kernel(read_only(words), key, self._first[number], n_columns, m, 0, len(words), *runs[:2])
         return runs
-
-
-def _check_shapes(shapes: Any) -> tuple[tuple[int, int], ...]:
-    try:
-        pairs = [tuple(shape) for shape in shapes]
-    except TypeError:
-        pairs = []
-    if not pairs or any(len(pair) != 2 for pair in pairs):
-        raise ValueError(f"shapes must be a sequence of pairs (n_rows, n_columns), got {shapes!r}")
-    names = ("n_rows of shapes", "n_columns of shapes")
-    return tuple(
-        (check_int(names[0], pair[0], 1), check_int(names[1], pair[1], 1, 1 << 30)) for pair in pairs
-    )

@@ -7,16 +7,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg.blas import dgemm, sgemm
 
 from ...lsh.support.backend import backend_of, read_only
 from ...lsh.support.threads import cut_range
 from .parameter_map import ParameterMap, Table
 from .table_rows import Bags
 
-__all__ = ["Product", "Rows", "panels"]
+__all__ = ["Product", "Rows", "add_product", "panels"]
 
 #: Entries of a part of a matrix that is written down at a time.
-_PANEL = 1 << 18
+_PANEL = 1 << 19
 
 
 class Rows(NamedTuple):
@@ -83,6 +84,16 @@ class Product(NamedTuple):
             map.scatter_into(
                 self.words[start:stop], self.bags, read_only(part), self.table, self.scale, weights
             )
+
+
+def add_product(left: NDArray[Any], right: NDArray[Any], out: NDArray[Any]) -> None:
+    """Add ``left @ right`` to `out`, which is contiguous."""
+    if not isinstance(out, np.ndarray) or out.size == 0:
+        out += left @ right
+        return
+    # NumPy would write the product, and then add it. BLAS expects the columns side by side.
+    multiply = dgemm if out.dtype == np.float64 else sgemm
+    multiply(1.0, right.T, left.T, 1.0, out.T, overwrite_c=True)
 
 
 def panels(n_rows: int, n_columns: int) -> Iterator[tuple[int, int]]:

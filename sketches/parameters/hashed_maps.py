@@ -116,6 +116,11 @@ class RobeMap(HashedMap):
     def __init__(self, block: int = 64) -> None:
         self.block = check_int("block", block, 1, _MOST)
 
+    @property
+    def longest_run(self) -> int:
+        """The number of entries that never share a place, because they lie side by side."""
+        return self.block
+
 
 class MultiHashMap(HashedMap):
     """Map a row to the mean of k hashed rows, so that two rows seldom share all their parameters.
@@ -194,6 +199,11 @@ class PairMap(HashedMap):
 
     def __init__(self, block: int = 64) -> None:
         self.block = check_int("block", block, 1, _MOST)
+
+    @property
+    def longest_run(self) -> int:
+        """The number of entries that never share a place, because they lie side by side."""
+        return self.block
 
     def checked_rows(self, rows: Any, table: Table, name: str = "rows") -> TableRows:
         """Read pairs.

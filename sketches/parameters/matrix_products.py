@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.inputs.answers import like
 from ...lsh.support.checks import check_flag, check_int
-from .gradients import Product, panels
+from .gradients import Product, add_product, panels
 from .parameter_map import Table
 from .table_queries import TableQueries
 
@@ -57,8 +57,8 @@ class MatrixProducts(TableQueries):
 
         Notes
         -----
-        Parts of W of a mebibyte are read into the caches, and multiplied by NumPy. `TileMap` reads long runs,
-        and so takes the least time.
+        Parts of W of two mebibytes are read into the caches, and multiplied by a BLAS. `TileMap` reads long
+        runs, and so takes the least time.
         """
         table_, words, bags = self._matrix(shape, table)
         transposed, scale = check_flag("transposed", transposed), self._scale(scale)
@@ -72,6 +72,11 @@ class MatrixProducts(TableQueries):
         flat, xp = array.reshape(-1, wanted), self._backend.xp
         out: NDArray[Any] = xp.zeros((len(flat), others), self.dtype)
         weights: NDArray[Any] = self._arrays["weights"]
+        if len(flat) == 1 and not transposed:
+            # The product with one row is a weighted sum of rows, and needs no memory for parts.
+            whole = self._bags((n_rows,), [0, n_rows], flat[0])
+            self.map.gather_into(weights, words, whole, table_, scale, out)
+            return like(X, out.reshape(*array.shape[:-1], others))
         buffer: NDArray[Any] | None = None
         for start, stop in panels(n_rows, n_columns):
             if buffer is None:
@@ -80,10 +85,8 @@ class MatrixProducts(TableQueries):
             self.map.gather_into(weights, words[start:stop], bags, table_, scale, part)
             if transposed:
                 out[:, start:stop] = flat @ part.T
-            elif stop - start == n_rows:
-                out = flat @ part
             else:
-                out += flat[:, start:stop] @ part
+                add_product(flat[:, start:stop], part, out)
         return like(X, out.reshape(*array.shape[:-1], others))
 
     def update_product(self, X: ArrayLike, Y: ArrayLike, *, table: int = 0, scale: float = 1.0) -> Any:

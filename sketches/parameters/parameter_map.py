@@ -207,6 +207,28 @@ class ParameterMap(Configured, ABC):
             scatter = partial(_call_range, scatter_runs, given, weights)
             backend.map_blocks(scatter, weights.size, places_block(weights.size, some.size))
 
+    def add_loads(
+        self, words: NDArray[np.uint64], table: Table, scale: float, loads: NDArray[np.float64]
+    ) -> None:
+        """Add the squared coefficient of each entry of rows to the place that it lies at.
+
+        Parameters
+        ----------
+        words : ndarray of shape (n,), uint64
+        table : Table
+        scale : float
+        loads : ndarray of shape (n_parameters,), float64
+        """
+        backend = backend_of(words)
+        xp, scatter_runs = backend.xp, backend.kernels(shared_parameters).scatter_runs
+        no_signs, no_offsets = xp.empty((0, 0, 0), np.uint64), xp.empty(0, np.int64)
+        square = (scale * self.copy_factor) ** 2
+        for a, b in cut_range(0, len(words), self._rows_block(table)):
+            starts, lengths, _ = map(read_only, self.runs(words[a:b], table))
+            given = (starts, lengths, read_only(no_signs), read_only(no_offsets), read_only(xp.empty(0)))
+            ones = read_only(xp.ones((b - a, table.n_columns)))
+            scatter_runs(*given, ones, square, 0, loads.size, loads)
+
     def _rows_block(self, table: Table) -> int:
         """Return the number of rows whose runs are written down at a time."""
         return max(1, _RUNS_BLOCK // (1 + table.n_columns // 64))

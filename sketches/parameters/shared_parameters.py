@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
@@ -114,6 +115,77 @@ class SharedParameters(MatrixProducts):
         return {"weights": StateSpec((self.n_parameters,), self.dtype, "sum", remedy=remedy)}
 
     # -- constructors -----------------------------------------------------------------------------
+
+    @classmethod
+    def for_error(
+        cls,
+        error: float,
+        confidence: float = 0.95,
+        *,
+        map: ParameterMap | None = None,
+        seed: int = 0,
+        dtype: str = "float32",
+    ) -> Self:
+        """Return shared parameters that keep inner products of tables within a bound of the error.
+
+        Parameters
+        ----------
+        error : float
+            In (0, 1): the bound, as a share of the product of both norms.
+        confidence : float, default 0.95
+            In (0, 1): the probability with which the bound holds, for each product by itself.
+        map : ParameterMap, optional
+            ``RobeMap()`` by default, or another `RobeMap`, a `PairMap` or a `TileMap`.
+        seed : int, default 0
+        dtype : {"float32", "float64"}
+            As for the class.
+
+        Returns
+        -------
+        SharedParameters
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has the wrong type or lies outside its range, or the map has no such bound.
+
+        Notes
+        -----
+        Let x be all entries of a table, or of several, and y the coefficients of a linear function of them,
+        such as one entry, or a logit that adds up entries of some rows. Let S be the matrix of `scatter_add`.
+        With parameters w = S x the function is read as ``S x . S y``. With
+
+            m = 2 / (error**2 (1 - confidence))
+
+        parameters, ``|S x . S y - x . y| < error |x| |y|`` with a probability of at least `confidence`.
+        Proof: the mean is x . y, and the variance is at most ``(|x|**2 |y|**2 + (x . y)**2) / m``, see
+        `RobeMap`, so at most ``2 |x|**2 |y|**2 / m``; and Chebyshev's inequality.
+
+        So m does not depend on the number of rows and columns. This holds for parameters that are a sketch of
+        given tables, and so shows what m parameters can represent; training may find better ones. Desai and
+        Shrivastava (2022) state bounds of their own for such tables, which are not used here.
+
+        Examples
+        --------
+        >>> from mergesketch import SharedParameters
+        >>> SharedParameters.for_error(0.01, confidence=0.9)
+        <SharedParameters(n_parameters=200000, map=RobeMap(block=64), seed=0, dtype='float32') for error=0.01,
+        confidence=0.9: 0 updates, 800,008 bytes>
+        """
+        error = check_real("error", error, 0.0, 1.0)
+        confidence = check_real("confidence", confidence, 0.0, 1.0)
+        map = RobeMap() if map is None else map
+        run = getattr(map, "longest_run", None)
+        if run is None:
+            raise ValueError(f"map must be a RobeMap, a PairMap or a TileMap for such a bound, got {map!r}")
+        # Rounding must not add a parameter to a size that is an integer.
+        needed = 2.0 / (error * error * (1.0 - confidence)) * (1.0 - 1e-12)
+        if needed > _MOST_PARAMETERS:
+            raise ValueError(
+                f"error must be reached with 2**40 parameters, got {error:g}, which takes {needed:.3g}"
+            )
+        new = cls(max(run, math.ceil(needed)), map, seed=seed, dtype=dtype)
+        return new._asked_for(error=error, confidence=confidence)
 
     @classmethod
     def from_weights(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,14 +15,17 @@ from ...lsh.inputs.weights import check_real_weights
 from ...lsh.support.aliases import alias
 from ...lsh.support.backend import read_only
 from ...lsh.support.checks import check_int, check_real
+from ...lsh.support.threads import cut_range
 from ...lsh.support.types import KeysLike
 from ..core.base import MergeableSketch
 from .parameter_map import ParameterMap, Table
-from .table_rows import Bags
+from .table_rows import Bags, read_shapes
 
 __all__ = ["TableQueries"]
 
 _MOST_COLUMNS = 1 << 20
+#: Rows whose places are computed at a time.
+_ROWS_BLOCK = 1 << 16
 #: The largest magnitude of a factor, which keeps sums of float32 finite.
 _LARGEST = 2.0**64
 
@@ -121,6 +125,57 @@ class TableQueries(MergeableSketch):
         out: NDArray[Any] = self._backend.xp.empty((bags.offsets.size - 1, which.n_columns), self.dtype)
         self.map.gather_into(self._arrays["weights"], words, bags, which, self._scale(scale), out)
         return out
+
+    def gradient_scaler(
+        self, shapes: Sequence[Sequence[int]], scales: ArrayLike | None = None
+    ) -> NDArray[np.float64]:
+        """Return 1 over the sum of the squared scales of each parameter's entries, a factor for its gradient.
+
+        Parameters
+        ----------
+        shapes : sequence of pairs of int
+            The shape (n_rows, n_columns) of each table, whose number is its place in the sequence. Rows are
+            numbered from 0.
+        scales : array of a number for each table, optional
+            The `scale` that each table is read with; 1 by default.
+
+        Returns
+        -------
+        ndarray of shape (n_parameters,), float64
+            A factor is 1 where the parameter has no entry.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has the wrong type or shape, or the map has no such tables.
+
+        Notes
+        -----
+        A parameter that stands for many entries is moved by the gradients of all of them, as if its
+        learning rate were that many times as high. Then training may diverge at rates at which it converges
+        without sharing. If the loss has a second derivative of at most c in each entry, and entries do not
+        interact, then that in a parameter is at most c times the sum of the squared scales of its entries
+        (a parameter w is read as ``scale * w``). Divided by this sum, gradient descent is stable at the same
+        rates as without sharing. This is the gradient scaler of STABLE-RPS (Desai and Shrivastava 2024).
+
+        Time is that of reading all tables once.
+
+        Examples
+        --------
+        >>> from mergesketch import CyclicMap, SharedParameters
+        >>> shapes = [(3, 2), (1, 2)]
+        >>> SharedParameters(4, CyclicMap(shapes)).gradient_scaler(shapes)
+        array([0.5, 0.5, 0.5, 0.5])
+        """
+        pairs = read_shapes(shapes)
+        factors = check_real_weights("scales", scales, len(pairs))
+        loads = self._backend.xp.zeros(self.n_parameters)
+        for number, (n_rows, n_columns) in enumerate(pairs):
+            which, scale = self._table(n_columns, number), float(factors[number]) if factors.size else 1.0
+            for start, stop in cut_range(0, n_rows, _ROWS_BLOCK):
+                words = self.map.checked_rows(self._backend.xp.arange(start, stop), which)[0]
+                self.map.add_loads(words, which, self._scale(scale), loads)
+        return 1.0 / self._backend.xp.where(loads > 0.0, loads, 1.0)
 
     # -- checks -----------------------------------------------------------------------------------
 

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from ...lsh.hashing.keys import Keys, is_key, read_keys
 from ...lsh.inputs.arrays import check_array, refuse_flags
 from ...lsh.support.backend import read_only
+from ...lsh.support.checks import check_int
 
-__all__ = ["Bags", "TableRows", "read_pairs", "read_row_numbers", "read_table_rows"]
+__all__ = ["Bags", "TableRows", "read_pairs", "read_row_numbers", "read_shapes", "read_table_rows"]
 
 _FORMS = ("int", "str", "bytes", "")
 
@@ -128,3 +129,17 @@ def _words(keys: Keys, seed: int) -> NDArray[np.uint64]:
 
 def _numbers(keys: Keys) -> tuple[bool, bool]:
     return keys.form in ("int", ""), keys.has_negative
+
+
+def read_shapes(shapes: Any) -> tuple[tuple[int, int], ...]:
+    """Read the shapes of tables, of which there is at least one."""
+    try:
+        pairs = [tuple(shape) for shape in shapes]
+    except TypeError:
+        pairs = []
+    if not pairs or any(len(pair) != 2 for pair in pairs):
+        raise ValueError(f"shapes must be a sequence of pairs (n_rows, n_columns), got {shapes!r}")
+    names = ("n_rows of shapes", "n_columns of shapes")
+    return tuple(
+        (check_int(names[0], pair[0], 1), check_int(names[1], pair[1], 1, 1 << 30)) for pair in pairs
+    )

@@ -59,6 +59,11 @@ class TileMap(ParameterMap):
         self.rows = check_int("rows", rows, 1, 1 << 16)
         self.columns = check_int("columns", columns, 1, 1 << 16)
 
+    @property
+    def longest_run(self) -> int:
+        """The number of entries that never share a place, because they lie side by side."""
+        return self.rows * self.columns
+
     def checked_rows(self, rows: Any, table: Table, name: str = "rows") -> TableRows:
         """Read row numbers of at least 0.
 

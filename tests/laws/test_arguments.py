@@ -31,7 +31,7 @@ LEFT_OUT = {
     **dict.fromkeys(("SoftCollisions.update ids", "VectorCodes.update ids"), "distinct: none repeats"),
 }
 #: Methods for the package's own rooms, which hand over states of sketches and not a caller's arrays.
-INNER = {"reduce_arrays", "checked_rows", "gather_into", "runs", "scatter_into"}
+INNER = {"reduce_arrays", "add_loads", "checked_rows", "gather_into", "runs", "scatter_into"}
 #: Words in docstrings of arguments that take arrays.
 TAKES_ARRAYS = re.compile(r"array|rows|keys|tokens|sets|documents|matrix")
 

@@ -93,6 +93,11 @@ def argument_cases() -> Iterator[Case]:
         return full.empty_like().update_product(X, Y)
 
     yield Case("SharedParameters.update_product", product, {"X": ROWS, "Y": ROWS})
+    yield Case(
+        "SharedParameters.gradient_scaler",
+        lambda scales: full.gradient_scaler([(3, 4), (2, 12)], scales),
+        {"scales": np.array([2.0, 3.0])},
+    )
     small = np.arange(60.0, dtype=np.float32)
     yield Case(
         "SharedParameters.from_weights",

@@ -175,7 +175,7 @@ def test_with_room_for_all_entries_training_equals_that_of_dense_tables() -> Non
     rng = np.random.default_rng(3)
     n_rows, d = 50, 8
     rows, labels = rng.integers(0, n_rows, (200, 5)), rng.integers(0, 2, 200)
-    parameters = SharedParameters(n_rows * d + 17, CyclicMap([(n_rows, d)]), dtype="float64").initialize(0.1)
+    parameters = SharedParameters(n_rows * d + 17, CyclicMap([(n_rows, d)])).initialize(0.1)
     dense = parameters.gather(np.arange(n_rows), d)
     for start in range(0, 200, 20):
         batch, y = rows[start : start + 20], labels[start : start + 20]
@@ -186,7 +186,7 @@ def test_with_room_for_all_entries_training_equals_that_of_dense_tables() -> Non
             if shared:
                 parameters.scatter_add(batch, -0.1 * gradient)
             else:
-                np.add.at(dense, batch.ravel(), (-0.1 * gradient).reshape(-1, d))
+                np.add.at(dense, batch.ravel(), (-0.1 * gradient).reshape(-1, d).astype(np.float32))
     np.testing.assert_array_equal(parameters.gather(np.arange(n_rows), d), dense)
 
 
@@ -372,3 +372,76 @@ def test_real_gradients_do_not_depend_on_the_number_of_threads() -> None:
         mergesketch.set_num_threads(before)
     np.testing.assert_array_equal(found[0], found[2])
     np.testing.assert_array_equal(found[1], found[3])
+
+
+# -- sizes and rates --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["ones", "few", "grid", "random"])
+def test_sizes_for_an_error_cover(kind: str) -> None:
+    error, confidence, n = 0.3, 0.8, 400
+    x, y = structured(kind, np.random.default_rng(2))
+    wrong = {}
+    for share in (1, 100):
+        m = SharedParameters.for_error(error, confidence, map=RobeMap(1)).n_parameters
+        assert m == 112
+        inner = np.empty(n)
+        for row in range(n):  # each row has hash functions of its own
+            sketches = [
+                SharedParameters(max(1, m // share), RobeMap(1)).update(row, v).weights.astype(float)
+                for v in (x, y)
+            ]
+            inner[row] = sketches[0] @ sketches[1]
+        wrong[share] = np.mean(np.abs(inner - x @ y) >= error * np.linalg.norm(x) * np.linalg.norm(y))
+    assert wrong[1] <= 1 - confidence + 6 * math.sqrt(confidence * (1 - confidence) / n)
+    assert wrong[100] > 2 * (1 - confidence)  # a hundredth of the parameters does not do
+
+
+def test_sizes_for_an_error_are_refused_for_other_maps() -> None:
+    assert SharedParameters.for_error(0.9, 0.5, map=TileMap(16, 16)).n_parameters == 256
+    for arguments in ({"map": MultiHashMap()}, {"error": 1e-7}, {"confidence": 1.0}):
+        with pytest.raises(ValueError, match=rf"^{next(iter(arguments))} must"):
+            SharedParameters.for_error(**{"error": 0.1, **arguments})  # type: ignore[arg-type]
+
+
+def test_the_gradient_scaler_is_one_over_the_squared_scales() -> None:
+    shapes, scales, m = [(9, COLUMNS), (5, 8)], [2.0, -0.5], 97
+    for map in (RobeMap(16), TileMap(4, 24), CyclicMap(shapes)):
+        parameters = SharedParameters(m, map, seed=3)
+        loads = np.zeros(m)
+        for number, (n_rows, n_columns) in enumerate(shapes):
+            key = naive.keys(3, 0 if isinstance(map, CyclicMap) else number, 1)
+            for row, i in itertools.product(range(n_rows), range(n_columns)):
+                if isinstance(map, CyclicMap):
+                    found = naive.cyclic(row, i, m, (0, 9 * COLUMNS)[number], n_columns, key[0])
+                elif isinstance(map, TileMap):
+                    found = naive.tile(row, i, m, 4, 24, key[0])
+                else:
+                    found = naive.robe(row, i, m, 16, key)
+                for at, coefficient in found:
+                    loads[at] += (scales[number] * coefficient) ** 2
+        np.testing.assert_array_equal(parameters.gradient_scaler(shapes, scales), 1 / loads)
+    assert (SharedParameters(10**5).gradient_scaler([(2, 2)]) == 1.0).all()
+
+
+def test_with_the_gradient_scaler_descent_is_stable_at_the_rates_of_dense_tables() -> None:
+    """Quadratic losses 0.5 (entry - target)**2, whose descent is stable up to a rate of 2."""
+    shapes, rate = [(40, 10), (20, 5)], 1.9
+    parameters = SharedParameters(50, CyclicMap(shapes))
+    scales = [3.0, 0.5]
+    targets = [np.random.default_rng(1).standard_normal(shape) for shape in shapes]
+
+    def norm_after(steps: int, scaler: np.ndarray) -> float:
+        w = SharedParameters.from_weights(parameters.weights, parameters.map)
+        for _ in range(steps):
+            gradient = w.empty_like()
+            for number, (n_rows, n_columns) in enumerate(shapes):
+                how = {"table": number, "scale": scales[number]}
+                entries = w.gather(range(n_rows), n_columns, **how)
+                gradient.scatter_add(range(n_rows), entries - targets[number], **how)
+            moved = w.weights - rate * scaler * gradient.weights
+            w = SharedParameters.from_weights(moved.astype(np.float32), w.map)
+        return float(np.abs(w.weights).max())
+
+    assert norm_after(100, parameters.gradient_scaler(shapes, scales)) < 2.0
+    assert norm_after(4, np.ones(50)) > 1e6

@@ -1,8 +1,8 @@
 """Train one model over tables of few parameters, for the benchmarks parameter_sharing_*.py.
 
-An experiment says how a model is trained over tables; here the tables and learning rates are chosen, seeds are
-run, and rows of results are made. The learning rate of each table and compression is the best of a few, by
-the log loss or hit rate of a seed that is not reported.
+An experiment says how a model is trained over tables; here the tables and learning rates are chosen, seeds
+are run, and rows of results are made. The learning rate of each table and compression is the best of a few,
+by the log loss or hit rate of a seed that is not reported.
 """
 
 import json
@@ -14,7 +14,7 @@ from parameter_tables import TABLES
 
 __all__ = ["COMPRESSIONS", "compare", "summarised", "with_best_rate"]
 
-COMPRESSIONS, SEEDS, TUNING = (1, 4, 10, 100, 1000), (1, 2, 3, 4), (0,)
+COMPRESSIONS, SEEDS, TUNING = (1, 10, 100, 1000, 4), (1, 2, 3, 4), (0,)
 
 
 def summarised(found):
@@ -31,12 +31,14 @@ def summarised(found):
 def with_best_rate(run, rates, metric, seeds=SEEDS, tuning=TUNING):
     """Return the row of the best learning rate: the mean over the seeds, with its standard error.
 
-    ``run(rate, seed)`` returns the measurements by name. The best rate has the largest mean of the metric over
-    the seeds in `tuning`; the smallest, if its name ends with "loss".
+    ``run(rate, seed)`` returns the measurements by name. The best rate has the largest mean of the
+    metric over the seeds in `tuning`; the smallest, if its name ends with "loss".
     """
     sign = -1.0 if metric.endswith("loss") else 1.0
-    tried = {rate: sign * summarised([run(rate, seed) for seed in tuning])[metric] for rate in rates}
-    best = max(tried, key=tried.get)
+    best = rates[0]
+    if len(rates) > 1:
+        tried = {rate: sign * summarised([run(rate, seed) for seed in tuning])[metric] for rate in rates}
+        best = max(tried, key=tried.get)
     return {"rate": best} | summarised([run(best, seed) for seed in seeds])
 
 
@@ -52,14 +54,14 @@ def compare(description, experiment, compressions=COMPRESSIONS, seeds=SEEDS):
     if arguments.missing and arguments.json.exists():
         rows = json.loads(arguments.json.read_text())["rows"]
         kept = {(row["table"], row["compression"]): row for row in rows}
-    results = list(experiment.first_rows())
-    for kind in TABLES:
-        for compression in compressions:
+    first, results = list(experiment.first_rows()), {}
+    for compression in compressions:
+        for kind in TABLES:
             budgets = [n * experiment.d // compression for n in experiment.sizes]
             if not kind.fits(experiment.sizes, experiment.d, budgets):
                 continue
             if (kind.name, compression) in kept:
-                results.append(kept[kind.name, compression])
+                results[kind.name, compression] = kept[kind.name, compression]
                 continue
             parameters = set()
 
@@ -73,8 +75,14 @@ def compare(description, experiment, compressions=COMPRESSIONS, seeds=SEEDS):
             row = {"table": kind.name, "compression": compression}
             found = with_best_rate(run, experiment.rates, experiment.metric, seeds)
             (row["parameters"],) = parameters
-            results.append(row | found)
-            print(results[-1], flush=True)
-            write(arguments.json, results)
-    show(experiment.name, results)
-    write(arguments.json, results)
+            results[kind.name, compression] = row | found
+            print(row | found, flush=True)
+            write(arguments.json, first + in_order(results))
+    show(experiment.name, first + in_order(results))
+    write(arguments.json, first + in_order(results))
+
+
+def in_order(results):
+    """Return rows by their table and compression."""
+    names = [kind.name for kind in TABLES]
+    return [results[key] for key in sorted(results, key=lambda key: (names.index(key[0]), key[1]))]

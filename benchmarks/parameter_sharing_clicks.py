@@ -1,12 +1,12 @@
-"""Train a click model on generated data whose truth is known, with shared parameters beside other small tables.
+"""Train a click model on generated data whose truth is known, over shared parameters and other small tables.
 
 An example has one id of each of 6 fields, drawn by Zipf's law (exponent 1.05) from 100 to 50,000 ids. The
 truth is logistic: a constant, a number for each id, and the inner products of all pairs of ids, which have
 vectors of 4 columns. The model is a factorisation machine of the same form with rows of 16 columns, trained
 on one pass over 500,000 examples, as recommenders are. "AUC" and log loss are those of 100,000 further
-examples; "truth" scores them by the logits that drew the clicks. Compression counts the floats of the table.
-Every method has the same optimiser, and the better of two learning rates, chosen on further data with a
-seed of its own. ± is the standard error over the seeds, each with data of its own.
+examples; "truth" scores them by the logits that drew the clicks. Compression counts the floats of the
+table. Every method has the same optimiser, and the better of two learning rates, chosen on further data
+with a seed of its own. ± is the standard error over the seeds, each with data of its own.
 """
 
 import functools

@@ -1,21 +1,22 @@
-"""Train the dense layers of a network in few parameters, beside pruned and smaller networks, on Fashion-MNIST.
+"""Train dense layers in few shared parameters, beside pruned and smaller networks, on Fashion-MNIST.
 
-The network has layers 784-256-256-10. All its matrices share one array; biases are its own, and counted. "pruned"
-is the dense network whose smallest weights are set to 0, more and more of them over the first two thirds of
-the steps, and its compression counts only the values that are left, without their places. "smaller network" has fewer units
-in both hidden layers. Training takes 20,000 images, 3 epochs, SGD with momentum 0.9 and a falling rate. The
-learning rate of each row is the better of two, by two seeds that are not reported. "accuracy" is that of the 10,000 test
-images, ± is the standard error over the seeds.
+The network has layers 784-256-256-10. All its matrices share one array; biases are its own, and counted.
+"pruned" is the dense network whose smallest weights are set to 0, more and more of them over the first two
+thirds of the steps, and its compression counts only the values that are left, without their places.
+"smaller network" has fewer units in both hidden layers. Training takes 20,000 images, 3 epochs, SGD with
+momentum 0.9 and a falling rate. The learning rate of each row is the better of two, by two seeds that are
+not reported. "accuracy" is that of the 10,000 test images, ± is the standard error over the seeds.
 
-A second table counts the seeds of which training diverges: of the first 120 steps, the
-last 20 have a mean loss above that of guessing, or no number. All have the learning rate that is best for the dense
-network. "unscaled" uses the gradient of the shared array as it is, and "scaled" divides the gradient of a
-parameter by the sum of the squared factors of the entries that it stands for (STABLE-RPS).
-Factors are the standard deviations that layers begin with, over that of the array, "std".
+A second table counts the seeds of which training diverges: of the first 120 steps, the last 20 have a mean
+loss above that of guessing, or no number. All have the learning rate that is best for the dense network.
+"unscaled" uses the gradient of the shared array as it is, and "scaled" divides the gradient of a parameter
+by the sum of the squared factors of the entries that it stands for (STABLE-RPS). Factors are the standard
+deviations that layers begin with, over that of the array, "std".
 """
 
 import functools
 import gzip
+import itertools
 import math
 from pathlib import Path
 
@@ -38,7 +39,9 @@ TILE = 8
 def images(part):
     """Return the images as numbers of mean 0, and their classes."""
     pixels, labels = (
-        np.frombuffer(gzip.decompress((FASHION / f"{part}-{name}-ubyte.gz").read_bytes()), np.uint8, offset=at)
+        np.frombuffer(
+            gzip.decompress((FASHION / f"{part}-{name}-ubyte.gz").read_bytes()), np.uint8, offset=at
+        )
         for name, at in (("images-idx3", 16), ("labels-idx1", 8))
     )
     return torch.tensor(pixels.reshape(-1, 784) / 255.0 - 0.286, dtype=torch.float32) / 0.353, torch.tensor(
@@ -47,7 +50,7 @@ def images(part):
 
 
 def shapes(layers):
-    return list(zip(layers[:-1], layers[1:], strict=True))
+    return list(itertools.pairwise(layers))
 
 
 N_WEIGHTS = sum(a * b for a, b in shapes(LAYERS))
@@ -124,7 +127,7 @@ class Pruned(Dense):
 
 
 class Shared(Dense):
-    """Matrices in one array, each with a factor: the standard deviation it begins with, over that of the array."""
+    """Matrices in one array, each with a factor: the wanted standard deviation over that of the array."""
 
     scaled, std = True, math.sqrt(2 / 784)
 
@@ -240,7 +243,9 @@ def accuracies():
 
 
 def diverged(kind, budget, rate, scaled, std, seed):
-    network = type("Tried", (kind,), {"scaled": scaled, "std": std})(budget, torch.Generator().manual_seed(seed))
+    network = type("Tried", (kind,), {"scaled": scaled, "std": std})(
+        budget, torch.Generator().manual_seed(seed)
+    )
     try:
         losses = train(network, rate, seed, STEPS)
     except ValueError:
@@ -270,6 +275,7 @@ def main():
     for row in accuracies():
         found.append(row)
         print(row, flush=True)
+        write(arguments.json, found)
     for row in divergences(found[0]["rate"]):
         found.append(row)
         print(row, flush=True)

@@ -1,15 +1,16 @@
 """Predict the next word with hashed pairs of words in place of attention (PairConnect), beside attention.
 
-The text is the Python language reference, which Python ships as `pydoc_data`, and the docstrings of the standard
-library, in lower case: the 1,000 most frequent words and signs, all others being one word. Each tenth document is held
-out. Windows have 32 words, and a model predicts each word from those before it in the window.
+The text is the Python language reference, which Python ships as `pydoc_data`, and the docstrings of the
+standard library, in lower case: the 1,000 most frequent words and signs, all others being one word. Each
+tenth document is held out. Windows have 32 words, and a model predicts each word from those before it in
+the window.
 
 All models have the same table of words (32 columns), which is also the output layer, the same hidden layer,
-and the same optimiser. "attention" has 4 heads in each layer. "pairs" adds up a row of `PairMap` for each pair of
-the last word and one of the 8 before it, times a number of their distance: a million pairs with 32 columns
-are 32 million entries, in the parameters stated. "last word only" has neither. "loss" is the mean negative logarithm of the
-probability, in nats a word, on the held-out documents. Every model takes one pass. ± is the standard error over the seeds. "ms a step" is processor time of
-training on 512 words.
+and the same optimiser. "attention" has 4 heads in each layer. "pairs" adds up a row of `PairMap` for each
+pair of the last word and one of the 8 before it, times a number of their distance: a million pairs with 32
+columns are 32 million entries, in the parameters stated. "last word only" has neither. "loss" is the mean
+negative logarithm of the probability, in nats a word, on the held-out documents. Every model takes one
+pass. ± is the standard error over the seeds. "ms a step" is processor time of training on 512 words.
 """
 
 import ast
@@ -44,7 +45,9 @@ def documents():
         except SyntaxError:
             continue
         for node in ast.walk(tree):
-            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and (told := ast.get_docstring(node)):
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and (
+                told := ast.get_docstring(node)
+            ):
                 yield told
 
 

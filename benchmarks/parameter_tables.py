@@ -97,6 +97,25 @@ class OneRow(Table):
         return torch.nn.functional.embedding(self.places[ids], self.rows)
 
 
+class FrequentAndHashed(Table):
+    """What CAFE does once it knows the frequent ids: half of the rows are theirs, the others are hashed."""
+
+    name = "frequent ids, others hashed"
+
+    @classmethod
+    def fits_one(cls, n, d, budget):
+        return 2 * d <= budget < n * d
+
+    def build(self, budget):
+        rows = budget // self.d
+        self.rows = self.drawn(rows, self.d)
+        own = rows // 2
+        self.places = torch.cat([torch.arange(own), own + self.hashed(rows - own)[own:]])
+
+    def forward(self, ids):
+        return torch.nn.functional.embedding(self.places[ids], self.rows)
+
+
 class QuotientRemainder(Table):
     """The product of two rows: those of the quotient and of the remainder of the id."""
 
@@ -294,5 +313,5 @@ class Sum(Shared):
         return QuotientRemainderMap(sizes[0], QuotientRemainder.split(sizes[0], m // d))
 
 
-PEERS = [Table, Fewer, Frequent, OneRow, QuotientRemainder, DeepHash]
+PEERS = [Table, Fewer, Frequent, FrequentAndHashed, OneRow, QuotientRemainder, DeepHash]
 TABLES = [*PEERS, Rows, Blocks, Entries, Cycles, SortedCycles, Mean, Sum]

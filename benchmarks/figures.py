@@ -13,6 +13,7 @@ from typing import Any
 
 import dedup_tables
 import outlier_tables
+import parameter_sharing_tables
 from markdown_parts import percent, short, span, table
 from measure import cell
 from mergesketch import BloomFilter
@@ -675,6 +676,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "streaming_removals": streaming_removals,
     "streaming_keys": streaming_keys,
     "index_recipe": index_recipe,
+    "parameter_sharing_clicks": parameter_sharing_tables.clicks,
     "outlier_areas": outlier_tables.areas,
     "outlier_times": outlier_tables.times,
     "race_ratios": ratios,

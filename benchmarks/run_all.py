@@ -8,8 +8,8 @@ FOLDER = Path(__file__).parent
 RANKS = 4
 #: Collective scripts: each rank does its share.
 OVER_RANKS = {"merge_over_ranks.py", "distributed_index.py"}
-#: Scripts that measure nothing, and measurements that need many minutes and gigabytes, or a GPU. Run the
-#: latter by hand.
+#: Scripts that measure nothing, and measurements that need many minutes and gigabytes, PyTorch, or a GPU. Run
+#: the latter by hand.
 LEFT_OUT = {
     "run_all.py",
     "cheap.py",
@@ -30,6 +30,14 @@ LEFT_OUT = {
     "race_tables.py",
     "outlier_tables.py",
     "compressed_floats.py",
+    "debian.py",
+    "parameter_sharing.py",
+    "parameter_sharing_clicks.py",
+    "parameter_sharing_debian.py",
+    "parameter_sharing_dense.py",
+    "parameter_sharing_words.py",
+    "parameter_sharing_tables.py",
+    "parameter_tables.py",
     "dedup_formats.py",
     "dedup_large.py",
     "dedup_memory.py",

@@ -136,6 +136,14 @@ def jobs(scale: float, least: int = 256) -> Iterator[Job]:
         asking = on(lambda a, d, t=empty: t().to(d).update(a[0]), lambda s, keys: s.contains(keys))
         yield Job(f"BloomFilter.contains, {where}", asking, (keys,), n, moved + n, n // 4)
 
+    n = many(1 << 22)
+    rows, gradients, moved = whole(n), rng.standard_normal((n, 64), dtype=np.float32), n * (8 + 4 * 64)
+    shared = partial(ms.SharedParameters, 1 << 20)
+    adding = on(lambda _, d: shared().to(d), lambda s, rows, gradients: s.update(rows, gradients))
+    yield Job("SharedParameters.update, 64 columns", adding, (rows, gradients), n, moved, n // 4)
+    asking = on(lambda _, d: shared().to(d), lambda s, rows: s.gather(rows, 64))
+    yield Job("SharedParameters.gather, 64 columns", asking, (rows,), n, moved, n // 4)
+
     nodes, n = many(1 << 20), many(1 << 24)
     pairs = tuple(rng.integers(0, nodes, n) for _ in "uv")
 

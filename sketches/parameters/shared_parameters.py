@@ -97,6 +97,7 @@ class SharedParameters(MatrixProducts):
     True
     """
 
+    _gpu = True
     _parameters = ("n_parameters", "map", "seed", "dtype")
     _filled = ("weights", "parameters used")
 
@@ -275,7 +276,7 @@ class SharedParameters(MatrixProducts):
         )
         if not bool((shares >= 0).all()) or not shares.any():
             raise ValueError(f"weights must be at least 0, and not all 0, got {shares.tolist()}")
-        mean = parts[0].empty_like()
+        mean = parts[0].empty_like().to(parts[0].device)
         for part, share in zip(parts, (shares / shares.sum()).tolist(), strict=True):
             scaled = part.copy()
             scaled._arrays["weights"] *= share
@@ -386,7 +387,7 @@ class SharedParameters(MatrixProducts):
     ) -> Rows:
         array = self._numbers("gradients", gradients)
         which = self._table(array.shape[-1], table)
-        words, shape = self.map.checked_rows(rows, which)[:2]
+        words, shape = self._words(rows, which)
         bags = self._bags(shape, offsets, factors)
         expected = shape if offsets is None else (bags.offsets.size - 1,)
         if array.shape[:-1] != expected:

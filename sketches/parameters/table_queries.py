@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.inputs.answers import like
-from ...lsh.inputs.arrays import check_array, check_finite, how_to_convert
+from ...lsh.inputs.arrays import check_finite, how_to_convert
 from ...lsh.inputs.weights import check_real_weights
 from ...lsh.support.aliases import alias
-from ...lsh.support.backend import read_only
+from ...lsh.support.backend import device_of, read_only
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.threads import cut_range
 from ...lsh.support.types import KeysLike
@@ -68,7 +68,7 @@ class TableQueries(MergeableSketch):
             If the map has no such rows, or an argument has the wrong type or lies outside its range.
         """
         which = self._table(n_columns, table)
-        words, shape = self.map.checked_rows(rows, which)[:2]
+        words, shape = self._words(rows, which)
         bags, xp = self._bags(shape, None, None), self._backend.xp
         out: NDArray[Any] = xp.empty((len(words), which.n_columns), self.dtype)
         self.map.gather_into(self._arrays["weights"], words, bags, which, self._scale(scale), out)
@@ -118,7 +118,7 @@ class TableQueries(MergeableSketch):
                [3.]], dtype=float32)
         """
         which = self._table(n_columns, table)
-        words, shape = self.map.checked_rows(rows, which)[:2]
+        words, shape = self._words(rows, which)
         if offsets is None:
             raise TypeError("offsets must be an array of n_bags + 1 integers, got None")
         bags = self._bags(shape, offsets, weights)
@@ -189,16 +189,23 @@ class TableQueries(MergeableSketch):
     def _scale(self, scale: Any) -> float:
         return check_real("scale", scale, -_LARGEST, _LARGEST)
 
+    def _words(self, rows: Any, which: Table) -> tuple[NDArray[np.uint64], tuple[int, ...]]:
+        """Read rows; return their words, where the parameters lie, and the shape of the rows."""
+        self._claim_device("rows", rows)
+        words, shape = self.map.checked_rows(rows, which)[:2]
+        return (words if device_of(words) == self.device else self._backend.xp.asarray(words)), shape
+
     def _bags(self, shape: tuple[int, ...], offsets: Any, factors: Any) -> Bags:
         """Read bags of rows of a shape."""
         xp, n = self._backend.xp, math.prod(shape)
         if factors is None:
             factors = xp.empty(0, self.dtype)
         elif offsets is not None:
+            factors = self._as_our_array("weights", factors)
             factors = check_real_weights("weights", factors, n).astype(self.dtype)
         if offsets is None:
             return Bags(read_only(xp.empty(0, np.int64)), read_only(factors))
-        ends = check_array("offsets", offsets)
+        ends = self._as_our_array("offsets", offsets)
         if ends.ndim != 1 or ends.size == 0 or ends.dtype.kind not in "iu" or len(shape) != 1:
             raise ValueError(
                 "offsets must be n_bags + 1 integers, and rows of one dimension, got offsets of dtype "
@@ -211,7 +218,7 @@ class TableQueries(MergeableSketch):
 
     def _numbers(self, name: str, value: Any) -> NDArray[Any]:
         """Read finite numbers of at least one dimension, in the dtype of the parameters and in C order."""
-        array = check_array(name, value)
+        array = self._as_our_array(name, value)
         if array.size and array.dtype.kind not in "fiub":
             raise TypeError(f"{name} must hold real numbers, got dtype {how_to_convert(name, array.dtype)}")
         if array.ndim == 0:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ...lsh.hashing.keys import Keys, is_key, read_keys
 from ...lsh.inputs.arrays import check_array, refuse_flags
-from ...lsh.support.backend import read_only
+from ...lsh.support.backend import read_only, refuse_gpu
 from ...lsh.support.checks import check_int
 
 __all__ = ["Bags", "TableRows", "read_pairs", "read_row_numbers", "read_shapes", "read_table_rows"]
@@ -97,6 +97,7 @@ def read_pairs(rows: Any, seed: int, name: str = "rows") -> TableRows:
     shape: tuple[int, ...] = getattr(array, "shape", ())
     if len(shape) == 0 or shape[-1] != 2:
         raise ValueError(f"{name} must be pairs, in an array of shape (..., 2), got shape {shape}")
+    refuse_gpu("a PairMap", array)
     flat, _ = _flattened(array, name)
     flat = flat.reshape(-1, 2)
     parts = tuple(_checked(read_keys(flat[:, i], name), name) for i in range(2))

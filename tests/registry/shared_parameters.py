@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from argument_cases import KEYS, ROWS, Case
 from batches import SEEDS, join_arrays
-from entries import Entry
+from entries import Entry, GpuEntry
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from later import Later
@@ -64,6 +64,31 @@ ENTRIES: dict[str, Entry] = {
             (1, 2.0),
         ],
     ),
+}
+
+
+def _gpu_batch(rng: np.random.Generator, n: int) -> tuple[Any, ...]:
+    """Return rows and gradients that float32 adds exactly in any order."""
+    return rng.integers(0, _N_ROWS, n), rng.integers(-3, 4, (n, _WIDTH)).astype(np.float32)
+
+
+def _gpu_entry(map: ParameterMap) -> GpuEntry:
+    def bags(sketch: Any, batch: tuple[Any, ...]) -> Any:
+        offsets = [0, 4, 4, len(batch[0])]
+        return sketch.gather_bags(batch[0], offsets, _WIDTH)
+
+    def product(sketch: Any, batch: tuple[Any, ...]) -> Any:
+        return sketch.matmul(batch[1], (_WIDTH, _WIDTH))
+
+    asks = [lambda sketch, batch: sketch.gather(batch[0], _WIDTH), bags]
+    # The rows of a product are numbers of rows, which a map that tables have to fit refuses.
+    asks += [] if isinstance(map, CyclicMap) else [product]
+    return GpuEntry(lambda: SharedParameters(120, map, seed=3), _gpu_batch, tuple(asks))
+
+
+GPU_ENTRIES: dict[str, GpuEntry] = {
+    "SharedParameters" if i == 0 else f"SharedParameters, {type(map).__name__}": _gpu_entry(map)
+    for i, map in enumerate(_MAPS)
 }
 
 

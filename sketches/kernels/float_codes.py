@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...lsh.kernels.compiled import helper, kernel
-from ...lsh.kernels.prefetch import prefetch_once
+from ...lsh.kernels.prefetch import prefetch, prefetch_once
 from .unaligned import load_word_at, reverse_bytes, shift_down, shift_up, store_word_at
 
 __all__ = [
@@ -146,8 +146,12 @@ def _finish_backward(data, start, used, table, symbols, at, end):
 
 
 @helper
-def _decode_pairs(data, table, first, first_end, second, second_end, symbols):
-    """Decode two whole pairs, of four streams, whose chains of look-ups the processor overlaps."""
+def _decode_pairs(data, table, first, first_end, second, second_end, symbols, ahead, out, at):
+    """Decode two whole pairs, of four streams, whose chains of look-ups the processor overlaps.
+
+    Meanwhile it fetches the bytes from `ahead` on, which are decoded next, and the values from `at` on, which
+    are written next: of each as many cache lines a turn as a value has bytes.
+    """
     a, b, c, d = 0, _STRIDE, 2 * _STRIDE, 3 * _STRIDE
     used_a = used_b = used_c = used_d = 0
     while a < STREAM and b < _STRIDE + STREAM and c < 2 * _STRIDE + STREAM and d < 3 * _STRIDE + STREAM:
@@ -157,6 +161,11 @@ def _decode_pairs(data, table, first, first_end, second, second_end, symbols):
         b, more_b = _five(table, bits_b, symbols, b)
         c, more_c = _five(table, bits_c, symbols, c)
         d, more_d = _five(table, bits_d, symbols, d)
+        for _ in range(out.itemsize):
+            prefetch_once(data, ahead)
+            prefetch(out, at)
+            ahead += 64
+            at += 64 // out.itemsize
         used_a += more_a
         used_b += more_b
         used_c += more_c
@@ -276,10 +285,7 @@ def decode_values(data, lengths, table, plan, start, stop, out):
             middle = first + _I(lengths[pair])
             second = middle + 2 * whole
             last = second + _I(lengths[pair + 1])
-            # The next two pairs come before the processor knows where they are.
-            for ahead in range(last, min(2 * last - place + 512, data.size), 64):
-                prefetch_once(data, ahead)
-            _decode_pairs(data, table, first, middle, second, last, symbols)
+            _decode_pairs(data, table, first, middle, second, last, symbols, last, out, at - start)
             for i in range(4):
                 own = place + i * whole if i < 2 else middle + (i - 2) * whole
                 _join(symbols[i * _STRIDE : i * _STRIDE + STREAM], data, own, STREAM, plan, rest, values)

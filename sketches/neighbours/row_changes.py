@@ -72,9 +72,11 @@ class ChangingRows(IndexTables):
         be in the bucket, if rows are not chosen for removal by what the index returns. A row that comes back
         to a full bucket under its old id is kept less often than others, so give it a new id.
 
-        A bucket loses fewer ids for good if you pass `X`: the index then knows from which buckets an id was
-        dropped before. An id that full buckets have dropped from all tables counts as missing without `X`.
-        With `X`, wrong rows are detected as missing, unless their buckets have dropped ids.
+        Where rows come and go, a bucket that has dropped ids becomes emptier with time, so choose the
+        capacity so that `overflow` stays 0. A bucket loses fewer ids for good if you pass `X`: the index then
+        knows from which buckets an id was dropped before. An id that full buckets have dropped from all
+        tables counts as missing without `X`. With `X`, wrong rows are detected as missing, unless their
+        buckets have dropped ids.
 
         An index does not remember what was removed: merging it with one that contains such a row brings the
         row back. Remove rows after merging, or from all parts. Ids that the index chooses are never used

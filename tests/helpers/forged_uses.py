@@ -124,7 +124,7 @@ def uses(sketch: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
         "X": rows, "Q": rows, "keys": ["key 1", "x"], "n_keys": 10, "other": sketch, "u": [0, 1], "v": [1, 0],
         "pairs": [[0, 1]], "edges": [[0, 1]], "n": 3, "counts": [1], "k": 2, "left": [0],
         "rows": _rows_for(sketch, 30), "right": [0], "tokens": [1, 2], "y": [0.5, 0.5], "epsilon": 1.0,
-        "q": [0.0, 0.5, 1.0], "values": [1.0, -2.0],
+        "ids": [0, 1], "q": [0.0, 0.5, 1.0], "values": [1.0, -2.0],
         "args": (), "pane": 5, "precision": 3, "kwargs": {}, "n_documents": 10, "similarity": [0.5],
         "batches": [["key 1", "x"]], "key": "key 1", "W": rows, "approximation": rows,
         "base": np.zeros(getattr(sketch, "shape", 1), np.float16),
@@ -138,7 +138,15 @@ def uses(sketch: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
     skipped = {"load", "save", "to", "config"}
     # What only other parts of the package call, with what they have checked.
     skipped |= {"add_codes", "check_ids", "fit_rows", "hash_queries", "hash_rows", "number_rows"}
-    skipped |= {"rank_candidates", "reduce_arrays"}
+    skipped |= {
+        "rank_candidates",
+        "reduce_arrays",
+        "change_rows",
+        "check_merge",
+        "check_new_ids",
+        "find_rows",
+    }
+    skipped |= {"ids_there", "note_ids"}
     if sp.issparse(rows) and rows.shape[1] > 1 << 24:
         skipped.add("search")  # compares dense rows of the caller's size
     for name in dir(type(sketch)):

@@ -32,6 +32,7 @@ LEFT_OUT = {
 }
 #: Methods for the package's own rooms, which hand over states of sketches and not a caller's arrays.
 INNER = {"reduce_arrays", "add_loads", "checked_rows", "gather_into", "runs", "scatter_into"}
+INNER |= {"change_rows", "find_rows"}
 #: Words in docstrings of arguments that take arrays.
 TAKES_ARRAYS = re.compile(r"array|rows|keys|tokens|sets|documents|matrix")
 

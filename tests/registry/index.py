@@ -83,6 +83,16 @@ def argument_cases() -> Iterator[Case]:
             return getattr(LSHIndex(SIGNS), m)(X, ids)
 
         yield Case(f"LSHIndex.{method}", add, {"X": ROWS, "ids": KEYS}, None, ("X",))
+
+    def remove(ids, X):
+        return LSHIndex(SIGNS).add(ROWS, KEYS).remove(ids, X)
+
+    def replace(ids, X, old):
+        return LSHIndex(SIGNS).add(ROWS, KEYS).replace(ids, X, old=old)
+
+    yield Case("LSHIndex.remove", remove, {"ids": KEYS, "X": ROWS}, None, ("X",))
+    pair = {"ids": KEYS, "X": ROWS[::-1].copy(), "old": ROWS}
+    yield Case("LSHIndex.replace", replace, pair, None, ("X", "old"))
     yield Case("LSHIndex.query", lambda Q: index.query(Q, 3), {"Q": ROWS}, "Q", ("Q",))
     yield Case(
         "LSHIndex.query_codes",

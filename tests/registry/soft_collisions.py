@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from argument_cases import ROWS, Case
+from argument_cases import KEYS, ROWS, Case
 from later import Later
 from mergesketch import SoftCollisions
 from mergesketch.lsh import SignedRandomProjection
@@ -28,6 +28,11 @@ def argument_cases() -> Iterator[Case]:
         None,
         ("X",),
     )
+
+    def remove(ids):
+        return collisions(width).update(ROWS, KEYS).remove(ids)
+
+    yield Case("SoftCollisions.remove", remove, {"ids": KEYS[:5]})
     full = Later(lambda: collisions(width).update(ROWS))
     yield Case(
         "SoftCollisions.scores",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from argument_cases import ROWS, Case
+from argument_cases import KEYS, ROWS, Case
 from later import Later
 from mergesketch import VectorCodes
 from mergesketch.sketches.core.stored import Stored
@@ -16,6 +16,15 @@ def argument_cases() -> Iterator[Case]:
     width = ROWS.shape[1]
     # Ids must be distinct, and arguments of these cases may repeat.
     yield Case("VectorCodes.update", lambda X: VectorCodes(width, 2).update(X), {"X": ROWS}, None, ("X",))
+
+    def replace(ids, X):
+        return VectorCodes(width, 2).update(ROWS, KEYS).replace(ids, X)
+
+    def remove(ids):
+        return VectorCodes(width, 2).update(ROWS, KEYS).remove(ids)
+
+    yield Case("VectorCodes.remove", remove, {"ids": KEYS[:5]})
+    yield Case("VectorCodes.replace", replace, {"ids": KEYS, "X": ROWS[::-1].copy()}, None, ("X",))
     yield Case("VectorCodes", lambda center: VectorCodes(width, center=center), {"center": ROWS[0]})
     full = Later(lambda: VectorCodes(width, 2).update(ROWS))
     yield Case(

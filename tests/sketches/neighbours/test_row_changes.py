@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import mergesketch
@@ -81,7 +82,7 @@ def random_changes(
             slow.complete()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 5))
 def test_changes_and_merges_are_those_of_the_slow_index(seed: int, capacity: int) -> None:
     rng = np.random.default_rng(seed)
@@ -323,6 +324,40 @@ def test_parts_that_have_chosen_an_id_of_another_part_do_not_merge() -> None:
     # Ids between those that were chosen are no reason to refuse.
     far = empty_index(capacity=20).update(X, ids=[10, 20, 30]).update(X[:1])
     assert (far | empty_index(capacity=20).update(X[:1], ids=[12])).n_updates == 5
+
+
+def test_files_of_earlier_versions_do_not_know_which_ids_were_numbered_late() -> None:
+    X = np.zeros((3, 2), int)
+    index = empty_index(capacity=20).update(X[:1], ids=[7]).update(X)
+    arrays = {name: array for name, array in index._arrays.items() if "_numbered_id" not in name}
+    old = LSHIndex._rebuilt(index.config(), arrays)
+    assert old == index
+    assert old.update(X[:1], ids=[9]).n_updates == 5
+    assert old.remove([9, 10]).update(X[:1]).query(X[:1], k=3).ids.tolist() == [[7, 8, 11]]
+
+
+def test_threads_remove_and_ask_at_the_same_time() -> None:
+    empty, X = roomy()
+    index = empty.copy().update(X)
+    found: list[int] = []
+
+    def change(first: int) -> None:
+        for number in range(first, 300, 4):
+            index.remove([number], X[number : number + 1] if number % 2 else None)
+
+    def ask() -> None:
+        for _ in range(20):
+            ids = index.query(X[300:], k=1).ids.ravel()
+            found.extend(np.flatnonzero(ids != np.arange(300, 400)))
+
+    threads = [threading.Thread(target=change, args=(first,)) for first in range(4)]
+    threads += [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not found
+    assert index == empty.copy().update(X[300:], np.arange(300, 400))
 
 
 # -- arguments ------------------------------------------------------------------------------------

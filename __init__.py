@@ -103,21 +103,27 @@ from .sketches import (
 __version__ = "0.2.0"
 
 #: Names that are imported when they are first asked for, by the module that has them: estimators, which need
-#: scikit-learn, and what runs over many machines.
+#: scikit-learn, layers, which need PyTorch, and what runs over many machines.
 _LAZY = {
     "AceDetector": ".sketches.race.ace_detector",
     "FloatArchive": ".sketches.coding.model_archive",
+    "HashedEmbedding": ".sketches.parameters.torch_embedding",
+    "HashedEmbeddingBag": ".sketches.parameters.torch_embedding",
+    "HashedLinear": ".sketches.parameters.torch_linear",
     "LSHNeighbors": ".sketches.neighbours.lsh_neighbors",
     "LinkFeatures": ".sketches.sets.link_features",
     "NadarayaWatsonRegressor": ".sketches.race.nadaraya_watson_regressor",
     "PrivateClassifier": ".sketches.race.private_estimators",
     "PrivateRegressor": ".sketches.race.private_estimators",
     "RaceDensity": ".sketches.race.race_density",
+    "SharedArray": ".sketches.parameters.torch_array",
     "StormClassifier": ".sketches.regression.storm_classifier",
     "StormRegressor": ".sketches.regression.storm_regressor",
     "TensorInfo": ".sketches.coding.model_archive",
     "pack_model": ".sketches.coding.model_packing",
     "unpack_model": ".sketches.coding.model_packing",
+    "hash_ids": ".sketches.parameters.torch_embedding",
+    "share_parameters": ".sketches.parameters.torch_sharing",
     "distributed": ".distributed",
     "CleanedCorpus": ".distributed",
     "Communicator": ".distributed",
@@ -143,6 +149,9 @@ _LAZY = {
     "spark_sketch": ".distributed",
 }
 
+#: The names of packages that these may need; the extras that install them have the names of their modules.
+_PACKAGES = {"sklearn": "scikit-learn", "torch": "PyTorch"}
+
 if TYPE_CHECKING:
     from . import distributed as distributed
     from .distributed import *  # noqa: F403
@@ -151,6 +160,12 @@ if TYPE_CHECKING:
     from .sketches.coding.model_packing import pack_model as pack_model
     from .sketches.coding.model_packing import unpack_model as unpack_model
     from .sketches.neighbours.lsh_neighbors import LSHNeighbors as LSHNeighbors
+    from .sketches.parameters.torch_array import SharedArray as SharedArray
+    from .sketches.parameters.torch_embedding import HashedEmbedding as HashedEmbedding
+    from .sketches.parameters.torch_embedding import HashedEmbeddingBag as HashedEmbeddingBag
+    from .sketches.parameters.torch_embedding import hash_ids as hash_ids
+    from .sketches.parameters.torch_linear import HashedLinear as HashedLinear
+    from .sketches.parameters.torch_sharing import share_parameters as share_parameters
     from .sketches.race.ace_detector import AceDetector as AceDetector
     from .sketches.race.nadaraya_watson_regressor import NadarayaWatsonRegressor as NadarayaWatsonRegressor
     from .sketches.race.private_estimators import PrivateClassifier as PrivateClassifier
@@ -169,10 +184,11 @@ else:
         except ModuleNotFoundError as error:
             from .lsh.support.install import how_to_install
 
-            if error.name is None or error.name.partition(".")[0] != "sklearn":
+            missing = (error.name or "").partition(".")[0]
+            if missing not in _PACKAGES:
                 raise
             raise ImportError(
-                f"mergesketch.{name} needs scikit-learn: {how_to_install('sklearn')}", name="sklearn"
+                f"mergesketch.{name} needs {_PACKAGES[missing]}: {how_to_install(missing)}", name=missing
             ) from error
         return module if name == "distributed" else getattr(module, name)
 

@@ -1,0 +1,223 @@
+"""The array of parameters that layers of PyTorch share, as a module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...lsh.support.backend import read_only
+from ...lsh.support.checks import check_int, check_real
+from ...lsh.support.public import publish
+from ...lsh.support.threads import cut_range
+from .places import add_loads
+from .table_rows import Bags
+from .torch_reading import Layout, as_array
+
+__all__ = ["SharedArray"]
+
+_MOST_PARAMETERS = 1 << 40
+_LARGEST = 2.0**64
+#: Entries of a table that are added at a time.
+_PART = 1 << 20
+
+
+class SharedArray(nn.Module):  # type: ignore[misc]
+    """Hold the parameters that several layers of PyTorch share.
+
+    Parameters
+    ----------
+    n_parameters : int
+        The number m of parameters.
+    std : float, default 1.0
+        The standard deviation of the normal numbers that the parameters are at first. PyTorch draws them, so
+        that `torch.manual_seed` decides on them.
+    seed : int, default 0
+        In [0, 2**64). The seed of the hash functions of all layers.
+    device, dtype : optional
+        As for the modules of `torch.nn`. The dtype is float32 or float64.
+
+    Attributes
+    ----------
+    weights : torch.nn.Parameter of shape (n_parameters,)
+    std : float
+    seed : int
+    n_tables : int
+        The number of tables that layers have taken so far.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type or lies outside its range.
+
+    Notes
+    -----
+    Give it as `shared` to `HashedEmbedding`, `HashedEmbeddingBag` and `HashedLinear`. Each layer is a virtual
+    table of its own, and registers the array as a submodule. `torch.nn.Module.parameters` yields the
+    parameters once, and `state_dict` names them once for each layer, as it does all tied weights.
+
+    Examples
+    --------
+    >>> from mergesketch import HashedEmbedding, SharedArray
+    >>> shared = SharedArray(10_000, std=0.1)
+    >>> users = HashedEmbedding(None, 32, shared=shared)
+    >>> items = HashedEmbedding(None, 64, shared=shared)
+    >>> users.table, items.table, shared.n_tables
+    (0, 1, 2)
+    """
+
+    def __init__(
+        self, n_parameters: int, std: float = 1.0, *, seed: int = 0, device: Any = None, dtype: Any = None
+    ) -> None:
+        super().__init__()
+        n_parameters = check_int("n_parameters", n_parameters, 1, _MOST_PARAMETERS)
+        self.std = check_real("std", std, 0.0, _LARGEST)
+        self.seed = check_int("seed", seed, 0, 2**64 - 1)
+        dtype = torch.get_default_dtype() if dtype is None else dtype
+        if dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype!r}")
+        self.weights = nn.Parameter(torch.empty(n_parameters, device=device, dtype=dtype))
+        self.register_buffer("divisors", None, persistent=False)
+        self.n_tables = 0
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the parameters anew."""
+        nn.init.normal_(self.weights, 0.0, self.std)
+
+    def forward(self) -> Tensor:
+        """Return the parameters for a layer to read: as they are, but with scaled gradients if these are set.
+
+        Returns
+        -------
+        Tensor of shape (n_parameters,), float32 or float64
+            Parameters of half precision are copied to float32.
+        """
+        weights: Tensor = self.weights
+        if self.divisors is not None:
+            weights = _Scaled.apply(weights, self.divisors)
+        return weights if weights.dtype in (torch.float32, torch.float64) else weights.float()
+
+    def scale_gradients(self, layers: Iterable[Any]) -> None:
+        """Divide the gradient of each parameter by the sum of the squared scales of the entries it stands for.
+
+        Parameters
+        ----------
+        layers : iterable of layers
+            All that share this array, with a known number of rows.
+
+        Raises
+        ------
+        ValueError
+            If a layer has another array, or any number of rows.
+
+        Notes
+        -----
+        A step of gradient descent then moves an entry of a table by the mean of what the entries that share
+        its parameter ask for, and not by their sum. With the sum, the same learning rate diverges the sooner,
+        the more entries share a parameter. Parameters that stand for no entry are divided by 1.
+
+        References
+        ----------
+        - Desai, Shrivastava. In defense of parameter sharing for model-compression. ICLR 2024.
+        """
+        loads = self._loads(self._layouts(layers))
+        loads[loads == 0] = 1
+        divisors = torch.from_numpy(loads).to(self.weights.device)
+        self.divisors = None if bool((divisors == 1).all()) else divisors
+
+    def fit(self, layers: Iterable[Any], tables: Iterable[Tensor]) -> None:
+        """Set the parameters so that the tables of layers are as near as possible to given ones.
+
+        Parameters
+        ----------
+        layers : iterable of layers
+            All that share this array, with a known number of rows.
+        tables : iterable of Tensor of shape (n_rows, n_columns)
+            The table that each layer should have.
+
+        Raises
+        ------
+        ValueError
+            If a layer has another array or any number of rows, or its table has another shape. Nothing
+            changes then.
+
+        Notes
+        -----
+        Each parameter becomes the mean of the entries that it stands for, weighted by their scales. This is
+        the solution of least squares for maps that place each entry once, which all but `MultiHashMap` and
+        the sum of `QuotientRemainderMap` do. Parameters that stand for no entry stay as they are.
+        """
+        layouts, given = self._layouts(layers), [table.detach().cpu() for table in tables]
+        if len(given) != len(layouts):
+            raise ValueError(f"tables must have one for each of {len(layouts)} layers, got {len(given)}")
+        dtype = str(self.weights.dtype).removeprefix("torch.")
+        for layout, table in zip(layouts, given, strict=True):
+            if tuple(table.shape) != (layout.n_rows, layout.n_columns):
+                raise ValueError(
+                    f"tables must have the shape of the layer, {(layout.n_rows, layout.n_columns)}, got "
+                    f"{tuple(table.shape)}"
+                )
+        m = self.weights.shape[0]
+        total, loads = np.zeros(m, dtype), self._loads(layouts)
+        bags = Bags(read_only(np.empty(0, np.int64)), read_only(np.empty(0, dtype)))
+        for layout, table in zip(layouts, given, strict=True):
+            array = as_array(table.to(self.weights.dtype))
+            for start, stop in cut_range(0, len(array), max(1, _PART // layout.n_columns)):
+                words = layout.map.checked_rows(np.arange(start, stop), layout.of(m)).words
+                part = read_only(array[start:stop])
+                layout.map.scatter_into(words, bags, part, layout.of(m), layout.scale, total)
+        used = loads != 0
+        values = self.weights.detach().cpu().numpy().copy()
+        values[used] = total[used] / loads[used]
+        with torch.no_grad():
+            self.weights.copy_(torch.from_numpy(values))
+
+    def extra_repr(self) -> str:
+        """Return the arguments, for ``repr``."""
+        scaled = "" if self.divisors is None else ", scaled gradients"
+        return f"{self.weights.shape[0]}, std={self.std:g}, seed={self.seed}{scaled}"
+
+    def _layouts(self, layers: Iterable[Any]) -> list[Layout]:
+        found = []
+        for layer in layers:
+            if layer.shared is not self:
+                raise ValueError(f"layers must share this array, got {layer!r}")
+            if layer.layout.n_rows is None:
+                raise ValueError(f"layers must have a known number of rows, got {layer!r}")
+            found.append(layer.layout)
+        return found
+
+    def _loads(self, layouts: Iterable[Layout]) -> Any:
+        """Return the sum of the squared coefficients of each parameter."""
+        m, dtype = self.weights.shape[0], str(self.weights.dtype).removeprefix("torch.")
+        loads = np.zeros(m, dtype)
+        for layout in layouts:
+            assert layout.n_rows is not None
+            add_loads(layout.map, layout.n_rows, layout.of(m), layout.scale**2, loads)
+        return loads
+
+
+class _Scaled(torch.autograd.Function):  # type: ignore[misc]
+    """The parameters as they are, with a gradient that is divided."""
+
+    @staticmethod
+    def forward(ctx: Any, weights: Tensor, divisors: Tensor) -> Tensor:
+        ctx.save_for_backward(divisors)
+        return weights.view_as(weights)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (divisors,) = ctx.saved_tensors
+        if gradient.is_sparse:
+            places = gradient._indices()
+            values = gradient._values() / divisors[places[0]]
+            shape = gradient.shape
+            return torch.sparse_coo_tensor(places, values, shape, check_invariants=False), None
+        return gradient / divisors, None
+
+
+publish("mergesketch", __all__, globals())

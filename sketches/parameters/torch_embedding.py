@@ -1,0 +1,438 @@
+"""HashedEmbedding and HashedEmbeddingBag: the embeddings of PyTorch, with rows from an array that is smaller."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from ...lsh.support.checks import check_choice, check_flag, check_int
+from ...lsh.support.public import publish
+from .hashed_maps import PairMap, RobeMap
+from .parameter_map import ParameterMap
+from .table_rows import read_table_rows
+from .torch_array import SharedArray
+from .torch_reading import bag_of
+from .torch_table import HashedTable
+
+__all__ = ["HashedEmbedding", "HashedEmbeddingBag", "hash_ids"]
+
+
+def hash_ids(ids: Any, seed: int = 0) -> Tensor:
+    """Return the hashes of strings or bytes, as row numbers for layers whose number of rows is None.
+
+    Parameters
+    ----------
+    ids : str, bytes, or array, list or column of them, of any shape
+        Integers are returned as they are.
+    seed : int, default 0
+        With the seed of a `SharedParameters`, its method `gather` reads the same rows for the strings.
+
+    Returns
+    -------
+    Tensor of int64, of the shape of `ids`
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the ids are of another type, or the seed is no integer in [0, 2**64).
+
+    Examples
+    --------
+    >>> from mergesketch import HashedEmbedding, hash_ids
+    >>> embedding = HashedEmbedding(None, 16, n_parameters=1000)
+    >>> embedding(hash_ids(["green", "tea"])).shape
+    torch.Size([2, 16])
+    """
+    read = read_table_rows(ids, check_int("seed", seed, 0, 2**64 - 1), "ids")
+    return torch.from_numpy(read.words.view("int64").reshape(read.shape).copy())
+
+
+class _Embedding(HashedTable):
+    """What both embeddings have in common: their arguments, and the table as a whole."""
+
+    def _set_up(
+        self,
+        num_embeddings: int | None,
+        embedding_dim: int,
+        padding_idx: int | None,
+        max_norm: float | None,
+        scale_grad_by_freq: bool,
+        sparse: bool,
+        map: ParameterMap | None,
+        **arguments: Any,
+    ) -> None:
+        if max_norm is not None:
+            raise ValueError(
+                "max_norm must be None, because rows share their parameters: a row that is made shorter "
+                f"changes others. Got {max_norm!r}"
+            )
+        if scale_grad_by_freq:
+            raise ValueError(f"scale_grad_by_freq must be False, got {scale_grad_by_freq!r}")
+        self.num_embeddings = (
+            None if num_embeddings is None else check_int("num_embeddings", num_embeddings, 1)
+        )
+        self.embedding_dim = check_int("embedding_dim", embedding_dim, 1, 1 << 20)
+        self.sparse = check_flag("sparse", sparse)
+        map = RobeMap() if map is None else map
+        self._is_of_pairs = isinstance(map, PairMap)
+        if self._is_of_pairs and not (padding_idx is None and num_embeddings is None):
+            raise ValueError(
+                "num_embeddings and padding_idx must be None for a PairMap, whose rows are pairs"
+            )
+        self.padding_idx = self._checked_padding(padding_idx)
+        self._set_table((self.num_embeddings, self.embedding_dim), 1.0, map=map, **arguments)
+
+    def _checked_padding(self, padding_idx: int | None) -> int | None:
+        if padding_idx is None:
+            return None
+        n = self.num_embeddings
+        if n is None:
+            return check_int("padding_idx", padding_idx, -(2**63), 2**63 - 1)
+        return check_int("padding_idx", padding_idx, -n, n - 1) % n
+
+    @classmethod
+    def from_pretrained(cls, embeddings: Tensor, n_parameters: int, **arguments: Any) -> Self:
+        """Return a layer whose table is as near as possible to a given one.
+
+        Parameters
+        ----------
+        embeddings : Tensor of shape (num_embeddings, embedding_dim)
+        n_parameters : int
+        **arguments
+            As for the class.
+
+        Returns
+        -------
+        The layer.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has the wrong type or lies outside its range.
+
+        Notes
+        -----
+        Each parameter is the mean of the entries that it stands for, up to their signs; see
+        `SharedArray.fit`. At a compression of c, where entries are independent, a share of about 1 / c of
+        their variance is kept. So train the layer further.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from mergesketch import CyclicMap, HashedEmbedding
+        >>> table = torch.randn(100, 8)
+        >>> exact = HashedEmbedding.from_pretrained(table, 800, map=CyclicMap([(100, 8)]))
+        >>> torch.equal(exact.weight, table)
+        True
+        """
+        if not isinstance(embeddings, Tensor) or embeddings.dim() != 2:
+            got = f"shape {tuple(embeddings.shape)}" if isinstance(embeddings, Tensor) else repr(embeddings)
+            raise ValueError(f"embeddings must be a tensor of two dimensions, got {got}")
+        arguments = {"device": embeddings.device, "dtype": embeddings.dtype, **arguments}
+        new = cls(*embeddings.shape, n_parameters=n_parameters, **arguments)
+        new.shared.fit([new], [embeddings])
+        return new
+
+    @property
+    def weight(self) -> Tensor:
+        """The whole table, of shape (num_embeddings, embedding_dim); the row of `padding_idx` is 0."""
+        if self.num_embeddings is None:
+            raise ValueError("weight is only there if num_embeddings is not None")
+        ids = torch.arange(self.num_embeddings, device=self.shared.weights.device)
+        return self._rows(ids, None, self._kept(ids))
+
+    def _kept(self, ids: Tensor) -> Tensor | None:
+        """Return factors of 0 for padding, and 1 for other rows."""
+        return None if self.padding_idx is None else (ids != self.padding_idx).to(self.shared.weights.dtype)
+
+    def _flat(self, input: Tensor) -> Tensor:
+        return input.reshape(-1, 2) if self._is_of_pairs else input.reshape(-1)
+
+    def _checked(self, input: Any) -> Tensor:
+        if not isinstance(input, Tensor) or input.is_floating_point() or input.dtype == torch.bool:
+            got = f"a tensor of {input.dtype}" if isinstance(input, Tensor) else type(input).__name__
+            raise TypeError(f"input must be a tensor of integers, see hash_ids for strings; got {got}")
+        if self._is_of_pairs and (input.dim() == 0 or input.shape[-1] != 2):
+            raise ValueError(f"input must be pairs, of shape (..., 2), got shape {tuple(input.shape)}")
+        return input
+
+    def extra_repr(self) -> str:
+        """Return the arguments, for ``repr``."""
+        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        return f"{super().extra_repr()}{padding}{', sparse=True' if self.sparse else ''}"
+
+
+class HashedEmbedding(_Embedding):
+    """Look up rows of a table, as `torch.nn.Embedding` does, that share a smaller array of parameters.
+
+    Parameters
+    ----------
+    num_embeddings : int or None
+        The number of rows. None for a table with a row for every integer of 64 bits, such as hashes of
+        strings.
+    embedding_dim : int
+        The number of columns.
+    padding_idx : int, optional
+        A row that is 0, and gives no gradient. A negative one is counted from the end.
+    max_norm, norm_type, scale_grad_by_freq
+        As for `torch.nn.Embedding`, in the same order. They must have their default values, and others are
+        refused: rows that share parameters have no norms of their own.
+    sparse : bool, default False
+        True for a gradient of the parameters that is a sparse tensor, with a place and a value for each entry
+        that was read. It is for arrays with many more parameters than a batch reads. On the CPU only.
+    device, dtype : optional
+        As for `torch.nn.Embedding`.
+    n_parameters : int, optional
+        The number of parameters, if the layer has an array of its own.
+    shared : SharedArray, optional
+        The array that the layer shares with others.
+    map : ParameterMap, optional
+        Where the entries of rows lie: ``RobeMap()`` by default.
+    seed : int, default 0
+        The seed of the hash functions, if the layer has an array of its own. Equal seeds give equal rows.
+    table : int, optional
+        The number of the table in `shared`; the next free one by default. Layers of one table are tied.
+    scale : float, optional
+        The factor of the parameters. By default rows have the standard deviation 1 at first, as those of
+        `torch.nn.Embedding`.
+
+    Attributes
+    ----------
+    weight : Tensor of shape (num_embeddings, embedding_dim)
+        The whole table, computed from the parameters whenever it is asked for.
+    shared : SharedArray
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type or lies outside its range.
+    IndexError
+        If the input has numbers of rows that the table does not have.
+
+    Notes
+    -----
+    A state dictionary also says where the table lies in the parameters. It is not loaded by a layer with
+    another map, seed or shape, in which the parameters would mean something else.
+
+    References
+    ----------
+    - Desai, Chou, Shrivastava. Random offset block embedding (ROBE) for compressed embedding tables in deep
+      learning recommendation systems. MLSys 2022.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mergesketch import HashedEmbedding
+    >>> embedding = HashedEmbedding(1_000_000, 64, n_parameters=640_000)
+    >>> embedding(torch.tensor([[1, 2, 4], [4, 3, 999_999]])).shape
+    torch.Size([2, 3, 64])
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int | None,
+        embedding_dim: int,
+        padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        sparse: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        n_parameters: int | None = None,
+        shared: SharedArray | None = None,
+        map: ParameterMap | None = None,
+        seed: int = 0,
+        table: int | None = None,
+        scale: float | None = None,
+    ) -> None:
+        super().__init__()
+        own = {"n_parameters": n_parameters, "shared": shared, "seed": seed, "table": table, "scale": scale}
+        flags = (padding_idx, max_norm, scale_grad_by_freq, sparse)
+        self._set_up(num_embeddings, embedding_dim, *flags, map, **own, device=device, dtype=dtype)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return rows of the table.
+
+        Parameters
+        ----------
+        input : Tensor of integers, of any shape
+            Row numbers; for a `PairMap` pairs of them, in a last dimension of 2.
+
+        Returns
+        -------
+        Tensor of the shape of `input` and a last dimension of embedding_dim
+        """
+        shape = self._checked(input).shape[:-1] if self._is_of_pairs else self._checked(input).shape
+        ids = self._flat(input)
+        return self._rows(ids, None, self._kept(ids), self.sparse).reshape(*shape, self.embedding_dim)
+
+
+class HashedEmbeddingBag(_Embedding):
+    """Compute sums, means or maxima of rows, as `torch.nn.EmbeddingBag` does, in a smaller array of parameters.
+
+    Parameters
+    ----------
+    num_embeddings : int or None
+    embedding_dim : int
+    max_norm, norm_type, scale_grad_by_freq
+        They must have their default values, as for `HashedEmbedding`.
+    mode : {"mean", "sum", "max"}
+    sparse : bool, default False
+        As for `HashedEmbedding`.
+    include_last_offset : bool, default False
+        True if the offsets end with the end of the last bag. Input behind it lies in no bag.
+    padding_idx : int, optional
+        A row that is in no bag, and is not counted in means.
+    device, dtype : optional
+    n_parameters, shared, map, seed, table, scale : optional
+        As for `HashedEmbedding`.
+
+    Attributes
+    ----------
+    weight : Tensor of shape (num_embeddings, embedding_dim)
+        The whole table, computed from the parameters whenever it is asked for.
+    shared : SharedArray
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type or lies outside its range.
+    IndexError
+        If the input has numbers of rows that the table does not have.
+
+    Notes
+    -----
+    Sums and means never write the rows themselves to memory. The sum, mean and maximum of an empty bag are 0.
+
+    References
+    ----------
+    - Desai, Chou, Shrivastava. Random offset block embedding (ROBE) for compressed embedding tables in deep
+      learning recommendation systems. MLSys 2022.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mergesketch import HashedEmbeddingBag, hash_ids
+    >>> bags = HashedEmbeddingBag(None, 16, mode="sum", n_parameters=1000)
+    >>> words = hash_ids(["green", "tea", "cake"])
+    >>> bags(words, torch.tensor([0, 2])).shape
+    torch.Size([2, 16])
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int | None,
+        embedding_dim: int,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        mode: str = "mean",
+        sparse: bool = False,
+        include_last_offset: bool = False,
+        padding_idx: int | None = None,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        n_parameters: int | None = None,
+        shared: SharedArray | None = None,
+        map: ParameterMap | None = None,
+        seed: int = 0,
+        table: int | None = None,
+        scale: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.mode = check_choice("mode", mode, ("mean", "sum", "max"))
+        self.include_last_offset = check_flag("include_last_offset", include_last_offset)
+        own = {"n_parameters": n_parameters, "shared": shared, "seed": seed, "table": table, "scale": scale}
+        flags = (padding_idx, max_norm, scale_grad_by_freq, sparse)
+        self._set_up(num_embeddings, embedding_dim, *flags, map, **own, device=device, dtype=dtype)
+
+    def forward(
+        self, input: Tensor, offsets: Tensor | None = None, per_sample_weights: Tensor | None = None
+    ) -> Tensor:
+        """Return the sum, mean or maximum of the rows of each bag.
+
+        Parameters
+        ----------
+        input : Tensor of integers, of shape (n_bags, n) or (n,)
+            For a `PairMap` with a last dimension of 2.
+        offsets : Tensor of integers of shape (n_bags,), or (n_bags + 1,) with `include_last_offset`
+            Where the bags begin, for an input of shape (n,) only.
+        per_sample_weights : Tensor of numbers of the shape of `input`, optional
+            The factor of each row, for the mode "sum" only.
+
+        Returns
+        -------
+        Tensor of shape (n_bags, embedding_dim)
+        """
+        ids = self._flat(self._checked(input))
+        ends = self._ends(input, ids.shape[0], offsets)
+        kept, factors = self._kept(ids), per_sample_weights
+        if factors is not None:
+            if self.mode != "sum":
+                raise ValueError(
+                    f'per_sample_weights must be None unless mode is "sum", got mode {self.mode!r}'
+                )
+            if factors.shape != input.shape[: input.dim() - self._is_of_pairs]:
+                raise ValueError(
+                    f"per_sample_weights must have the shape of the input, got {tuple(factors.shape)}"
+                )
+            factors = factors.reshape(-1)
+        if self.mode == "max":
+            return self._maximum(self._rows(ids, None, None, self.sparse), ends, kept)
+        if kept is not None:
+            factors = kept if factors is None else factors * kept
+        # A sparse gradient is one of the parameters only.
+        sparse = self.sparse and not (factors is not None and factors.requires_grad)
+        sums = self._rows(ids, ends, factors, sparse)
+        if self.mode == "mean":
+            sums = sums / _counts(ends, kept, sums.dtype)[:, None].clamp(min=1)
+        return sums
+
+    def _ends(self, input: Tensor, n: int, offsets: Tensor | None) -> Tensor:
+        """Return where bags begin, and where the last one ends."""
+        dimensions = input.dim() - self._is_of_pairs
+        if dimensions == 2:
+            if offsets is not None:
+                raise ValueError(
+                    "offsets must be None for an input of two dimensions, whose rows are the bags"
+                )
+            n_bags, size = input.shape[:2]
+            return torch.arange(n_bags + 1, device=input.device) * size
+        if dimensions != 1:
+            raise ValueError(f"input must have one or two dimensions, got shape {tuple(input.shape)}")
+        if offsets is None or offsets.dim() != 1 or offsets.is_floating_point():
+            raise ValueError("offsets must be a tensor of integers of one dimension, for an input of one")
+        if self.include_last_offset:
+            if offsets.shape[0] == 0:
+                raise ValueError("offsets must have at least the end of the last bag, got none")
+            return offsets.to(torch.int64)
+        return torch.cat([offsets.to(torch.int64), offsets.new_full((1,), n, dtype=torch.int64)])
+
+    def _maximum(self, rows: Tensor, ends: Tensor, kept: Tensor | None) -> Tensor:
+        n_bags, bags = ends.shape[0] - 1, bag_of(rows.shape[0], ends)
+        if kept is not None:
+            bags = torch.where(kept > 0, bags, n_bags)
+        # The last of the bags takes what lies in none.
+        out = rows.new_zeros(n_bags + 1, self.embedding_dim)
+        where = bags[:, None].expand_as(rows)
+        return out.scatter_reduce(0, where, rows, "amax", include_self=False)[:n_bags]
+
+    def extra_repr(self) -> str:
+        """Return the arguments, for ``repr``."""
+        return f"{super().extra_repr()}, mode={self.mode!r}"
+
+
+def _counts(ends: Tensor, kept: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """Return the number of rows of each bag that are no padding."""
+    if kept is None:
+        return (ends[1:] - ends[:-1]).to(dtype)
+    sums = torch.cat([kept.new_zeros(1), kept.to(torch.float64).cumsum(0)])
+    return (sums[ends[1:]] - sums[ends[:-1]]).to(dtype)
+
+
+publish("mergesketch", __all__, globals())

@@ -1,0 +1,196 @@
+"""share_parameters: replace the large weights of any model of PyTorch by tables of one shared array."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
+
+from ...lsh.support.checks import check_flag, check_int, check_real
+from ...lsh.support.public import publish
+from .cyclic_map import CyclicMap
+from .parameter_map import ParameterMap
+from .torch_array import SharedArray
+from .torch_embedding import HashedEmbedding, HashedEmbeddingBag
+from .torch_linear import HashedLinear
+
+__all__ = ["share_parameters"]
+
+M = TypeVar("M", bound=nn.Module)
+
+#: Classes that are replaced. Others, which derive from them, may use their weights in ways of their own. The
+#: second linear one is that of `torch.nn.MultiheadAttention`, and does the same as the first.
+_LINEAR = (nn.Linear, NonDynamicallyQuantizableLinear)
+_EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
+_MOST_COMPRESSION = 2.0**40
+
+
+def share_parameters(
+    model: M,
+    compression: float,
+    *,
+    exclude: Callable[[str, nn.Module], bool] | None = None,
+    embedding_map: ParameterMap | None = None,
+    linear_map: ParameterMap | None = None,
+    keep_values: bool = False,
+    scale_gradients: bool = True,
+    seed: int = 0,
+) -> M:
+    """Return a copy of a model whose embeddings and linear layers share one smaller array of parameters.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        It stays as it is.
+    compression : float
+        The number of weights that are replaced, over the number of parameters of the array; at least 1.
+    exclude : callable, optional
+        ``exclude(name, module)`` returns True for modules whose weights shall not be replaced.
+    embedding_map, linear_map : ParameterMap, optional
+        The maps of embeddings and of linear layers, such as ``RobeMap()`` and ``TileMap()``. By default both
+        have the `CyclicMap` of all tables, which uses all parameters equally.
+    keep_values : bool, default False
+        True to begin with the parameters that are nearest to the weights of the model: see
+        `SharedArray.fit`. False to draw them, with the standard deviation that each weight has in the model.
+    scale_gradients : bool, default True
+        True to divide gradients by how much each parameter is used: see `SharedArray.scale_gradients`.
+    seed : int, default 0
+        The seed of the hash functions. PyTorch draws the parameters.
+
+    Returns
+    -------
+    The copy. Its `HashedEmbedding`, `HashedEmbeddingBag` and `HashedLinear` layers have one `SharedArray`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type or lies outside its range, no module is left to replace, a module
+        has options that shared parameters cannot have, or the weights are of several dtypes or devices.
+
+    Notes
+    -----
+    The weight matrix of a layer becomes a virtual table times a scale, the standard deviation of the matrix
+    over that of the array (ROAST's global sharing). Weights that are tied stay tied. Biases, and the weights
+    of modules of other classes, stay as they are, and so do weights that such a module is tied to, modules
+    with hooks and modules with parametrizations.
+
+    With the default maps and a compression of 1, nothing is shared. The copy then has the values of the
+    model and scales of 1, and computes the same numbers as the model, bit for bit, also in training. An
+    exception is an embedding whose row of `padding_idx` is not 0: it is trained as other rows are.
+
+    References
+    ----------
+    - Desai, Zhou, Shrivastava. Hardware-aware compression with random operation access specific tile (ROAST)
+      hashing. ICML 2023.
+    - Desai, Shrivastava. In defense of parameter sharing for model-compression. ICLR 2024.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mergesketch import share_parameters
+    >>> model = torch.nn.Sequential(torch.nn.Embedding(1000, 64), torch.nn.Linear(64, 64))
+    >>> small = share_parameters(model, compression=100)
+    >>> sum(parameter.numel() for parameter in small.parameters())  # 680 that are shared, and the bias
+    745
+    >>> small(torch.tensor([1, 2])).shape
+    torch.Size([2, 64])
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    compression = check_real("compression", compression, 1.0, _MOST_COMPRESSION, closed=True)
+    keep_values, seed = check_flag("keep_values", keep_values), check_int("seed", seed, 0, 2**64 - 1)
+    scale_gradients = check_flag("scale_gradients", scale_gradients)
+    modules = _replaceable(model, exclude)
+    weights = list({id(module.weight): module.weight for module in modules.values()}.values())
+    _check(modules, weights)
+    n_entries = sum(weight.numel() for weight in weights)
+    n_parameters = math.ceil(n_entries / compression)
+    nothing_shared = n_parameters == n_entries and embedding_map is None and linear_map is None
+    std = math.sqrt(sum(float(w.detach().double().square().sum()) for w in weights) / n_entries)
+    shared = SharedArray(
+        n_parameters, std or 1.0, seed=seed, device=weights[0].device, dtype=weights[0].dtype
+    )
+    cyclic = CyclicMap([tuple(weight.shape) for weight in weights])
+    numbers = {id(weight): number for number, weight in enumerate(weights)}
+    scales = [1.0 if nothing_shared else _scale(weight, shared.std) for weight in weights]
+    made: dict[int, nn.Module] = {}
+    for module in modules.values():
+        number = numbers[id(module.weight)]
+        map = embedding_map if isinstance(module, _EMBEDDINGS) else linear_map
+        made[id(module)] = _replacement(module, shared, map or cyclic, number, scales[number])
+    layers = [
+        next(made[id(m)] for m in modules.values() if m.weight is weight) for weight in weights
+    ]  # one for each table
+    if keep_values or nothing_shared:
+        shared.fit(layers, weights)
+    if scale_gradients:
+        shared.scale_gradients(layers)
+    # What is to be replaced counts as copied already, so that the copies of all that refer to it refer to what
+    # replaces it.
+    copied: M = copy.deepcopy(model, made)
+    return copied
+
+
+def _replaceable(model: nn.Module, exclude: Callable[[str, nn.Module], bool] | None) -> dict[str, Any]:
+    """Return the modules to replace, by their names."""
+    found: dict[str, Any] = {}
+    others: set[int] = set()
+    for name, module in model.named_modules():
+        if type(module) in (*_LINEAR, *_EMBEDDINGS) and not _has_hooks(module):
+            if exclude is None or not exclude(name, module):
+                found[name] = module
+                continue
+        others |= {id(parameter) for parameter in module.parameters(recurse=False)}
+    return {name: module for name, module in found.items() if id(module.weight) not in others}
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    names = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return any(getattr(module, name) for name in names)
+
+
+def _check(modules: dict[str, Any], weights: list[Tensor]) -> None:
+    if not modules:
+        raise ValueError("model must have an embedding or a linear layer that is not excluded, got none")
+    kinds = {(weight.device, weight.dtype) for weight in weights}
+    if len(kinds) > 1 or weights[0].dtype not in (torch.float32, torch.float64):
+        raise ValueError(
+            "the weights of the model must lie on one device, and be all float32 or all float64, got "
+            + ", ".join(sorted(f"{dtype} on {device}" for device, dtype in kinds))
+        )
+    for name, module in modules.items():
+        if getattr(module, "max_norm", None) is not None or getattr(module, "scale_grad_by_freq", False):
+            raise ValueError(
+                f"{name} has max_norm or scale_grad_by_freq, which shared parameters cannot have: exclude it"
+            )
+
+
+def _scale(weight: Tensor, std: float) -> float:
+    own = float(weight.detach().double().square().mean().sqrt())
+    return own / std if own > 0 else 1.0
+
+
+def _replacement(module: Any, shared: SharedArray, map: ParameterMap, number: int, scale: float) -> nn.Module:
+    own = {"shared": shared, "map": map, "table": number, "scale": scale}
+    new: Any
+    if isinstance(module, nn.Linear):
+        new = HashedLinear(module.in_features, module.out_features, bias=False, **own)
+        new.bias = copy.deepcopy(module.bias)
+    else:
+        sizes, padding = (module.num_embeddings, module.embedding_dim), module.padding_idx
+        if padding is not None and bool(module.weight[padding].any()):
+            padding = None
+        if isinstance(module, nn.EmbeddingBag):
+            options = {"include_last_offset": module.include_last_offset, "mode": module.mode}
+            new = HashedEmbeddingBag(*sizes, padding_idx=padding, sparse=module.sparse, **options, **own)
+        else:
+            new = HashedEmbedding(*sizes, padding_idx=padding, sparse=module.sparse, **own)
+    return new.train(module.training)
+
+
+publish("mergesketch", __all__, globals())

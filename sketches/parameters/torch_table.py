@@ -1,0 +1,129 @@
+"""What layers of PyTorch have in common whose weights are a virtual table of a shared array."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...lsh.support.checks import check_int, check_real
+from .parameter_map import ParameterMap
+from .shared_parameters import SharedParameters
+from .torch_array import SharedArray
+from .torch_reading import Layout, as_array, gather, gather_sparse, write_layout
+
+__all__ = ["HashedTable"]
+
+_LARGEST = 2.0**64
+
+
+class HashedTable(nn.Module):  # type: ignore[misc]
+    """Define layers whose weights are a virtual table of a `SharedArray`."""
+
+    shared: SharedArray
+    layout: Layout
+
+    def _set_table(
+        self,
+        shape: tuple[int | None, int],
+        std: float,
+        n_parameters: int | None,
+        shared: SharedArray | None,
+        map: ParameterMap,
+        seed: int,
+        table: int | None,
+        scale: float | None,
+        device: Any,
+        dtype: Any,
+    ) -> None:
+        """Take a table of a given array, or of a new one; `std` is the deviation that its entries should have."""
+        if not isinstance(map, ParameterMap):
+            raise TypeError(f"map must be a ParameterMap, such as RobeMap(), got {type(map).__name__}")
+        if (shared is None) == (n_parameters is None):
+            raise ValueError("give either n_parameters or shared, a SharedArray")
+        if shared is None:
+            assert n_parameters is not None
+            shared = SharedArray(n_parameters, std, seed=seed, device=device, dtype=dtype)
+        elif not isinstance(shared, SharedArray):
+            raise TypeError(f"shared must be a SharedArray, got {type(shared).__name__}")
+        elif not (seed == 0 and device is None and dtype is None):
+            raise ValueError("seed, device and dtype are those of shared: give them to the SharedArray")
+        number = shared.n_tables if table is None else check_int("table", table, 0, 2**32 - 1)
+        factor = std / shared.std if scale is None else check_real("scale", scale, -_LARGEST, _LARGEST)
+        self.layout = Layout(map, shape[1], shared.seed, number, factor, shape[0])
+        self._text = write_layout(self.layout)
+        if shape[0] is not None:  # A map of other shapes is refused here, and not at the first use.
+            map.checked_rows([0, shape[0] - 1], self.layout.of(shared.weights.shape[0]))
+        shared.n_tables = max(shared.n_tables, number + 1)
+        self.shared = shared
+
+    @property
+    def map(self) -> ParameterMap:
+        """The map, which says where the entries of the table lie."""
+        return self.layout.map
+
+    @property
+    def table(self) -> int:
+        """The number of the table."""
+        return self.layout.table
+
+    @property
+    def scale(self) -> float:
+        """The factor of all entries of the table."""
+        return self.layout.scale
+
+    def sketch(self) -> SharedParameters:
+        """Return the parameters as a `SharedParameters`, which saves, merges and is read without PyTorch.
+
+        Returns
+        -------
+        SharedParameters
+            On the memory of the tensor: changes are seen on both sides. Give `table` and `scale` of the layer
+            to its methods.
+        """
+        array = as_array(self.shared.weights)
+        return SharedParameters.from_weights(array, self.map, seed=self.shared.seed, copy=False)
+
+    def get_extra_state(self) -> Tensor:
+        """Return what the state needs beside the parameters: where the table lies in them.
+
+        Returns
+        -------
+        Tensor of uint8
+        """
+        return torch.tensor(list(self._text.encode()), dtype=torch.uint8)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Refuse a state whose table lies elsewhere, whose parameters would mean something else.
+
+        Parameters
+        ----------
+        state : Tensor of uint8
+
+        Raises
+        ------
+        ValueError
+            If the saved layer had another map, seed, table number, scale or shape.
+        """
+        theirs, ours = json.loads(bytes(state.tolist())), json.loads(self._text)
+        for name, value in ours.items():
+            if theirs.get(name) != value:
+                raise ValueError(f"the saved layer has {name} {theirs.get(name)!r}, this one has {value!r}")
+
+    def extra_repr(self) -> str:
+        """Return the arguments, for ``repr``."""
+        n_rows, m = self.layout.n_rows, self.shared.weights.shape[0]
+        text = f"{n_rows}, {self.layout.n_columns}, {self.map!r}, table={self.table}, scale={self.scale:g}"
+        return text if n_rows is None else f"{text}, compression={n_rows * self.layout.n_columns / m:.4g}"
+
+    def _rows(
+        self, ids: Tensor, offsets: Tensor | None, factors: Tensor | None, sparse: bool = False
+    ) -> Tensor:
+        """Return rows, or sums of them, in the dtype of the parameters."""
+        weights = self.shared()
+        offsets = ids.new_empty(0, dtype=torch.int64) if offsets is None else offsets
+        factors = weights.new_empty(0) if factors is None else factors.to(weights.dtype)
+        rows: Tensor = (gather_sparse if sparse else gather)(weights, ids, offsets, factors, self._text)
+        return rows.to(self.shared.weights.dtype)

@@ -370,6 +370,27 @@ def vector_codes_scan() -> str:
     )
 
 
+def hashed_embedding_accuracy() -> str:
+    """Return the accuracy of each embedding, with a column for each compression."""
+    found = [r for r in rows("hashed_embedding") if "accuracy" in r]
+    ratios = sorted({r["compression"] for r in found})
+    lines = []
+    for name in dict.fromkeys(r["embedding"] for r in found):
+        ours = {r["compression"]: r for r in found if r["embedding"] == name}
+        cells = (
+            f"{ours[c]['accuracy']:.3f} ± {ours[c]['deviation of seeds']:.3f}" if c in ours else ""
+            for c in ratios
+        )
+        lines.append((name, *cells))
+    return table(("accuracy, ± deviation of seeds, at a compression of", *map(str, ratios)), lines)
+
+
+def hashed_embedding_speed() -> str:
+    """Return the rows a second of bags, ours and PyTorch's."""
+    found = [r for r in rows("hashed_embedding") if "pass" in r]
+    return table(tuple(found[0]), [tuple(r.values()) for r in found])
+
+
 def token_selection() -> str:
     """Return the attention mass and the error of each method, with a column for each size of hash codes."""
     found = rows("token_selection")
@@ -666,6 +687,8 @@ def hyperloglog_speed() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
+    "hashed_embedding_accuracy": hashed_embedding_accuracy,
+    "hashed_embedding_speed": hashed_embedding_speed,
     "hyperloglog_errors": hyperloglog_errors,
     "hyperloglog_sizes": hyperloglog_sizes,
     "hyperloglog_speed": hyperloglog_speed,

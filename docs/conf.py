@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 # Imports of the reference must not wait for compilation, nor leave a cache behind.
@@ -43,6 +44,8 @@ myst_enable_extensions = ["attrs_inline", "colon_fence", "dollarmath", "tasklist
 myst_dmath_double_inline = True
 
 autosummary_generate = True
+#: The reference of layers is built without PyTorch, too.
+autodoc_mock_imports = [] if find_spec("torch") else ["torch"]
 autosummary_ignore_module_all = False
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"

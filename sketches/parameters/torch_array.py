@@ -82,6 +82,10 @@ class SharedArray(nn.Module):  # type: ignore[misc]
         self.weights = nn.Parameter(torch.empty(n_parameters, device=device, dtype=dtype))
         self.register_buffer("divisors", None, persistent=False)
         self.n_tables = 0
+        #: The layers that scaled gradients are for. Their scales may come from a file.
+        self._scaled: list[Any] = []
+        self._is_stale = False
+        self.register_load_state_dict_post_hook(_mark_stale)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -96,13 +100,15 @@ class SharedArray(nn.Module):  # type: ignore[misc]
         Tensor of shape (n_parameters,), float32 or float64
             Parameters of half precision are copied to float32.
         """
+        if self._is_stale:
+            self._set_divisors()
         weights: Tensor = self.weights
         if self.divisors is not None:
             weights = _Scaled.apply(weights, self.divisors)
         return weights if weights.dtype in (torch.float32, torch.float64) else weights.float()
 
     def scale_gradients(self, layers: Iterable[Any]) -> None:
-        """Divide the gradient of each parameter by the sum of the squared scales of the entries it stands for.
+        """Divide the gradient of each parameter by the sum of the squared scales of its entries.
 
         Parameters
         ----------
@@ -124,10 +130,10 @@ class SharedArray(nn.Module):  # type: ignore[misc]
         ----------
         - Desai, Shrivastava. In defense of parameter sharing for model-compression. ICLR 2024.
         """
-        loads = self._loads(self._layouts(layers))
-        loads[loads == 0] = 1
-        divisors = torch.from_numpy(loads).to(self.weights.device)
-        self.divisors = None if bool((divisors == 1).all()) else divisors
+        layers = list(layers)
+        self._layouts(layers)
+        self._scaled = layers
+        self._set_divisors()
 
     def fit(self, layers: Iterable[Any], tables: Iterable[Tensor]) -> None:
         """Set the parameters so that the tables of layers are as near as possible to given ones.
@@ -142,18 +148,22 @@ class SharedArray(nn.Module):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If a layer has another array or any number of rows, or its table has another shape. Nothing
-            changes then.
+            If a layer has another array, any number of rows or a scale of 0, or its table has another shape.
+            Nothing changes then.
 
         Notes
         -----
-        Each parameter becomes the mean of the entries that it stands for, weighted by their scales. This is
-        the solution of least squares for maps that place each entry once, which all but `MultiHashMap` and
-        the sum of `QuotientRemainderMap` do. Parameters that stand for no entry stay as they are.
+        Each parameter becomes the mean of the entries that it stands for, each divided by the scale of its
+        layer. This minimises the sum of the squared errors of all layers, each divided by the square of its
+        scale, for maps that place each entry once, which all but `MultiHashMap` and the sum of
+        `QuotientRemainderMap` do. Parameters that stand for no entry stay as they are.
         """
+        layers = list(layers)
         layouts, given = self._layouts(layers), [table.detach().cpu() for table in tables]
         if len(given) != len(layouts):
             raise ValueError(f"tables must have one for each of {len(layouts)} layers, got {len(given)}")
+        if not all(layer.scale.item() for layer in layers):
+            raise ValueError("layers must have scales that are not 0")
         dtype = str(self.weights.dtype).removeprefix("torch.")
         for layout, table in zip(layouts, given, strict=True):
             if tuple(table.shape) != (layout.n_rows, layout.n_columns):
@@ -162,14 +172,14 @@ class SharedArray(nn.Module):  # type: ignore[misc]
                     f"{tuple(table.shape)}"
                 )
         m = self.weights.shape[0]
-        total, loads = np.zeros(m, dtype), self._loads(layouts)
+        total, loads = np.zeros(m, dtype), self._loads(layers, [1.0] * len(layers))
         bags = Bags(read_only(np.empty(0, np.int64)), read_only(np.empty(0, dtype)))
-        for layout, table in zip(layouts, given, strict=True):
-            array = as_array(table.to(self.weights.dtype))
+        for layer, layout, table in zip(layers, layouts, given, strict=True):
+            scale, array = layer.scale.item(), as_array(table.to(self.weights.dtype))
             for start, stop in cut_range(0, len(array), max(1, _PART // layout.n_columns)):
                 words = layout.map.checked_rows(np.arange(start, stop), layout.of(m)).words
                 part = read_only(array[start:stop])
-                layout.map.scatter_into(words, bags, part, layout.of(m), layout.scale, total)
+                layout.map.scatter_into(words, bags, part, layout.of(m), 1.0 / scale, total)
         used = loads != 0
         values = self.weights.detach().cpu().numpy().copy()
         values[used] = total[used] / loads[used]
@@ -191,14 +201,28 @@ class SharedArray(nn.Module):  # type: ignore[misc]
             found.append(layer.layout)
         return found
 
-    def _loads(self, layouts: Iterable[Layout]) -> Any:
-        """Return the sum of the squared coefficients of each parameter."""
+    def _loads(self, layers: Iterable[Any], scales: Iterable[float]) -> Any:
+        """Return the sum of the squared coefficients of each parameter, for given scales of the layers."""
         m, dtype = self.weights.shape[0], str(self.weights.dtype).removeprefix("torch.")
         loads = np.zeros(m, dtype)
-        for layout in layouts:
+        for layer, scale in zip(layers, scales, strict=True):
+            layout: Layout = layer.layout
             assert layout.n_rows is not None
-            add_loads(layout.map, layout.n_rows, layout.of(m), layout.scale**2, loads)
+            add_loads(layout.map, layout.n_rows, layout.of(m), scale**2, loads)
         return loads
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _set_divisors(self) -> None:
+        loads = self._loads(self._scaled, [layer.scale.item() for layer in self._scaled])
+        loads[loads == 0] = 1
+        divisors = torch.from_numpy(loads).to(self.weights.device)
+        self.divisors = None if bool((divisors == 1).all()) else divisors
+        self._is_stale = False
+
+
+def _mark_stale(array: SharedArray, _: Any) -> None:
+    """Note that the scales of layers may have changed, so that divisors are computed anew."""
+    array._is_stale = bool(array._scaled)
 
 
 class _Scaled(torch.autograd.Function):  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""HashedEmbedding and HashedEmbeddingBag: the embeddings of PyTorch, with rows from an array that is smaller."""
+"""HashedEmbedding and HashedEmbeddingBag: the embeddings of PyTorch, whose rows share a smaller array."""
 
 from __future__ import annotations
 
@@ -51,6 +51,9 @@ def hash_ids(ids: Any, seed: int = 0) -> Tensor:
 
 class _Embedding(HashedTable):
     """What both embeddings have in common: their arguments, and the table as a whole."""
+
+    #: False for a row of padding that has the values of its parameters, and no gradient.
+    padding_is_zero = True
 
     def _set_up(
         self,
@@ -141,7 +144,7 @@ class _Embedding(HashedTable):
         if self.num_embeddings is None:
             raise ValueError("weight is only there if num_embeddings is not None")
         ids = torch.arange(self.num_embeddings, device=self.shared.weights.device)
-        return self._rows(ids, None, self._kept(ids))
+        return self._rows(ids, None, self._kept(ids) if self.padding_is_zero else None)
 
     def _kept(self, ids: Tensor) -> Tensor | None:
         """Return factors of 0 for padding, and 1 for other rows."""
@@ -250,9 +253,10 @@ class HashedEmbedding(_Embedding):
         scale: float | None = None,
     ) -> None:
         super().__init__()
-        own = {"n_parameters": n_parameters, "shared": shared, "seed": seed, "table": table, "scale": scale}
+        own: dict[str, Any] = {"n_parameters": n_parameters, "shared": shared, "seed": seed}
+        own |= {"table": table, "scale": scale, "device": device, "dtype": dtype}
         flags = (padding_idx, max_norm, scale_grad_by_freq, sparse)
-        self._set_up(num_embeddings, embedding_dim, *flags, map, **own, device=device, dtype=dtype)
+        self._set_up(num_embeddings, embedding_dim, *flags, map, **own)
 
     def forward(self, input: Tensor) -> Tensor:
         """Return rows of the table.
@@ -268,11 +272,15 @@ class HashedEmbedding(_Embedding):
         """
         shape = self._checked(input).shape[:-1] if self._is_of_pairs else self._checked(input).shape
         ids = self._flat(input)
-        return self._rows(ids, None, self._kept(ids), self.sparse).reshape(*shape, self.embedding_dim)
+        kept = self._kept(ids)
+        rows = self._rows(ids, None, kept if self.padding_is_zero else None, self.sparse)
+        if kept is not None and not self.padding_is_zero:
+            rows = torch.where(kept[:, None] > 0, rows, rows.detach())
+        return rows.reshape(*shape, self.embedding_dim)
 
 
 class HashedEmbeddingBag(_Embedding):
-    """Compute sums, means or maxima of rows, as `torch.nn.EmbeddingBag` does, in a smaller array of parameters.
+    """Compute sums, means or maxima of rows, as `torch.nn.EmbeddingBag` does, from a smaller array.
 
     Parameters
     ----------
@@ -347,9 +355,10 @@ class HashedEmbeddingBag(_Embedding):
         super().__init__()
         self.mode = check_choice("mode", mode, ("mean", "sum", "max"))
         self.include_last_offset = check_flag("include_last_offset", include_last_offset)
-        own = {"n_parameters": n_parameters, "shared": shared, "seed": seed, "table": table, "scale": scale}
+        own: dict[str, Any] = {"n_parameters": n_parameters, "shared": shared, "seed": seed}
+        own |= {"table": table, "scale": scale, "device": device, "dtype": dtype}
         flags = (padding_idx, max_norm, scale_grad_by_freq, sparse)
-        self._set_up(num_embeddings, embedding_dim, *flags, map, **own, device=device, dtype=dtype)
+        self._set_up(num_embeddings, embedding_dim, *flags, map, **own)
 
     def forward(
         self, input: Tensor, offsets: Tensor | None = None, per_sample_weights: Tensor | None = None

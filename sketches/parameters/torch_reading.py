@@ -24,7 +24,7 @@ __all__ = ["Layout", "as_array", "bag_of", "gather", "gather_sparse", "write_lay
 
 
 class Layout(NamedTuple):
-    """All that says how rows are read, except the parameters.
+    """All that says how rows are read, except the parameters and their factor.
 
     Attributes
     ----------
@@ -32,7 +32,6 @@ class Layout(NamedTuple):
     n_columns : int
     seed : int
     table : int
-    scale : float
     n_rows : int or None
         The number of rows of the table, or None if any number is one.
     """
@@ -41,7 +40,6 @@ class Layout(NamedTuple):
     n_columns: int
     seed: int
     table: int
-    scale: float
     n_rows: int | None
 
     def of(self, n_parameters: int) -> Table:
@@ -49,7 +47,7 @@ class Layout(NamedTuple):
         return Table(n_parameters, self.n_columns, self.seed, self.table)
 
     def checked_rows(self, ids: Any, n_parameters: int) -> TableRows:
-        """Read row numbers, and raise IndexError, as `torch.nn.Embedding` does, for those that do not exist."""
+        """Read row numbers, and raise IndexError for those that do not exist, as PyTorch does."""
         if self.n_rows is not None and ids.size:
             low, high = int(ids.min()), int(ids.max())
             if low < 0 or high >= self.n_rows:
@@ -97,9 +95,8 @@ def _arrays(*tensors: Tensor) -> Iterator[list[Any]]:
 
 def _checked_bags(n: int, offsets: Any, factors: Any) -> Bags:
     """Refuse bags that would lie outside of n rows."""
-    if offsets.size and (
-        int(offsets[0]) != 0 or int(offsets[-1]) > n or not bool((offsets[1:] >= offsets[:-1]).all())
-    ):
+    rises = offsets.size == 0 or bool((offsets[1:] >= offsets[:-1]).all())
+    if offsets.size and not (rises and int(offsets[0]) == 0 and int(offsets[-1]) <= n):
         raise ValueError(
             f"offsets must begin with 0, and rise to at most the number of row numbers, {n}, got {offsets}"
         )
@@ -108,8 +105,10 @@ def _checked_bags(n: int, offsets: Any, factors: Any) -> Bags:
     return Bags(read_only(offsets), read_only(factors))
 
 
-@torch.library.custom_op("mergesketch::gather", mutates_args=())
-def gather(weights: Tensor, ids: Tensor, offsets: Tensor, factors: Tensor, layout: str) -> Tensor:
+@torch.library.custom_op("mergesketch::gather", mutates_args=())  # type: ignore[untyped-decorator]
+def gather(
+    weights: Tensor, ids: Tensor, offsets: Tensor, factors: Tensor, scale: Tensor, layout: str
+) -> Tensor:
     """Return sums of rows of a virtual table.
 
     Parameters
@@ -117,10 +116,12 @@ def gather(weights: Tensor, ids: Tensor, offsets: Tensor, factors: Tensor, layou
     weights : Tensor of shape (n_parameters,), float32 or float64
     ids : Tensor of integers of shape (n,), or what else the map takes as n rows
     offsets : Tensor of int64 of shape (n_bags + 1,), or of size 0
-        Bag b has the rows from ``offsets[b]`` to ``offsets[b + 1]``, and rows behind the last offset lie in no
-        bag. If it is empty, each row is a bag.
+        Bag b has the rows from ``offsets[b]`` to ``offsets[b + 1]``, and rows behind the last offset lie in
+        no bag. If it is empty, each row is a bag.
     factors : Tensor of the dtype of `weights`, of shape (n,), or of size 0
         The factor of each row, 1 if it is empty.
+    scale : Tensor of shape ()
+        The factor of all rows.
     layout : str
         As `write_layout` returns it.
 
@@ -134,13 +135,19 @@ def gather(weights: Tensor, ids: Tensor, offsets: Tensor, factors: Tensor, layou
         table = what.of(array.size)
         words = what.checked_rows(rows, array.size).words
         bags = _checked_bags(len(words), ends, each)
-        what.map.gather_into(read_only(array), words, bags, table, what.scale, target)
+        what.map.gather_into(read_only(array), words, bags, table, scale.item(), target)
     return out
 
 
-@torch.library.custom_op("mergesketch::scatter", mutates_args=())
+@torch.library.custom_op("mergesketch::scatter", mutates_args=())  # type: ignore[untyped-decorator]
 def scatter(
-    gradients: Tensor, ids: Tensor, offsets: Tensor, factors: Tensor, layout: str, n_parameters: int
+    gradients: Tensor,
+    ids: Tensor,
+    offsets: Tensor,
+    factors: Tensor,
+    scale: Tensor,
+    layout: str,
+    n_parameters: int,
 ) -> Tensor:
     """Return the gradient of the parameters, of shape (n_parameters,): the transpose of `gather`."""
     what, out = read_layout(layout), gradients.new_zeros(n_parameters)
@@ -148,7 +155,7 @@ def scatter(
         table = what.of(n_parameters)
         words = what.checked_rows(rows, n_parameters).words
         bags = _checked_bags(len(words), ends, each)
-        what.map.scatter_into(words, bags, read_only(array), table, what.scale, target)
+        what.map.scatter_into(words, bags, read_only(array), table, scale.item(), target)
     return out
 
 
@@ -156,53 +163,53 @@ def _number_of_bags(ids: Tensor, offsets: Tensor) -> int:
     return offsets.shape[0] - 1 if offsets.shape[0] else ids.shape[0]
 
 
-@gather.register_fake
-def _(weights: Tensor, ids: Tensor, offsets: Tensor, factors: Tensor, layout: str) -> Tensor:
+@torch.library.register_fake("mergesketch::gather")  # type: ignore[untyped-decorator]
+def _(weights: Tensor, ids: Tensor, offsets: Tensor, factors: Tensor, scale: Tensor, layout: str) -> Tensor:  # noqa: ARG001
     return weights.new_empty((_number_of_bags(ids, offsets), read_layout(layout).n_columns))
 
 
-@scatter.register_fake
-def _(
-    gradients: Tensor, ids: Tensor, offsets: Tensor, factors: Tensor, layout: str, n_parameters: int
-) -> Tensor:
-    return gradients.new_empty(n_parameters)
+@torch.library.register_fake("mergesketch::scatter")  # type: ignore[untyped-decorator]
+def _(gradients: Tensor, *others: Any) -> Tensor:
+    return gradients.new_empty(others[-1])
 
 
-def _keep_gather(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    weights, ids, offsets, factors, ctx.layout = inputs
+def _keep_gather(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001
+    weights, ids, offsets, factors, scale, ctx.layout = inputs
     ctx.n_parameters = weights.shape[0]
     # The gradient of the weights does not depend on them.
-    ctx.save_for_backward(weights if factors.requires_grad else None, ids, offsets, factors)
+    ctx.save_for_backward(weights if factors.requires_grad else None, ids, offsets, factors, scale)
 
 
 def _of_gather(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
-    weights, ids, offsets, factors = ctx.saved_tensors
+    weights, ids, offsets, factors, scale = ctx.saved_tensors
     of_weights = of_factors = None
     if ctx.needs_input_grad[0]:
-        of_weights = scatter(gradient.contiguous(), ids, offsets, factors, ctx.layout, ctx.n_parameters)
+        of_weights = scatter(gradient, ids, offsets, factors, scale, ctx.layout, ctx.n_parameters)
     if ctx.needs_input_grad[3]:
-        of_factors = _of_factors(weights, ids, offsets, gradient, ctx.layout)
-    return of_weights, None, None, of_factors, None
+        of_factors = _of_factors(weights, ids, offsets, gradient, scale, ctx.layout)
+    return of_weights, None, None, of_factors, None, None
 
 
-def _keep_scatter(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    gradients, ids, offsets, factors, ctx.layout, _ = inputs
-    ctx.save_for_backward(gradients if factors.requires_grad else None, ids, offsets, factors)
+def _keep_scatter(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001
+    gradients, ids, offsets, factors, scale, ctx.layout, _ = inputs
+    ctx.save_for_backward(gradients if factors.requires_grad else None, ids, offsets, factors, scale)
 
 
 def _of_scatter(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
-    gradients, ids, offsets, factors = ctx.saved_tensors
+    gradients, ids, offsets, factors, scale = ctx.saved_tensors
     of_gradients = of_factors = None
     if ctx.needs_input_grad[0]:
-        of_gradients = gather(gradient, ids, offsets, factors, ctx.layout)
+        of_gradients = gather(gradient, ids, offsets, factors, scale, ctx.layout)
     if ctx.needs_input_grad[3]:
-        of_factors = _of_factors(gradient, ids, offsets, gradients, ctx.layout)
-    return of_gradients, None, None, of_factors, None, None
+        of_factors = _of_factors(gradient, ids, offsets, gradients, scale, ctx.layout)
+    return of_gradients, None, None, of_factors, None, None, None
 
 
-def _of_factors(weights: Tensor, ids: Tensor, offsets: Tensor, of_bags: Tensor, layout: str) -> Tensor:
+def _of_factors(
+    weights: Tensor, ids: Tensor, offsets: Tensor, of_bags: Tensor, scale: Tensor, layout: str
+) -> Tensor:
     """Return the product of each row with the gradient of its bag."""
-    rows = gather(weights, ids, offsets.new_empty(0), weights.new_empty(0), layout)
+    rows = gather(weights, ids, offsets.new_empty(0), weights.new_empty(0), scale, layout)
     return (rows * _of_rows(of_bags, ids.shape[0], offsets)).sum(dim=1)
 
 
@@ -218,8 +225,8 @@ def _of_rows(of_bags: Tensor, n: int, offsets: Tensor) -> Tensor:
     return torch.cat([of_bags, of_bags.new_zeros(1, of_bags.shape[1])])[bag_of(n, offsets)]
 
 
-gather.register_autograd(_of_gather, setup_context=_keep_gather)
-scatter.register_autograd(_of_scatter, setup_context=_keep_scatter)
+torch.library.register_autograd("mergesketch::gather", _of_gather, setup_context=_keep_gather)
+torch.library.register_autograd("mergesketch::scatter", _of_scatter, setup_context=_keep_scatter)
 
 
 class _SparseGather(torch.autograd.Function):  # type: ignore[misc]
@@ -227,14 +234,14 @@ class _SparseGather(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def forward(ctx: Any, weights: Tensor, *inputs: Any) -> Tensor:
-        ctx.n_parameters, ctx.layout = weights.shape[0], inputs[3]
-        ctx.save_for_backward(*inputs[:3])
+        ctx.n_parameters, ctx.layout = weights.shape[0], inputs[4]
+        ctx.save_for_backward(*inputs[:4])
         found: Tensor = gather(weights.detach(), *inputs)
         return found
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
-        ids, offsets, factors = ctx.saved_tensors
+        ids, offsets, factors, scale = ctx.saved_tensors
         what, m = read_layout(ctx.layout), ctx.n_parameters
         with _arrays(ids) as (rows,):
             words = what.checked_rows(rows, m).words
@@ -243,13 +250,15 @@ class _SparseGather(torch.autograd.Function):  # type: ignore[misc]
         each = _of_rows(gradient, len(words), offsets)
         if factors.shape[0]:
             each = each * factors[:, None]
-        values = coefficients.mul_(each[:, None, :]).mul_(what.scale).reshape(-1)
+        values = coefficients.mul_(each[:, None, :]).mul_(scale).reshape(-1)
         found = torch.sparse_coo_tensor(places.reshape(1, -1), values, (m,), check_invariants=False)
-        return found, None, None, None, None
+        return found, None, None, None, None, None
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]
-def gather_sparse(weights: Tensor, ids: Tensor, offsets: Tensor, factors: Tensor, layout: str) -> Tensor:
+def gather_sparse(
+    weights: Tensor, ids: Tensor, offsets: Tensor, factors: Tensor, scale: Tensor, layout: str
+) -> Tensor:
     """Return what `gather` returns, with a sparse gradient of the parameters, and none of the factors."""
-    found: Tensor = _SparseGather.apply(weights, ids, offsets, factors, layout)
+    found: Tensor = _SparseGather.apply(weights, ids, offsets, factors, scale, layout)
     return found

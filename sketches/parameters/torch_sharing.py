@@ -80,8 +80,10 @@ def share_parameters(
     with hooks and modules with parametrizations.
 
     With the default maps and a compression of 1, nothing is shared. The copy then has the values of the
-    model and scales of 1, and computes the same numbers as the model, bit for bit, also in training. An
-    exception is an embedding whose row of `padding_idx` is not 0: it is trained as other rows are.
+    model and scales of 1, and computes the same numbers as the model, bit for bit, also in training.
+
+    A row of `padding_idx` is 0 in the copy if it is 0 in the model, and the weight is not tied. Otherwise it
+    has the values of its parameters. It gives no gradient in either case.
 
     References
     ----------
@@ -122,7 +124,11 @@ def share_parameters(
     for module in modules.values():
         number = numbers[id(module.weight)]
         map = embedding_map if isinstance(module, _EMBEDDINGS) else linear_map
-        made[id(module)] = _replacement(module, shared, map or cyclic, number, scales[number])
+        new = _replacement(module, shared, map or cyclic, number, scales[number])
+        is_tied = sum(other.weight is module.weight for other in modules.values()) > 1
+        if isinstance(new, HashedEmbedding) and (is_tied or _has_padding(module)):
+            new.padding_is_zero = False
+        made[id(module)] = new
     layers = [
         next(made[id(m)] for m in modules.values() if m.weight is weight) for weight in weights
     ]  # one for each table
@@ -130,8 +136,7 @@ def share_parameters(
         shared.fit(layers, weights)
     if scale_gradients:
         shared.scale_gradients(layers)
-    # What is to be replaced counts as copied already, so that the copies of all that refer to it refer to what
-    # replaces it.
+    # What is replaced counts as copied already, so that copies refer to what replaces it.
     copied: M = copy.deepcopy(model, made)
     return copied
 
@@ -141,11 +146,11 @@ def _replaceable(model: nn.Module, exclude: Callable[[str, nn.Module], bool] | N
     found: dict[str, Any] = {}
     others: set[int] = set()
     for name, module in model.named_modules():
-        if type(module) in (*_LINEAR, *_EMBEDDINGS) and not _has_hooks(module):
-            if exclude is None or not exclude(name, module):
-                found[name] = module
-                continue
-        others |= {id(parameter) for parameter in module.parameters(recurse=False)}
+        is_kind = type(module) in (*_LINEAR, *_EMBEDDINGS) and not _has_hooks(module)
+        if is_kind and not (exclude is not None and exclude(name, module)):
+            found[name] = module
+        else:
+            others |= {id(parameter) for parameter in module.parameters(recurse=False)}
     return {name: module for name, module in found.items() if id(module.weight) not in others}
 
 
@@ -170,26 +175,30 @@ def _check(modules: dict[str, Any], weights: list[Tensor]) -> None:
             )
 
 
+def _has_padding(module: Any) -> bool:
+    """Check for a row of padding that is not 0."""
+    return module.padding_idx is not None and bool(module.weight[module.padding_idx].any())
+
+
 def _scale(weight: Tensor, std: float) -> float:
     own = float(weight.detach().double().square().mean().sqrt())
     return own / std if own > 0 else 1.0
 
 
 def _replacement(module: Any, shared: SharedArray, map: ParameterMap, number: int, scale: float) -> nn.Module:
-    own = {"shared": shared, "map": map, "table": number, "scale": scale}
+    own: dict[str, Any] = {"shared": shared, "map": map, "table": number, "scale": scale}
     new: Any
     if isinstance(module, nn.Linear):
         new = HashedLinear(module.in_features, module.out_features, bias=False, **own)
         new.bias = copy.deepcopy(module.bias)
     else:
-        sizes, padding = (module.num_embeddings, module.embedding_dim), module.padding_idx
-        if padding is not None and bool(module.weight[padding].any()):
-            padding = None
+        n, d = module.num_embeddings, module.embedding_dim
+        own |= {"padding_idx": module.padding_idx, "sparse": module.sparse}
         if isinstance(module, nn.EmbeddingBag):
-            options = {"include_last_offset": module.include_last_offset, "mode": module.mode}
-            new = HashedEmbeddingBag(*sizes, padding_idx=padding, sparse=module.sparse, **options, **own)
+            own |= {"include_last_offset": module.include_last_offset, "mode": module.mode}
+            new = HashedEmbeddingBag(n, d, **own)
         else:
-            new = HashedEmbedding(*sizes, padding_idx=padding, sparse=module.sparse, **own)
+            new = HashedEmbedding(n, d, **own)
     return new.train(module.training)
 
 

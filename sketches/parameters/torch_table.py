@@ -1,4 +1,4 @@
-"""What layers of PyTorch have in common whose weights are a virtual table of a shared array."""
+"""The base class of layers of PyTorch whose weights are a virtual table of a shared array."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ class HashedTable(nn.Module):  # type: ignore[misc]
 
     shared: SharedArray
     layout: Layout
+    scale: Tensor
 
     def _set_table(
         self,
@@ -38,7 +39,7 @@ class HashedTable(nn.Module):  # type: ignore[misc]
         device: Any,
         dtype: Any,
     ) -> None:
-        """Take a table of a given array, or of a new one; `std` is the deviation that its entries should have."""
+        """Take a table of a given array, or of a new one; its entries should have the deviation `std`."""
         if not isinstance(map, ParameterMap):
             raise TypeError(f"map must be a ParameterMap, such as RobeMap(), got {type(map).__name__}")
         if (shared is None) == (n_parameters is None):
@@ -52,12 +53,15 @@ class HashedTable(nn.Module):  # type: ignore[misc]
             raise ValueError("seed, device and dtype are those of shared: give them to the SharedArray")
         number = shared.n_tables if table is None else check_int("table", table, 0, 2**32 - 1)
         factor = std / shared.std if scale is None else check_real("scale", scale, -_LARGEST, _LARGEST)
-        self.layout = Layout(map, shape[1], shared.seed, number, factor, shape[0])
+        self.layout = Layout(map, shape[1], shared.seed, number, shape[0])
         self._text = write_layout(self.layout)
         if shape[0] is not None:  # A map of other shapes is refused here, and not at the first use.
             map.checked_rows([0, shape[0] - 1], self.layout.of(shared.weights.shape[0]))
         shared.n_tables = max(shared.n_tables, number + 1)
         self.shared = shared
+        weights = shared.weights
+        # A part of the state, because the scale may come from weights that PyTorch has drawn.
+        self.register_buffer("scale", torch.tensor(factor, dtype=weights.dtype, device=weights.device))
 
     @property
     def map(self) -> ParameterMap:
@@ -69,19 +73,14 @@ class HashedTable(nn.Module):  # type: ignore[misc]
         """The number of the table."""
         return self.layout.table
 
-    @property
-    def scale(self) -> float:
-        """The factor of all entries of the table."""
-        return self.layout.scale
-
     def sketch(self) -> SharedParameters:
         """Return the parameters as a `SharedParameters`, which saves, merges and is read without PyTorch.
 
         Returns
         -------
         SharedParameters
-            On the memory of the tensor: changes are seen on both sides. Give `table` and `scale` of the layer
-            to its methods.
+            On the memory of the tensor: changes are seen on both sides. Give `table` and ``scale.item()`` of
+            the layer to its methods.
         """
         array = as_array(self.shared.weights)
         return SharedParameters.from_weights(array, self.map, seed=self.shared.seed, copy=False)
@@ -105,7 +104,7 @@ class HashedTable(nn.Module):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If the saved layer had another map, seed, table number, scale or shape.
+            If the saved layer had another map, seed, table number or shape.
         """
         theirs, ours = json.loads(bytes(state.tolist())), json.loads(self._text)
         for name, value in ours.items():
@@ -115,7 +114,8 @@ class HashedTable(nn.Module):  # type: ignore[misc]
     def extra_repr(self) -> str:
         """Return the arguments, for ``repr``."""
         n_rows, m = self.layout.n_rows, self.shared.weights.shape[0]
-        text = f"{n_rows}, {self.layout.n_columns}, {self.map!r}, table={self.table}, scale={self.scale:g}"
+        scale = "" if self.scale.is_meta else f", scale={self.scale.item():g}"
+        text = f"{n_rows}, {self.layout.n_columns}, {self.map!r}, table={self.table}{scale}"
         return text if n_rows is None else f"{text}, compression={n_rows * self.layout.n_columns / m:.4g}"
 
     def _rows(
@@ -125,5 +125,7 @@ class HashedTable(nn.Module):  # type: ignore[misc]
         weights = self.shared()
         offsets = ids.new_empty(0, dtype=torch.int64) if offsets is None else offsets
         factors = weights.new_empty(0) if factors is None else factors.to(weights.dtype)
-        rows: Tensor = (gather_sparse if sparse else gather)(weights, ids, offsets, factors, self._text)
+        rows: Tensor = (gather_sparse if sparse else gather)(
+            weights, ids, offsets, factors, self.scale, self._text
+        )
         return rows.to(self.shared.weights.dtype)

@@ -45,7 +45,8 @@ def modules() -> list[str]:
         names.append(package.__name__)
         for info in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
             names.append(info.name)
-    return [name for name in names if not name.endswith("__main__")]
+    with_torch = available("torch")
+    return [name for name in names if not name.endswith("__main__") and (with_torch or ".torch_" not in name)]
 
 
 class Finder(doctest.DocTestFinder):

@@ -9,6 +9,7 @@ import sys
 import tomllib
 import zipfile
 from dataclasses import is_dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import mergesketch
@@ -34,6 +35,7 @@ def test_import_is_light():
         "cupy",
         "sklearn",
         "pyarrow",
+        "torch",
         "tqdm",
         "scipy.sparse",
         "scipy.special",
@@ -204,6 +206,8 @@ def public_objects():
 
     for module in (mergesketch, mergesketch.lsh, mergesketch.distributed):
         for name in [*module.__all__, *getattr(module, "_LAZY", ())]:
+            if ".torch_" in mergesketch._LAZY.get(name, "") and find_spec("torch") is None:
+                continue
             value = getattr(module, name)
             if inspect.isclass(value) or inspect.isfunction(value):
                 yield f"{module.__name__}.{name}", value

@@ -231,6 +231,8 @@ def base_rooms(room: str) -> set[str]:
 
 #: Methods of named tuples and functions of Python's modules, which are public in spite of their names.
 NOT_OURS = {"_replace", "_asdict", "_fields", "_make", "_exit", "_getframe"}
+#: The parts of a sparse tensor of PyTorch whose entries may repeat.
+NOT_OURS |= {"_indices", "_values"}
 #: What Numba offers to those who choose what of compiled code is kept, and where.
 NOT_OURS |= {
     "_locator_classes",

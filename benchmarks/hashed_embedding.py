@@ -160,9 +160,10 @@ def accuracy(texts, make, width, ids, seed):
 
 
 def accuracies():
-    texts = Texts()
-    if texts.n_classes == 0:
+    if not packages():
+        print(NEEDED, file=sys.stderr)
         return []
+    texts = Texts()
     found = []
     for name, ratio, make, width, ids in kinds(texts):
         shares = [accuracy(texts, make, width, ids, seed) for seed in range(SEEDS)]

@@ -360,6 +360,12 @@ def hashed_embedding_accuracy() -> str:
     return table(("accuracy, ± deviation of seeds, at a compression of", *map(str, ratios)), lines)
 
 
+def hashed_embedding_kept() -> str:
+    """Return what hashed rows keep of trained embeddings, at each compression."""
+    found = [r for r in rows("hashed_embedding") if "kept of the variance" in r]
+    return table(tuple(found[0]), [(r["compression"], percent(r["kept of the variance"])) for r in found])
+
+
 def hashed_embedding_speed() -> str:
     """Return the rows a second of bags, ours and PyTorch's."""
     found = [r for r in rows("hashed_embedding") if "pass" in r]
@@ -663,6 +669,7 @@ def hyperloglog_speed() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "hashed_embedding_accuracy": hashed_embedding_accuracy,
+    "hashed_embedding_kept": hashed_embedding_kept,
     "hashed_embedding_speed": hashed_embedding_speed,
     "hyperloglog_errors": hyperloglog_errors,
     "hyperloglog_sizes": hyperloglog_sizes,

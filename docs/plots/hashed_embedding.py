@@ -5,7 +5,7 @@ import json
 import matplotlib.pyplot as plt
 from picture import GREY, ROOT, WIDTH, legend, save
 
-MARKS = {"HashedEmbeddingBag": "o-", "rows modulo": "s--", "fewer columns": "^"}
+MARKS = {"HashedEmbeddingBag": "o-", "four rows modulo": "d:", "rows modulo": "s--", "fewer columns": "^"}
 
 
 def main():

@@ -13,7 +13,6 @@ from ...lsh.support.backend import read_only
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.public import publish
 from ...lsh.support.threads import cut_range
-from .places import add_loads
 from .table_rows import Bags
 from .torch_reading import Layout, as_array
 
@@ -203,19 +202,21 @@ class SharedArray(nn.Module):  # type: ignore[misc]
 
     def _loads(self, layers: Iterable[Any], scales: Iterable[float]) -> Any:
         """Return the sum of the squared coefficients of each parameter, for given scales of the layers."""
-        m, dtype = self.weights.shape[0], str(self.weights.dtype).removeprefix("torch.")
-        loads = np.zeros(m, dtype)
+        m = self.weights.shape[0]
+        loads = np.zeros(m)
         for layer, scale in zip(layers, scales, strict=True):
             layout: Layout = layer.layout
             assert layout.n_rows is not None
-            add_loads(layout.map, layout.n_rows, layout.of(m), scale**2, loads)
+            for start, stop in cut_range(0, layout.n_rows, max(1, _PART // layout.n_columns)):
+                words = layout.map.checked_rows(np.arange(start, stop), layout.of(m)).words
+                layout.map.add_loads(words, layout.of(m), scale, loads)
         return loads
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _set_divisors(self) -> None:
         loads = self._loads(self._scaled, [layer.scale.item() for layer in self._scaled])
         loads[loads == 0] = 1
-        divisors = torch.from_numpy(loads).to(self.weights.device)
+        divisors = torch.from_numpy(loads).to(self.weights)
         self.divisors = None if bool((divisors == 1).all()) else divisors
         self._is_stale = False
 

@@ -184,7 +184,8 @@ class HashedEmbedding(_Embedding):
         refused: rows that share parameters have no norms of their own.
     sparse : bool, default False
         True for a gradient of the parameters that is a sparse tensor, with a place and a value for each entry
-        that was read. It is for arrays with many more parameters than a batch reads. On the CPU only.
+        that was read. It is for arrays with many more parameters than a batch reads. On the CPU only, and not
+        for `DistributedDataParallel`, which takes sparse gradients from PyTorch's own embeddings alone.
     device, dtype : optional
         As for `torch.nn.Embedding`.
     n_parameters : int, optional
@@ -194,7 +195,8 @@ class HashedEmbedding(_Embedding):
     map : ParameterMap, optional
         Where the entries of rows lie: ``RobeMap()`` by default.
     seed : int, default 0
-        The seed of the hash functions, if the layer has an array of its own. Equal seeds give equal rows.
+        The seed of the hash functions, if the layer has an array of its own. Give layers that read the same
+        ids different seeds: with equal ones, rows that share parameters in one share them in the other.
     table : int, optional
         The number of the table in `shared`; the next free one by default. Layers of one table are tied.
     scale : float, optional

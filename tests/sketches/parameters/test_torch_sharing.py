@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -149,6 +148,33 @@ def test_gradients_are_divided_by_the_squared_scales_of_the_entries():
         shared.fit([HashedEmbedding(5, 6, n_parameters=40)], [torch.zeros(5, 6)])
 
 
+def test_a_step_by_scaled_gradients_is_that_to_the_mean_of_what_entries_ask_for():
+    """With a learning rate of 1, it leads to the minimum of a sum of squares, which `fit` computes."""
+    layer = HashedLinear(30, 40, bias=False, n_parameters=37, map=RobeMap(5), dtype=torch.float64)
+    wanted = torch.randn(40, 30, dtype=torch.float64)
+    fitted = copy.deepcopy(layer)
+    fitted.shared.fit([fitted], [wanted])
+    layer.shared.scale_gradients([layer])
+    optimizer = torch.optim.SGD(layer.parameters(), lr=1.0)
+    (0.5 * (layer.weight - wanted).square().sum()).backward()
+    optimizer.step()
+    torch.testing.assert_close(layer.weight, fitted.weight)
+
+
+def test_scaled_gradients_follow_the_scales_of_a_state_that_is_loaded():
+    def made(scale: float) -> HashedLinear:
+        layer = HashedLinear(30, 40, bias=False, shared=SharedArray(37), scale=scale)
+        layer.shared.scale_gradients([layer])
+        return layer
+
+    first, second = made(2.0), made(3.0)
+    second.load_state_dict(first.state_dict())
+    for layer in (first, second):
+        layer.weight.square().sum().backward()
+    torch.testing.assert_close(second.shared.weights.grad, first.shared.weights.grad)
+    assert torch.equal(copy.deepcopy(second).weight, first.weight)
+
+
 def ones(layer: HashedEmbedding) -> Iterator[tuple[int, np.ndarray]]:
     n_rows, n_columns = layer.weight.shape
     for row in range(n_rows):
@@ -263,10 +289,7 @@ def work(rank: int, file: str, folder: str) -> None:
     torch.distributed.destroy_process_group()
 
 
-def test_two_processes_train_as_one_does_on_all_rows(tmp_path, monkeypatch):
-    monkeypatch.setenv(
-        "PYTHONPATH", os.pathsep.join([*map(str, [Path(__file__).parent]), os.environ.get("PYTHONPATH", "")])
-    )
+def test_two_processes_train_as_one_does_on_all_rows(tmp_path):
     torch.multiprocessing.spawn(work, (str(tmp_path / "store"), str(tmp_path)), nprocs=2)
     torch.manual_seed(0)
     alone = share_parameters(Language(), 10)

@@ -245,15 +245,18 @@ def test_bad_arguments() -> None:
         StormRegressor().fit(X, np.where(y > 0, np.nan, y))
 
 
-def test_without_scikit_learn_the_error_says_what_to_install() -> None:
+def test_without_a_package_the_error_says_what_to_install() -> None:
     code = (
-        "import sys; sys.modules['sklearn'] = None; import mergesketch\n"
-        "try: mergesketch.StormRegressor\n"
-        "except ImportError as error: print(error)\n"
+        "import sys; sys.modules['sklearn'] = sys.modules['torch'] = None; import mergesketch\n"
+        "for name in ('StormRegressor', 'HashedEmbedding'):\n"
+        "    try: getattr(mergesketch, name)\n"
+        "    except ImportError as error: print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    advice = how_to_install("sklearn")
-    assert done.stdout == f"mergesketch.StormRegressor needs scikit-learn: {advice}\n", done.stderr
+    assert done.stdout.splitlines() == [
+        f"mergesketch.StormRegressor needs scikit-learn: {how_to_install('sklearn')}",
+        f"mergesketch.HashedEmbedding needs PyTorch: {how_to_install('torch')}",
+    ], done.stderr
     assert "StormRegressor" in dir(mergesketch)
     with pytest.raises(AttributeError, match="has no attribute 'Storm'"):
         _ = mergesketch.Storm

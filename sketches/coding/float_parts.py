@@ -30,7 +30,7 @@ from .safetensors_file import FLOATS, Tensor
 __all__ = ["PartPlan", "StoredPart", "Values", "form_of", "part_pieces", "plan_part"]
 
 #: Values that are encoded and decoded at once, chunk by chunk on the threads.
-_BLOCK = 8 * CHUNK
+_BLOCK = 32 * CHUNK
 #: Values whose differences are computed at once: NumPy's intermediate arrays stay in the caches.
 _PIECE = 1 << 16
 #: Values by which it is decided whether differences are smaller.

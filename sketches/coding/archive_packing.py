@@ -22,6 +22,8 @@ __all__ = ["Packed", "pack_file"]
 
 #: Bytes of a tensor that are compared first, at its beginning and at its end, to find equal ones.
 _PROBE = 4096
+#: Bytes of the smallest tensor that is coded: the numbers at the end of a part take a tenth of them.
+_LEAST = 512
 #: A range of bytes of the original file, and the tensor that fills it.
 Range = tuple[int, int, Tensor | None]
 
@@ -198,8 +200,9 @@ class _Packing:
         def values(start: int, stop: int) -> NDArray[Any]:
             return bits[start:stop]
 
-        plan = plan_part(values, base, bits.size, form)
-        if plan.is_coded:
+        # Without a base it is encoded, and what comes out decides.
+        plan = PartPlan(True, None) if base is None else plan_part(values, base, bits.size, form)
+        if plan.is_coded and data.size >= _LEAST:
             part = b"".join(part_pieces(values, base, bits.size, form, plan.rule))
             if len(part) < data.size:
                 return _kind_of(plan), part

@@ -98,7 +98,8 @@ class ArchivedFile:
     def _mapped(self, segment: Segment) -> StoredPart:
         assert segment.tensor is not None
         part = np.memmap(self._file, np.uint8, "r", segment.place, (segment.length,))
-        return StoredPart(part, form_of(segment.tensor))
+        # A plain array, because slices of a `memmap` take long to make.
+        return StoredPart(part.view(np.ndarray), form_of(segment.tensor))
 
     def _values(self, segment: Segment) -> Values:
         kept, width = self._kept(segment), _width(segment.tensor)

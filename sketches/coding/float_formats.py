@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -33,12 +34,22 @@ class FloatFormat(NamedTuple):
     @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype of the floats, or that of the integers if NumPy and `ml_dtypes` lack it."""
-        if hasattr(np, self.name):
-            return np.dtype(self.name)
-        try:
-            return np.dtype(getattr(import_module("ml_dtypes"), self.name))
-        except ImportError:
-            return self.bits_dtype
+        found = _dtype_of(self.name)
+        return self.bits_dtype if found is None else found
+
+
+@cache
+def _dtype_of(name: str) -> np.dtype[Any] | None:
+    """Return the dtype of a name, or None if NumPy and `ml_dtypes` lack it.
+
+    An import that fails takes a while, so its result is kept.
+    """
+    if hasattr(np, name):
+        return np.dtype(name)
+    try:
+        return np.dtype(getattr(import_module("ml_dtypes"), name))
+    except ImportError:
+        return None
 
 
 #: The formats by name.

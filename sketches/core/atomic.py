@@ -60,18 +60,26 @@ def _create(folder: Path, mode: int | None) -> tuple[Path, int]:
     """
     while True:
         path = folder / f"{_PREFIX}{_machine()}-{secrets.token_hex(8)}{_SUFFIX}"
-        if mode is None:
-            path.mkdir()
-            try:
+        try:
+            if mode is None:
+                path.mkdir()
                 descriptor = os.open(path, os.O_DIRECTORY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                continue
-        else:
-            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode)
-        # Before it is locked, another process may take it for a file that was left behind: it locks the file
-        # and then removes it. This waits for that lock, and sees whether the file is still there.
-        with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            else:
+                descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode)
+            # Before it is locked, another process may take it for a file that was left behind: it locks the
+            # file and then removes it. This waits for that lock, and sees whether the file is still there.
+            with suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except FileNotFoundError:
+            # A folder was removed before it was opened, or there is no place for it.
+            if not folder.exists():
+                raise
+            continue
+        except BaseException:
+            # A signal may interrupt the program here.
+            with suppress(OSError):
+                (os.rmdir if mode is None else os.unlink)(path)
+            raise
         if os.fstat(descriptor).st_nlink:
             return path, descriptor
         os.close(descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import signal
@@ -190,7 +191,7 @@ def test_an_interrupted_run_leaves_nothing():
     )  # fmt: skip
     try:
         for _ in range(3000):
-            if any(name.startswith(".mergesketch-") for name in os.listdir()):
+            if any(path.endswith("z.bin") for path in glob.glob(".mergesketch-*/*")):
                 break
             time.sleep(0.01)
         process.send_signal(signal.SIGTERM)

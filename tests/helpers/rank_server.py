@@ -27,10 +27,14 @@ import mergesketch.sketches
 
 
 def _load_package() -> None:
-    """Import every module that needs no GPU, so that no snippet is the first to import one."""
+    """Import every module that needs no GPU, so that no snippet is the first to import one.
+
+    Layers of PyTorch are left out, because PyTorch need not be installed.
+    """
     for package in (mergesketch.lsh, mergesketch.sketches, mergesketch.distributed):
         for info in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-            if not info.name.endswith("__main__"):
+            last = info.name.rpartition(".")[2]
+            if last != "__main__" and not last.startswith("torch_"):
                 importlib.import_module(info.name)
 
 

@@ -136,6 +136,13 @@ def jobs(scale: float, least: int = 256) -> Iterator[Job]:
         asking = on(lambda a, d, t=empty: t().to(d).update(a[0]), lambda s, keys: s.contains(keys))
         yield Job(f"BloomFilter.contains, {where}", asking, (keys,), n, moved + n, n // 4)
 
+    n = many(1 << 27)
+    weights = rng.standard_normal(n, dtype=np.float32).astype(np.float16)
+    packing = on(lambda a, _: None, lambda _, weights: ms.CompressedFloats(weights))
+    yield Job("CompressedFloats, float16", packing, (weights,), n, 6 * n, n // 4)
+    reading = on(lambda a, _: ms.CompressedFloats(a[0]), lambda floats, _: floats.decode())
+    yield Job("CompressedFloats.decode, float16", reading, (weights,), n, 3.7 * n, n // 4)
+
     n = many(1 << 22)
     rows, gradients, moved = whole(n), rng.standard_normal((n, 64), dtype=np.float32), n * (8 + 4 * 64)
     shared = partial(ms.SharedParameters, 1 << 20)

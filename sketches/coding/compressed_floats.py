@@ -9,15 +9,16 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from ...lsh.support.backend import read_only, refuse_gpu
+from ...lsh.support.backend import device_of, read_only
 from ...lsh.support.checks import check_choice, check_int
-from ...lsh.support.threads import run_tasks
+from ...lsh.support.types import Device
 from .float_array import FloatArray
 from .float_chunks import CHUNK, Encoded, Encoder, join
 from .float_coding import CODINGS, SIGN_AFTER_EXPONENT, bound, survey, total
 from .float_delta import FloatDelta
+from .float_device import DeviceReader
 from .float_formats import FloatFormat, read_floats
-from .float_reader import BLOCK
+from .float_reader import FloatReader
 from .float_rows import read_rows
 
 __all__ = ["CompressedFloats"]
@@ -94,11 +95,10 @@ class CompressedFloats(FloatArray):
 
     def __init__(self, array: ArrayLike, *, dtype: DTypeLike | None = None, coding: str = "auto") -> None:
         coding = check_choice("coding", coding, CODINGS)
-        refuse_gpu("building CompressedFloats", array)
         form, bits = read_floats("array", array, dtype)
         flat = read_only(bits.reshape(-1))
         self.shape, self.format = bits.shape, form.name
-        self._set_arrays(Encoder(form, coding).encode(flat)._asdict())
+        self._set_arrays(Encoder(form, coding).encode(flat)._asdict(), device_of(bits))
 
     @classmethod
     def _from_encoded(cls, shape: tuple[int, ...], form: FloatFormat, encoded: Encoded) -> Self:
@@ -130,8 +130,8 @@ class CompressedFloats(FloatArray):
         """
 
         def make() -> float:
-            bits = self._form.bits_dtype
-            found = [survey(read_only(part.view(bits)), self._form) for part in self.iter_parts()]
+            bits, here = self._form.bits_dtype, self._on_cpu()
+            found = [survey(read_only(part.view(bits)), self._form) for part in here.iter_parts()]
             return bound(total(found), self._form) if found else 0.0
 
         return self._state.cached("entropy", make)
@@ -142,6 +142,32 @@ class CompressedFloats(FloatArray):
         return self.shape[0]
 
     # -- decoding ---------------------------------------------------------------------------------
+
+    def to(self, device: Device) -> Self:
+        """Return the array on a device, where it decodes to arrays of that device.
+
+        Parameters
+        ----------
+        device : {"cpu", "gpu"}
+            "gpu" is CuPy's current device. Saving and deltas use the CPU.
+
+        Returns
+        -------
+        CompressedFloats
+            The object itself if it is on the device already.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `device` is no such name.
+        ImportError, RuntimeError
+            For "gpu" if CuPy is not installed, or finds no GPU.
+        """
+        return self if device == self.device else self._moved(device)
+
+    def _make_reader(self) -> FloatReader | DeviceReader:
+        on_cpu: FloatReader = self._reader_of(self._on_cpu()._arrays)
+        return on_cpu if self.device == "cpu" else DeviceReader(on_cpu, self._backend, self.dtype)
 
     def decode(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return the array.
@@ -184,22 +210,31 @@ class CompressedFloats(FloatArray):
         TypeError, ValueError
             If `out` is not such an array.
         """
-        out = np.empty(self.shape, self._form.bits_dtype) if out is None else self._as_bits(out)
+        out = self._empty(self.shape) if out is None else self._as_bits(out)
         self._reader.read(0, self.size, out.reshape(-1))
         return out
 
     def _as_bits(self, out: Any) -> NDArray[Any]:
         """Return the array of a caller as unsigned integers that share its memory."""
         bits = self._form.bits_dtype
-        if not isinstance(out, np.ndarray):
-            raise TypeError(f"out must be a NumPy array, got {type(out).__name__}")
+        xp = self._backend.xp
+        if not isinstance(out, xp.ndarray):
+            library = "NumPy" if xp is np else "CuPy"
+            raise TypeError(f"out must be a {library} array, got {type(out).__name__}")
         if out.dtype not in (bits, self.dtype):
             raise TypeError(f"out must have dtype {self.dtype} or {bits}, got {out.dtype}")
         if out.shape != self.shape:
             raise ValueError(f"out must have shape {self.shape}, got {out.shape}")
-        if not (out.flags.c_contiguous and out.flags.writeable and out.flags.aligned):
+        # Arrays of CuPy can always be written to.
+        usable = xp is not np or (out.flags.writeable and out.flags.aligned)
+        if not (out.flags.c_contiguous and usable):
             raise ValueError("out must be contiguous and writeable")
         return out.view(bits)
+
+    def _empty(self, shape: int | tuple[int, ...]) -> NDArray[Any]:
+        """Return an array for bits, where the floats lie."""
+        out: NDArray[Any] = self._backend.xp.empty(shape, self._form.bits_dtype)
+        return out
 
     def iter_parts(self, n_values: int = CHUNK) -> Iterator[NDArray[Any]]:
         """Decode the values in their order, some at a time, so that little memory is needed.
@@ -217,7 +252,7 @@ class CompressedFloats(FloatArray):
         n_values = check_int("n_values", n_values, 1)
         for start in range(0, self.size, n_values):
             stop = min(start + n_values, self.size)
-            out = np.empty(stop - start, self._form.bits_dtype)
+            out = self._empty(stop - start)
             self._reader.read(start, stop, out)
             yield out.view(self.dtype)
 
@@ -250,32 +285,24 @@ class CompressedFloats(FloatArray):
         if not self.shape:
             raise IndexError("CompressedFloats of no dimensions have no rows")
         row_shape = self.shape[1:]
-        width, bits = math.prod(row_shape), self._form.bits_dtype
+        width = math.prod(row_shape)
         wanted = read_rows(rows, self.shape[0])
         if isinstance(wanted, np.ndarray):
             return self._gather(wanted, row_shape)
         if isinstance(wanted, int):
-            out = np.empty(width, bits)
+            out = self._empty(width)
             self._reader.read(wanted * width, wanted * width + width, out)
             return out.view(self.dtype).reshape(row_shape) if row_shape else out.view(self.dtype)[0]
         if wanted.step != 1:
             return self._gather(np.array(wanted, np.int64), row_shape)
-        out = np.empty((len(wanted), *row_shape), bits)
+        out = self._empty((len(wanted), *row_shape))
         self._reader.read(wanted.start * width, wanted.start * width + out.size, out.reshape(-1))
         return out.view(self.dtype)
 
     def _gather(self, rows: NDArray[Any], row_shape: tuple[int, ...]) -> NDArray[Any]:
         width = math.prod(row_shape)
-        out = np.empty((rows.size, *row_shape), self._form.bits_dtype)
-        flat = out.reshape(rows.size, width)
-        starts = [row * width for row in rows.tolist()]
-
-        def read(i: int) -> None:
-            for k in range(i * per_task, min((i + 1) * per_task, rows.size)):
-                self._reader.read(starts[k], starts[k] + width, flat[k])
-
-        per_task = max(1, BLOCK // max(width, 1))
-        run_tasks(read, -(-rows.size // per_task))
+        out = self._empty((rows.size, *row_shape))
+        self._reader.read_many([row * width for row in rows.tolist()], width, out.reshape(rows.size, width))
         return out.view(self.dtype)
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
@@ -284,6 +311,8 @@ class CompressedFloats(FloatArray):
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         """Return the decoded array, for `numpy.asarray`."""
+        if self.device != "cpu":
+            raise TypeError('CompressedFloats lie on the GPU; move them with .to("cpu")')
         if copy is False:
             raise ValueError("CompressedFloats cannot become an array without a copy")
         array = self.decode()
@@ -325,7 +354,7 @@ class CompressedFloats(FloatArray):
                     f"got {part.format} of shape {part.shape}"
                 )
         shape = (sum(part.shape[0] for part in parts), *parts[0].shape[1:])
-        encoded = join([Encoded(**part._arrays) for part in parts])
+        encoded = join([Encoded(**part._on_cpu()._arrays) for part in parts])
         return CompressedFloats._from_encoded(shape, parts[0]._form, encoded)
 
     def delta(self, base: ArrayLike | CompressedFloats) -> FloatDelta:

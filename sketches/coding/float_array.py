@@ -66,10 +66,14 @@ class FloatArray(Stored):
         return FloatReader(Encoded(*(arrays[name] for name in Encoded._fields)), self._coded_form)
 
     @property
-    def _reader(self) -> FloatReader:
+    def _reader(self) -> Any:
+        """What reads the values where they lie."""
         state = self._state
         found = state.caches.get("reader")
-        return found or state.cached("reader", lambda: self._reader_of(self._arrays))
+        return found or state.cached("reader", self._make_reader)
+
+    def _make_reader(self) -> Any:
+        return self._reader_of(self._arrays)
 
     @property
     def size(self) -> int:
@@ -83,8 +87,12 @@ class FloatArray(Stored):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """NumPy's dtype of the values; that of unsigned integers if `ml_dtypes` is not installed."""
-        return self._form.dtype
+        """NumPy's dtype of the values; that of unsigned integers if `ml_dtypes` is not installed.
+
+        CuPy has no dtypes of `ml_dtypes`, so on a GPU it is that of unsigned integers, too.
+        """
+        found = self._form.dtype
+        return found if self.device == "cpu" or found.isbuiltin == 1 else self._form.bits_dtype
 
     @property
     def raw_nbytes(self) -> int:

@@ -14,16 +14,17 @@ chunk and after the last one there are 8 bytes, which loads of words may touch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...lsh.support.backend import backend_of
 from ...lsh.support.threads import cut_range, get_num_threads, run_tasks
+from ..kernels import float_encoding
 from ..kernels.float_codes import LONGEST, MOST_SYMBOLS, PAD, PLAN, STREAM, TABLE, code_words, lookup_table
-from ..kernels.float_encoding import encode_values
 from .float_coding import (
     TURNS,
     Coding,
@@ -59,6 +60,9 @@ _SAVED = 64
 #: Chunks whose values decide on the coding.
 _SAMPLED = 4
 _PAIR = 2 * STREAM
+
+
+T = TypeVar("T")
 
 
 class Encoded(NamedTuple):
@@ -124,17 +128,19 @@ def _prepare(values: NDArray[Any], form: FloatFormat, coding: Coding | None, fou
 
 def _write(values: NDArray[Any], prepared: _Prepared) -> Encoded:
     """Encode a chunk, without padding around its data."""
-    chunks = _words([prepared.description])
+    backend = backend_of(values)
+    xp, chunks = backend.xp, _words([prepared.description])
     if prepared.plan is None:
-        return Encoded(chunks, np.zeros(0, np.uint16), values.view(np.uint8))
+        return Encoded(chunks, xp.zeros(0, np.uint16), values.view(np.uint8))
     lengths = prepared.lengths
     nibbles = np.zeros((lengths.size + 1) // 2 * 2, np.uint8)
     nibbles[: lengths.size] = lengths
     n_bytes = nibbles.size // 2
-    data, pairs = np.empty(prepared.most, np.uint8), np.empty(-(-values.size // _PAIR), np.uint16)
-    data[:n_bytes] = nibbles[::2] | nibbles[1::2] << 4
+    data, pairs = xp.empty(prepared.most, np.uint8), xp.empty(-(-values.size // _PAIR), np.uint16)
+    data[:n_bytes] = xp.asarray(nibbles[::2] | nibbles[1::2] << 4)
     words = np.empty(lengths.size, np.uint32)
     code_words(lengths, words)
+    encode_values = backend.kernels(float_encoding).encode_values
     n_bytes += int(encode_values(values, prepared.plan, prepared.first, words, data[n_bytes:], pairs))
     return Encoded(chunks, pairs, data[:n_bytes])
 
@@ -155,15 +161,15 @@ class Encoder:
 
     def encode(self, values: NDArray[Any]) -> Encoded:
         """Encode the bits of floats, one-dimensional, contiguous and read-only, over the threads."""
-        form = self._form
+        form, xp = self._form, backend_of(values).xp
         cuts = [(start, min(start + CHUNK, values.size)) for start in range(0, values.size, CHUNK)]
         parts = [values[start:stop] for start, stop in cuts]
         surveys = self._choose(parts)
-        if self._coding is None:
+        if self._coding is None or not parts:
             chunks = [_raw(values.size, form).description] if values.size else []
-            data = np.zeros(values.nbytes + 2 * PAD, np.uint8)
+            data = xp.zeros(values.nbytes + 2 * PAD, np.uint8)
             data[PAD : PAD + values.nbytes] = values.view(np.uint8)
-            return Encoded(_words(chunks), np.zeros(0, np.uint16), data)
+            return Encoded(xp.asarray(_words(chunks)), xp.zeros(0, np.uint16), data)
 
         coding = self._coding
 
@@ -173,19 +179,22 @@ class Encoder:
             return _write(parts[i], _prepare(parts[i], form, coding, found))
 
         # The system provides memory when it is written to, so what is not used in the end was never taken.
-        data, end = np.empty(values.nbytes + 2 * PAD, np.uint8), PAD
+        data, end = xp.empty(values.nbytes + 2 * PAD, np.uint8), PAD
         data[:PAD] = 0
         found: list[Encoded] = []
         for first, last in cut_range(0, len(parts), 4 * get_num_threads()):
-            group = run_tasks(partial(encode, first), last - first)
+            group = _run(partial(encode, first), last - first, xp)
             for part in group:
                 data[end : end + part.data.size] = part.data
                 end += part.data.size
             found += (part._replace(data=part.data[:0]) for part in group)
         data[end : end + PAD] = 0
-        data.resize(end + PAD, refcheck=False)
-        merged = merge_raw(np.concatenate([part.chunks for part in found]))
-        return Encoded(merged, np.concatenate([part.lengths for part in found]), data)
+        if xp is np:
+            data.resize(end + PAD, refcheck=False)
+        else:
+            data = data[: end + PAD].copy()
+        merged = xp.asarray(merge_raw(np.concatenate([part.chunks for part in found])))
+        return Encoded(merged, xp.concatenate([part.lengths for part in found]), data)
 
     def _choose(self, parts: list[NDArray[Any]]) -> dict[int, Survey]:
         """Choose the coding if that has not been done; return the surveys of the parts that it took."""
@@ -193,9 +202,14 @@ class Encoder:
             return {}
         n = min(_SAMPLED, len(parts))
         picked = [len(parts) * k // n for k in range(n)]
-        found = run_tasks(lambda k: survey(parts[picked[k]], self._form), n)
+        found = _run(lambda k: survey(parts[picked[k]], self._form), n, backend_of(parts[0]).xp)
         self._coding, self._is_chosen = choose(total(found), self._form, self._asked), True
         return dict(zip(picked, found, strict=True))
+
+
+def _run(function: Callable[[int], T], n: int, xp: Any) -> list[T]:
+    """Call a function over the threads; on a GPU in this one, for others would leave the caller's stream."""
+    return run_tasks(function, n) if xp is np else [function(i) for i in range(n)]
 
 
 def _sums(numbers: Sequence[int]) -> list[int]:

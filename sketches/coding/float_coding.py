@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ...lsh.support.backend import backend_of, to_host
+from ..kernels import float_encoding
 from ..kernels.float_codes import LONGEST, MOST_SYMBOLS
-from ..kernels.float_encoding import count_tops, varying_bits
 from .float_formats import FloatFormat
 from .prefix_code import code_lengths
 
@@ -33,7 +34,7 @@ TURNS = (AS_IS, SIGN_LAST, SIGN_AFTER_EXPONENT) = range(3)
 #: Bits of the numbers that are counted, and the most mantissa bits in a symbol.
 _COUNTED, _MANTISSA = 12, 3
 #: The share of a float's bits that a coding of shorter symbols, which decodes faster, may take in addition.
-_WORTH = 0.0005
+_WORTH = 0.001
 #: Codes that are built to find the smallest, and bits by which they may differ from the least entropy.
 _TRIED, _SPREAD = 5, 0.08
 
@@ -68,14 +69,16 @@ def turned(bits: int, form: FloatFormat, turn: int) -> int:
 
 
 def survey(values: NDArray[Any], form: FloatFormat, counted: int = _COUNTED) -> Survey:
-    """Count the `counted` top bits of at least one value."""
-    varying = int(varying_bits(values))
+    """Count the `counted` top bits of at least one value, where the values lie."""
+    backend = backend_of(values)
+    kernels = backend.kernels(float_encoding)
+    varying = int(kernels.varying_bits(values))
     # Integers may all be small.
     lead = 0 if form.exponent else min(form.width - varying.bit_length(), form.width - 1)
     counted = min(counted, form.width - lead)
-    counts = np.zeros((4, 1 << counted), np.uint32)
-    count_tops(values, form.width - lead - counted, counts)
-    return Survey(values.size, counts.sum(axis=0, dtype=np.int64), varying, lead)
+    counts = backend.xp.zeros((4, 1 << counted), np.uint32)
+    kernels.count_tops(values, form.width - lead - counted, counts)
+    return Survey(values.size, to_host(counts.sum(axis=0, dtype=np.int64)), varying, lead)
 
 
 def survey_for(values: NDArray[Any], form: FloatFormat, coding: Coding) -> Survey:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ...lsh.support.backend import backend_of
 from ...lsh.support.checks import check_choice
 from ...lsh.support.install import how_to_install
 
@@ -90,7 +91,8 @@ def read_floats(name: str, array: Any, dtype: Any = None) -> tuple[FloatFormat, 
     The bits share the memory of the array where they can. The dtype is needed for integers that stand for
     floats.
     """
-    array = np.asarray(array)
+    xp = backend_of(array).xp
+    array = xp.asarray(array)
     wanted = None
     if dtype is not None:
         wanted = dtype if isinstance(dtype, str) else np.dtype(dtype).name
@@ -113,4 +115,4 @@ def read_floats(name: str, array: Any, dtype: Any = None) -> tuple[FloatFormat, 
         raise TypeError(f"{name} must have one of the dtypes {', '.join(FORMATS)}, got {found}{advice}")
     native = array.astype(array.dtype.newbyteorder("="), copy=False)
     # An array of no dimensions has no view of another dtype.
-    return form, np.ascontiguousarray(native).reshape(array.shape).view(form.bits_dtype)
+    return form, xp.ascontiguousarray(native).reshape(array.shape).view(form.bits_dtype)

@@ -1,7 +1,4 @@
-"""Kernels that encode floats for `float_codes`: counts of their top bits, streams of code words, planes.
-
-They have no GPU twin yet.
-"""
+"""Kernels that encode floats for `float_codes`: counts of their top bits, streams of code words, planes."""
 
 from __future__ import annotations
 

@@ -25,9 +25,14 @@ from mergesketch.sketches.kernels import index as index_kernels  # noqa: E402
 pytestmark = pytest.mark.gpu
 
 #: Twins without cases: results in any order, results as near as float32 is, and what has tests of its own.
-OTHERS = {"address_of", "any_nonfinite_32", "any_nonfinite_64", "find_frequent", "frequent_ids"} | {
-    f"{what}_margins_{rows}" for what in ("sign", "step") for rows in ("dense", "csr")
-}
+OTHERS = {
+    "address_of",
+    "encode_values",
+    "any_nonfinite_32",
+    "any_nonfinite_64",
+    "find_frequent",
+    "frequent_ids",
+} | {f"{what}_margins_{rows}" for what in ("sign", "step") for rows in ("dense", "csr")}
 
 
 def test_every_kernel_has_a_case() -> None:

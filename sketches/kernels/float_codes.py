@@ -216,30 +216,51 @@ def _unpack_rest(packed, n_bits, rest):
 
 @helper
 def _join(symbols, data, place, n, plan, rest, values):
-    """Put n values together from their symbols and their stored bits, which begin at byte `place`."""
+    """Put n values together from their symbols and their stored bits, which begin at byte `place`.
+
+    Each pass over the values joins as many parts as it can, up to three.
+    """
     one = values.dtype.type
     padded = (n + 7) & ~7
     raw, shift = plan[5], plan[6]
     fill = one(plan[8])
     n_bytes, n_bits = raw >> 3, raw & 7
-    up = raw + shift
-    if plan[9] >= 0:
-        fill |= shift_up(one(plan[9]), up)
-        for j in range(n):
-            values[j] = shift_up(one(symbols[j]), up) + fill
-    else:
-        for j in range(n):
-            values[j] = shift_up(one(plan[PLAN + _I(symbols[j])]), up) | fill
-    for k in range(n_bytes):
-        plane = data[place + k * padded : place + k * padded + n]
-        for j in range(n):
-            values[j] |= shift_up(one(plane[j]), shift)
-        shift += 8
+    up, high = raw + shift, shift + (raw & ~7)
     if n_bits > 0:
         start = place + n_bytes * padded
         _unpack_rest(data[start : start + padded * n_bits // 8], n_bits, rest[:padded])
+    done = 0
+    if plan[9] < 0:
         for j in range(n):
-            values[j] |= shift_up(one(rest[j]), shift)
+            values[j] = shift_up(one(plan[PLAN + _I(symbols[j])]), up) | fill
+    else:
+        fill |= shift_up(one(plan[9]), up)
+        if n_bytes > 0:
+            plane = data[place : place + n]
+            for j in range(n):
+                values[j] = (shift_up(one(symbols[j]), up) + fill) | shift_up(one(plane[j]), shift)
+            done = 1
+        else:
+            if n_bits == 0:
+                rest[:n] = 0
+            for j in range(n):
+                values[j] = (shift_up(one(symbols[j]), up) + fill) | shift_up(one(rest[j]), high)
+            n_bits = 0
+    while done + 2 <= n_bytes:
+        plane = data[place + done * padded : place + done * padded + n]
+        other = data[place + (done + 1) * padded : place + (done + 1) * padded + n]
+        down = shift + 8 * done
+        for j in range(n):
+            values[j] |= shift_up(one(plane[j]), down) | shift_up(one(other[j]), down + 8)
+        done += 2
+    if done < n_bytes:
+        plane = data[place + done * padded : place + done * padded + n]
+        down = shift + 8 * done
+        for j in range(n):
+            values[j] |= shift_up(one(plane[j]), down)
+    if n_bits > 0:
+        for j in range(n):
+            values[j] |= shift_up(one(rest[j]), high)
 
 
 @helper

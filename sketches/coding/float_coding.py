@@ -11,7 +11,7 @@ from ...lsh.support.backend import backend_of, to_host
 from ..kernels import float_encoding
 from ..kernels.float_codes import LONGEST, MOST_SYMBOLS
 from .float_formats import FloatFormat
-from .prefix_code import code_lengths
+from .prefix_code import sorted_code_lengths
 
 __all__ = [
     "CODINGS",
@@ -141,17 +141,22 @@ def code_of(found: Survey, form: FloatFormat, coding: Coding) -> tuple[int, NDAr
 
     Return None if there are more symbols than bytes have values.
     """
-    return _code(_symbol_counts(found, form, coding))
-
-
-def _code(counts: NDArray[np.int64]) -> tuple[int, NDArray[np.uint8], int] | None:
+    counts = _symbol_counts(found, form, coding)
     present = np.flatnonzero(counts)
     if present.size > MOST_SYMBOLS:
         return None
     lengths = np.zeros(int(present[-1] - present[0]) + 1, np.uint8)
-    own = code_lengths(counts[present], LONGEST)
-    lengths[present - present[0]] = own
-    return int(present[0]), lengths, int((counts[present] * own).sum())
+    lengths[present - present[0]], n_bits = _word_lengths(counts[present])
+    return int(present[0]), lengths, n_bits
+
+
+def _word_lengths(counts: NDArray[np.int64]) -> tuple[NDArray[np.uint8], int]:
+    """Return the lengths of the words of symbols that all occur, and the bits of all words."""
+    order = np.argsort(counts, kind="stable")
+    weights, lengths = counts[order], np.empty(counts.size, np.uint8)
+    ascending = sorted_code_lengths(weights, LONGEST)
+    lengths[order] = ascending
+    return lengths, int(weights @ ascending)
 
 
 def _entropy(counts: NDArray[np.int64]) -> float:
@@ -174,9 +179,8 @@ def choose(found: Survey, form: FloatFormat, coding: str) -> Coding | None:
     lowest = min(least.values(), default=0.0)
     sizes = {}
     for each in [each for each in fitting if least[each] <= lowest + _SPREAD][:_TRIED]:
-        code = _code(counts[each])
-        assert code is not None
-        sizes[each] = code[2] / found.n + stored_bits(found, form, each)
+        _, n_bits = _word_lengths(counts[each][counts[each] > 0])
+        sizes[each] = n_bits / found.n + stored_bits(found, form, each)
     if not sizes:
         return None
     limit = min(sizes.values()) + _WORTH * form.width

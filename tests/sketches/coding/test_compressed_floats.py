@@ -194,6 +194,16 @@ def test_arrays_of_any_layout(tmp_path: Any) -> None:
     assert_same(CompressedFloats([1.0, 2.0]), np.array([1.0, 2.0]))
 
 
+def test_it_becomes_an_array() -> None:
+    array = weights(600, np.float16).reshape(20, 30)
+    compressed = CompressedFloats(array)
+    np.testing.assert_array_equal(np.asarray(compressed), array)
+    np.testing.assert_array_equal(np.asarray(compressed, np.float64), array.astype(float))
+    np.testing.assert_array_equal(list(compressed), array)
+    with pytest.raises(ValueError, match="without a copy"):
+        np.asarray(compressed, copy=False)
+
+
 def test_integers_stand_for_floats() -> None:
     array = weights(3000, ml_dtypes.bfloat16)
     compressed = CompressedFloats(array.view(np.uint16), dtype="bfloat16")

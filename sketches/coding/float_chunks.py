@@ -159,7 +159,7 @@ class Encoder:
         cuts = [(start, min(start + CHUNK, values.size)) for start in range(0, values.size, CHUNK)]
         parts = [values[start:stop] for start, stop in cuts]
         surveys = self._choose(parts)
-        if self._coding is None:
+        if self._coding is None or not parts:
             chunks = [_raw(values.size, form).description] if values.size else []
             data = np.zeros(values.nbytes + 2 * PAD, np.uint8)
             data[PAD : PAD + values.nbytes] = values.view(np.uint8)

@@ -33,7 +33,7 @@ TURNS = (AS_IS, SIGN_LAST, SIGN_AFTER_EXPONENT) = range(3)
 #: Bits of the numbers that are counted, and the most mantissa bits in a symbol.
 _COUNTED, _MANTISSA = 12, 3
 #: The share of a float's bits that a coding of shorter symbols, which decodes faster, may take in addition.
-_WORTH = 0.0005
+_WORTH = 0.001
 #: Codes that are built to find the smallest, and bits by which they may differ from the least entropy.
 _TRIED, _SPREAD = 5, 0.08
 

@@ -58,8 +58,8 @@ class FloatDelta(FloatArray):
     integers are, so the difference is a small integer, and these are coded as the symbols of
     `CompressedFloats` are. Rare large ones are kept apart. Equal arrays take 0.1 % of the floats.
 
-    **Cost**: about 10 ns a value to encode and 5 ns to decode on one core, and the memory of a few chunks of
-    2**20 values besides the arrays.
+    **Cost**: 10 to 30 ns a value to encode and 5 ns to decode on one core, and the memory of a few chunks of
+    2**18 values besides the arrays.
 
     Examples
     --------

@@ -16,7 +16,7 @@ __all__ = ["METHODS", "Rule", "best_rule", "difference", "put_back", "restore", 
 #: How a value is related to that of the base.
 METHODS = ("difference", "xor")
 #: Values that decide on the rule.
-_SAMPLE = 1 << 17
+_SAMPLE = 1 << 15
 
 
 class Rule(NamedTuple):

@@ -41,6 +41,21 @@ def test_parts_of_any_length_make_up_the_array(coding: str, monkeypatch: pytest.
     assert written([array[:5000]], coding=coding) == CompressedFloats(array[:5000], coding=coding)
 
 
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_whole_chunks_leave_nothing_to_wait(n_threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (float_chunks, float_writer):
+        monkeypatch.setattr(module, "CHUNK", 1 << 12)
+    array = np.random.default_rng(0).normal(size=5 << 12).astype(np.float16)
+    before = mergesketch.get_num_threads()
+    mergesketch.set_num_threads(n_threads)
+    try:
+        for n in (0, 1 << 12, 2 << 12, 4 << 12, 5 << 12):
+            np.testing.assert_array_equal(written([array[:n]]).decode(), array[:n])
+            np.testing.assert_array_equal(written(np.split(array[:n], 4)).decode(), array[:n])
+    finally:
+        mergesketch.set_num_threads(before)
+
+
 def test_memory_is_that_of_a_few_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (float_chunks, float_writer):
         monkeypatch.setattr(module, "CHUNK", 1 << 16)

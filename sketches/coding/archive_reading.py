@@ -115,8 +115,8 @@ class ArchivedFile:
         if kept.kind == CODED:
             floats = self._mapped(kept).floats((n,))
             return lambda start, stop: floats[start:stop].view(dtype)
-        assert segment.tensor is not None
-        return self._mapped(kept).restored(self._base_of(segment.tensor), n)
+        assert kept.tensor is not None
+        return self._mapped(kept).restored(self._base_of(kept.tensor), n)
 
     def _base_of(self, tensor: Tensor) -> Values:
         if self._base is None:

@@ -359,6 +359,7 @@ def tuned():
         FLOATS[2]._replace(shape=(30_000,)),
         FLOATS[4],
         Part("new", "BF16", (30_000,), BRAIN[::-1].tobytes()),
+        Part("tied, and not in the base", "BF16", (100, 300), brain.tobytes()),
     ]
     write("tuned.safetensors", tensor_file(tuned))
     return tuned
@@ -372,6 +373,7 @@ def test_differences_from_a_base(tuned):
     assert kept["brain"].kept == kept["f8a"].kept == kept["single"].kept == "difference"
     # A tensor of another shape, and one that the base does not have.
     assert kept["half"].kept == kept["new"].kept == "coded"
+    assert kept["tied, and not in the base"].kept == "same"
     for name in ("brain", "f8a", "single"):
         assert kept[name].nbytes < alone[name].nbytes
     assert kept["f8a"].nbytes < 1000 and kept["brain"].nbytes < 0.1 * kept["brain"].raw_nbytes

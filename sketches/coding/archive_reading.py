@@ -39,6 +39,9 @@ class ArchivedFile:
             self.index = read_index(descriptor, size)
             # The file stays this one, even if another one takes its place.
             self._file = os.fdopen(os.dup(descriptor), "rb")
+        # It is mapped once, because each map has a descriptor of its own. Slices of a plain array are made
+        # faster than those of a `memmap`.
+        self._bytes: NDArray[np.uint8] = np.memmap(self._file, np.uint8, "r").view(np.ndarray)
         self.nbytes = size
         self.segments = {segment.tensor.name: segment for segment in self.index.segments if segment.tensor}
         self.tensors = {tensor.name: tensor for tensor in self.index.tensors}
@@ -97,9 +100,8 @@ class ArchivedFile:
 
     def _mapped(self, segment: Segment) -> StoredPart:
         assert segment.tensor is not None
-        part = np.memmap(self._file, np.uint8, "r", segment.place, (segment.length,))
-        # A plain array, because slices of a `memmap` take long to make.
-        return StoredPart(part.view(np.ndarray), form_of(segment.tensor))
+        part = self._bytes[segment.place : segment.place + segment.length]
+        return StoredPart(part, form_of(segment.tensor))
 
     def _values(self, segment: Segment) -> Values:
         kept, width = self._kept(segment), _width(segment.tensor)

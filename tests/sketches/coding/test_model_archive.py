@@ -168,6 +168,17 @@ def test_numpy_reads_what_the_library_writes():
     np.testing.assert_array_equal(row, arrays["w"][17])
 
 
+def test_many_tensors_need_few_descriptors():
+    parts = [Part(f"t{i}", "F32", (300,), NORMAL[300 * i : 300 * i + 300].tobytes()) for i in range(60)]
+    write("a", tensor_file(parts))
+    pack_model("a", "b")
+    before = len(os.listdir("/proc/self/fd"))
+    archive = FloatArchive("b")
+    tensors = dict(archive)
+    assert [tensors[part.name].decode().tobytes() for part in parts] == [part.data for part in parts]
+    assert len(os.listdir("/proc/self/fd")) <= before + 2
+
+
 def test_equal_tensors_are_kept_once():
     write("a", FILES["repeats"])
     pack_model("a", "b")

@@ -192,17 +192,17 @@ class _Packing:
             self.advance(piece.size)
 
     def _encode_small(self, data: NDArray[np.uint8], tensor: Tensor | None) -> tuple[int, Any]:
-        assert tensor is not None
-        bits = data.view(f"u{form_of(tensor).width // 8}")
-        base = self._base_of(tensor)
-        form = form_of(tensor)
+        if data.size < _LEAST or tensor is None:
+            return RAW, data.data
+        base, form = self._base_of(tensor), form_of(tensor)
+        bits = data.view(form.bits_dtype)
 
         def values(start: int, stop: int) -> NDArray[Any]:
             return bits[start:stop]
 
         # Without a base it is encoded, and what comes out decides.
         plan = PartPlan(True, None) if base is None else plan_part(values, base, bits.size, form)
-        if plan.is_coded and data.size >= _LEAST:
+        if plan.is_coded:
             part = b"".join(part_pieces(values, base, bits.size, form, plan.rule))
             if len(part) < data.size:
                 return _kind_of(plan), part

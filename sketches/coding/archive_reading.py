@@ -39,6 +39,9 @@ class ArchivedFile:
             self.index = read_index(descriptor, size)
             # The file stays this one, even if another one takes its place.
             self._file = os.fdopen(os.dup(descriptor), "rb")
+        # It is mapped once, because each map has a descriptor of its own. Slices of a plain array are made
+        # faster than those of a `memmap`.
+        self._bytes: NDArray[np.uint8] = np.memmap(self._file, np.uint8, "r").view(np.ndarray)
         self.nbytes = size
         self.segments = {segment.tensor.name: segment for segment in self.index.segments if segment.tensor}
         self.tensors = {tensor.name: tensor for tensor in self.index.tensors}
@@ -97,9 +100,8 @@ class ArchivedFile:
 
     def _mapped(self, segment: Segment) -> StoredPart:
         assert segment.tensor is not None
-        part = np.memmap(self._file, np.uint8, "r", segment.place, (segment.length,))
-        # A plain array, because slices of a `memmap` take long to make.
-        return StoredPart(part.view(np.ndarray), form_of(segment.tensor))
+        part = self._bytes[segment.place : segment.place + segment.length]
+        return StoredPart(part, form_of(segment.tensor))
 
     def _values(self, segment: Segment) -> Values:
         kept, width = self._kept(segment), _width(segment.tensor)
@@ -115,8 +117,8 @@ class ArchivedFile:
         if kept.kind == CODED:
             floats = self._mapped(kept).floats((n,))
             return lambda start, stop: floats[start:stop].view(dtype)
-        assert segment.tensor is not None
-        return self._mapped(kept).restored(self._base_of(segment.tensor), n)
+        assert kept.tensor is not None
+        return self._mapped(kept).restored(self._base_of(kept.tensor), n)
 
     def _base_of(self, tensor: Tensor) -> Values:
         if self._base is None:

@@ -168,6 +168,17 @@ def test_numpy_reads_what_the_library_writes():
     np.testing.assert_array_equal(row, arrays["w"][17])
 
 
+def test_many_tensors_need_few_descriptors():
+    parts = [Part(f"t{i}", "F32", (300,), NORMAL[300 * i : 300 * i + 300].tobytes()) for i in range(60)]
+    write("a", tensor_file(parts))
+    pack_model("a", "b")
+    before = len(os.listdir("/proc/self/fd"))
+    archive = FloatArchive("b")
+    tensors = dict(archive)
+    assert [tensors[part.name].decode().tobytes() for part in parts] == [part.data for part in parts]
+    assert len(os.listdir("/proc/self/fd")) <= before + 2
+
+
 def test_equal_tensors_are_kept_once():
     write("a", FILES["repeats"])
     pack_model("a", "b")
@@ -359,6 +370,7 @@ def tuned():
         FLOATS[2]._replace(shape=(30_000,)),
         FLOATS[4],
         Part("new", "BF16", (30_000,), BRAIN[::-1].tobytes()),
+        Part("tied, and not in the base", "BF16", (100, 300), brain.tobytes()),
     ]
     write("tuned.safetensors", tensor_file(tuned))
     return tuned
@@ -372,6 +384,7 @@ def test_differences_from_a_base(tuned):
     assert kept["brain"].kept == kept["f8a"].kept == kept["single"].kept == "difference"
     # A tensor of another shape, and one that the base does not have.
     assert kept["half"].kept == kept["new"].kept == "coded"
+    assert kept["tied, and not in the base"].kept == "same"
     for name in ("brain", "f8a", "single"):
         assert kept[name].nbytes < alone[name].nbytes
     assert kept["f8a"].nbytes < 1000 and kept["brain"].nbytes < 0.1 * kept["brain"].raw_nbytes

@@ -226,12 +226,12 @@ def main() -> None:
     parts["deltas"] = partial(deltas, minilm)
     chosen = [name for name in parts if getattr(arguments, name)] or list(parts)
     rows: list[Row] = []
-    if len(chosen) < len(parts) and arguments.json.exists():
-        old = json.loads(arguments.json.read_text())["rows"]
-        rows = [row for row in old if row["part"] not in chosen]
+    if arguments.json.exists():
+        rows = json.loads(arguments.json.read_text())["rows"]
     for name in chosen:
-        rows += [{"part": name, **row} for row in parts[name]()]
-    write(arguments.json, rows)
+        new = [{"part": name, **row} for row in parts[name]()]
+        rows = [row for row in rows if row["part"] != name] + new
+        write(arguments.json, rows)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from mergesketch.sketches.kernels.float_codes import LONGEST
 MOST = 6
 ROWS, CALLS = (384, 1024, 4096), 2000
 #: Values that are encoded by parts, and values of a part.
-STREAMED, PART = 1 << 28, 1 << 21
+STREAMED, PART = 128 * 2_000_000, 2_000_000
 
 STREAM = """
 import sys, tracemalloc

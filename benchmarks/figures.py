@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import dedup_tables
+import float_tables
 import outlier_tables
 import parameter_sharing_tables
 from markdown_parts import percent, short, span, table
@@ -712,9 +713,11 @@ TABLES: dict[str, Callable[[], str]] = {
     "static_functions_real": static_functions_real,
     "static_text": static_text,
     "gpu_rates": gpu_rates,
+    **float_tables.TABLES,
 }
 
 FIGURES: dict[str, Callable[[], str]] = {
+    **float_tables.FIGURES,
     "index_codes_recall": index_codes_recall,
     "hyperloglog_ns": lambda: short(
         row("distinct", sketch="HyperLogLog", **{"keys are": "integers"})["ns a key"]

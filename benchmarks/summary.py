@@ -219,6 +219,25 @@ def rest() -> Iterator[Job]:
             yield Job(name, ours, theirs, found["merge_s"] / found["in_place_s"], 1.2, at_most=True)
 
 
+def floats() -> Iterator[Job]:
+    for what in ("encode", "decode"):
+        for dtype in ("bfloat16", "float32"):
+            found, peer = (
+                row("compressed_floats", coder=c, **{"rates of": dtype}) for c in ("ours", "zipnn")
+            )
+            ours, theirs = (f"{cell(r[f'{what} MB/s'])} MB/s" for r in (found, peer))
+            name, ratio = f"{what} weights in {dtype}, 1 thread", peer[f"ours {what}s, times as fast"]
+            yield Job(name, ours, f"{theirs}, ZipNN", ratio, 1.5)
+    found = row("compressed_floats", columns=1024, **{"row of": "bfloat16"})
+    yield most("decode a row of 1,024 columns in bfloat16", found["us"], "µs", 5)
+    for dtype in ("bfloat16", "float16", "float32", "float8_e4m3fn"):
+        found = row("compressed_floats", model="MiniLM", dtype=dtype)
+        size, peer_size = found["ours"], found["zipnn"]
+        name = f"size of MiniLM in {dtype}, of the plain bytes"
+        ours, theirs = (f"{100 * share:.1f} %" for share in (size, peer_size))
+        yield Job(name, ours, f"{theirs}, ZipNN", size / peer_size, 1, at_most=True)
+
+
 def growth() -> Iterator[Job]:
     grown = {(r["structure"], r["rows"]): r for r in rows("scaling") if "structure" in r}
     for structure in (
@@ -267,6 +286,7 @@ PARTS: dict[str, Callable[[], Iterator[Job]]] = {
     "Neighbours": neighbours,
     "Rows": kernels,
     "Keys": keys,
+    "Floats": floats,
     "Growth": growth,
     "The rest": rest,
 }
@@ -285,6 +305,7 @@ def summary() -> str:
         lines += ["", "</details>", ""]
     files = ("bloom_filter", "dedup", "index", "merge_over_ranks", "minhash", "private", "projection", "race")
     more = (
+        "compressed_floats",
         "dedup_memory",
         "distinct",
         "distributed_index",

@@ -90,7 +90,7 @@ def tables() -> Iterator[Row]:
         whole, ours = whole_table(n_rows, batches, gradients), shared(batches, gradients)
         for what, call in ours.items():
             both = {"ours": call, **({"whole": whole[what]} if what in whole else {})}
-            times = best_of(both, 5, time.process_time)
+            times = best_of(both, 15, time.process_time)
             each = {name: 1e9 * seconds / BATCH / BATCHES for name, seconds in times.items()}
             yield {
                 "rows": n_rows,

@@ -38,6 +38,8 @@ _BITS = 64
 _LOW = np.uint64((1 << 52) - 1)
 #: Runs whose places are computed at a time, and then fetched into the nearest cache.
 _CHUNK = 64
+#: Rows that a register of words has, and the most runs that are worth filling it.
+_LANES, _MOST_RUNS = 8, 1 << 12
 #: The most entries of a cache line.
 _LINE = 16
 
@@ -100,6 +102,12 @@ def _add_run(row, start, word, bits, is_signed, factor, size, n, first, last, we
 
 
 @helper
+def _rows_at_a_time(n_runs):
+    """Return the number of rows of n_runs runs each whose places are computed at a time."""
+    return max(1, _CHUNK // n_runs, min(_LANES, _MOST_RUNS // n_runs))
+
+
+@helper
 def _prepare(words, first, last, keys, block, n_columns, weights, row_words, starts, run_words, bits):
     """Compute the runs of the rows [first, last), and fetch what they read.
 
@@ -152,7 +160,7 @@ def gather_hashed(weights, words, offsets, factors, keys, block, scale, start, s
     """
     m, n_columns, size = np.int64(weights.size), out.shape[1], np.uint64(out.itemsize)
     n_runs = keys.size * ((n_columns + block - 1) // block)
-    row_words = np.empty(max(1, _CHUNK // n_runs), np.uint64)
+    row_words = np.empty(_rows_at_a_time(n_runs), np.uint64)
     starts = np.empty(n_runs * row_words.size, np.int64)
     run_words, bits = np.empty(starts.size, np.uint64), np.empty(starts.size, np.uint64)
     runs = (starts, run_words, bits)
@@ -183,7 +191,7 @@ def scatter_hashed(words, offsets, factors, gradients, keys, block, scale, start
     """Add the gradients of all bags to the places [start, stop): the transpose of `gather_hashed`."""
     m, n_columns, size = np.int64(weights.size), gradients.shape[1], np.uint64(weights.itemsize)
     n_runs = keys.size * ((n_columns + block - 1) // block)
-    row_words = np.empty(max(1, _CHUNK // n_runs), np.uint64)
+    row_words = np.empty(_rows_at_a_time(n_runs), np.uint64)
     starts = np.empty(n_runs * row_words.size, np.int64)
     run_words, bits = np.empty(starts.size, np.uint64), np.empty(starts.size, np.uint64)
     runs = (starts, run_words, bits)

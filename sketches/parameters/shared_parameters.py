@@ -336,6 +336,11 @@ class SharedParameters(MatrixProducts):
         TypeError, ValueError
             If the map has no such rows, or the gradients have another shape, or are not finite. Nothing
             changes then.
+
+        Notes
+        -----
+        A sum beyond the largest number of the dtype (3.4e38 for float32) becomes infinite, and `gather` then
+        returns infinity or NaN.
         """
         return self._take_in(
             {"rows": rows, "gradients": gradients}, self._read_rows, None, None, table, scale

@@ -83,26 +83,29 @@ def read_row_numbers(rows: Any, n_rows: int | None = None, name: str = "rows") -
 
 
 def read_pairs(rows: Any, seed: int, name: str = "rows") -> TableRows:
-    """Read pairs: an array whose last dimension is 2, or a list of tuples of two numbers or strings."""
+    """Read pairs: an array whose last dimension is 2, a list of tuples, or a frame of two columns."""
+    wanted = f"{name} must be pairs, in an array of shape (..., 2) or a list of tuples"
     if is_key(rows):
-        raise TypeError(
-            f"{name} must be pairs, in an array of shape (..., 2) or a list of tuples, got {rows!r}"
-        )
-    array = rows
-    if isinstance(rows, (list, tuple)) and not hasattr(rows, "shape"):
+        raise TypeError(f"{wanted}, got {rows!r}")
+    if isinstance(rows, list) and (not rows or not isinstance(rows[0], tuple)):
         refuse_flags(name, rows)
-        array = check_array(name, rows)
-        if array.size == 0:
-            array = np.empty((0, 2), np.int64)
-    shape: tuple[int, ...] = getattr(array, "shape", ())
-    if len(shape) == 0 or shape[-1] != 2:
-        raise ValueError(f"{name} must be pairs, in an array of shape (..., 2), got shape {shape}")
-    refuse_gpu("a PairMap", array)
-    flat, _ = _flattened(array, name)
-    flat = flat.reshape(-1, 2)
-    parts = tuple(_checked(read_keys(flat[:, i], name), name) for i in range(2))
-    pairs = Keys("tuple", parts=parts)
-    return TableRows(read_only(pairs.hashes(seed)), tuple(shape[:-1]), False, False)
+        rows = check_array(name, rows) if rows else np.empty((0, 2), np.int64)
+    shape: tuple[int, ...] | None = None
+    if hasattr(rows, "reshape") and not hasattr(rows, "columns"):
+        shape = tuple(rows.shape)
+        if len(shape) == 0 or shape[-1] != 2:
+            raise ValueError(f"{wanted}, got shape {shape}")
+        refuse_gpu("a PairMap", rows)
+        flat = _flattened(rows, name)[0].reshape(-1, 2)
+        pairs = Keys("tuple", parts=(read_keys(flat[:, 0], name), read_keys(flat[:, 1], name)))
+    else:
+        pairs = read_keys(rows, name)
+    if len(pairs) and len(pairs.parts) != 2:
+        raise ValueError(f"{wanted}, got keys of {max(1, len(pairs.parts))} parts")
+    for part in pairs.parts:
+        _checked(part, name)
+    words = pairs.hashes(seed) if len(pairs) else np.empty(0, np.uint64)
+    return TableRows(read_only(words), (len(pairs),) if shape is None else shape[:-1], False, False)
 
 
 def _flattened(rows: Any, name: str) -> tuple[Any, tuple[int, ...] | None]:

@@ -15,6 +15,7 @@ from mergesketch import (
     MinHashSketch,
     Race,
     RepresenterSketch,
+    SharedParameters,
     TopK,
 )
 from mergesketch.lsh import MinHash, SignedRandomProjection
@@ -133,6 +134,7 @@ def test_subclasses_and_modes_of_a_race_are_sized_too() -> None:
         ("frequency", lambda x: HeavyHitters.for_error(x)),
         ("relative_error", lambda x: TopK.for_error(10, x)),
         ("relative_error", lambda x: Race.for_error(FAMILY, x)),
+        ("error", lambda x: SharedParameters.for_error(x)),
     ],
 )
 def test_what_is_no_error_is_refused(name: str, call: Any) -> None:

@@ -241,7 +241,7 @@ def test_a_transformer_of_pytorch_is_shared_with_its_fast_path():
         ({"model": nn.Embedding(3, 2, max_norm=1)}, ValueError, "max_norm or scale_grad_by_freq"),
         ({"seed": -1}, ValueError, "seed must be"),
         ({"keep_values": 1}, TypeError, "keep_values must be True or False"),
-        ({"linear_map": "tile"}, TypeError, "map must be a ParameterMap"),
+        ({"linear_map": "tile"}, TypeError, "linear_map must be a ParameterMap or None, got str"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, error, message):

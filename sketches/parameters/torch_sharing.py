@@ -79,7 +79,8 @@ def share_parameters(
     The weight matrix of a layer becomes a virtual table times a scale, the standard deviation of the matrix
     over that of the array (ROAST's global sharing). Weights that are tied stay tied. Biases, and the weights
     of modules of other classes, stay as they are, and so do weights that such a module is tied to, modules
-    with hooks and modules with parametrizations.
+    with hooks and modules with parametrizations. Weights that are frozen stay, too, unless all are: then the
+    parameters are frozen.
 
     With the default maps and a compression of 1, nothing is shared. The copy then has the values of the
     model and scales of 1, and computes the same numbers as the model, bit for bit, also in training.
@@ -122,6 +123,7 @@ def share_parameters(
     shared = SharedArray(
         n_parameters, std or 1.0, seed=seed, device=weights[0].device, dtype=weights[0].dtype
     )
+    shared.weights.requires_grad_(weights[0].requires_grad)
     cyclic = CyclicMap([tuple(weight.shape) for weight in weights])
     numbers = {id(weight): number for number, weight in enumerate(weights)}
     made: dict[int, nn.Module] = {}
@@ -156,7 +158,10 @@ def _replaceable(model: nn.Module, exclude: Callable[[str, nn.Module], bool] | N
             found[name] = module
         else:
             others |= {id(parameter) for parameter in module.parameters(recurse=False)}
-    return {name: module for name, module in found.items() if id(module.weight) not in others}
+    found = {name: module for name, module in found.items() if id(module.weight) not in others}
+    # Weights that are frozen stay as they are, unless the whole model is.
+    trains = any(module.weight.requires_grad for module in found.values())
+    return {name: module for name, module in found.items() if module.weight.requires_grad == trains}
 
 
 def _has_hooks(module: nn.Module) -> bool:

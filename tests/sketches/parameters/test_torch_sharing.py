@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch")
 from mergesketch import HashedEmbedding, HashedLinear, SharedArray, share_parameters  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
+from torch.utils.checkpoint import checkpoint  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -75,6 +76,10 @@ def test_a_linear_layer_is_that_of_pytorch_with_the_same_weights():
     gradient = ours.sketch().empty_like().scatter_add(np.arange(30), theirs.weight.grad.numpy())
     np.testing.assert_allclose(ours.shared.weights.grad, gradient.weights, atol=1e-12)
     assert HashedLinear(20, 30, bias=False, n_parameters=97).bias is None
+    before = ours.shared.weights.grad.clone()
+    ours.zero_grad()
+    checkpoint(ours, X, use_reentrant=False).square().sum().backward()
+    torch.testing.assert_close(ours.shared.weights.grad, before)
 
 
 @pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
@@ -214,6 +219,17 @@ def test_what_is_excluded_or_unknown_stays():
     assert ours["bag"].mode == "max" and ours["bag"].include_last_offset
     with pytest.raises(ValueError, match="model must have an embedding or a linear layer"):
         share_parameters(model, 2, exclude=lambda name, module: True)
+
+
+def test_frozen_weights_stay_unless_all_are():
+    model = nn.Sequential(nn.Embedding(20, 8), nn.Linear(8, 8))
+    model[0].weight.requires_grad_(False)
+    ours = share_parameters(model, 4)
+    assert ours[0].weight.requires_grad is False and torch.equal(ours[0].weight, model[0].weight)
+    assert isinstance(ours[1], HashedLinear) and ours[1].shared.weights.requires_grad
+    frozen = share_parameters(model.requires_grad_(False), 4, keep_values=True)
+    assert isinstance(frozen[0], HashedEmbedding)
+    assert not any(parameter.requires_grad for parameter in frozen.parameters())
 
 
 def test_a_transformer_of_pytorch_is_shared_with_its_fast_path():

@@ -108,7 +108,7 @@ _LAZY = {
     "AceDetector": ".sketches.race.ace_detector",
     "FloatArchive": ".sketches.coding.model_archive",
     "HashedEmbedding": ".sketches.parameters.torch_embedding",
-    "HashedEmbeddingBag": ".sketches.parameters.torch_embedding",
+    "HashedEmbeddingBag": ".sketches.parameters.torch_embedding_bag",
     "HashedLinear": ".sketches.parameters.torch_linear",
     "LSHNeighbors": ".sketches.neighbours.lsh_neighbors",
     "LinkFeatures": ".sketches.sets.link_features",
@@ -162,8 +162,8 @@ if TYPE_CHECKING:
     from .sketches.neighbours.lsh_neighbors import LSHNeighbors as LSHNeighbors
     from .sketches.parameters.torch_array import SharedArray as SharedArray
     from .sketches.parameters.torch_embedding import HashedEmbedding as HashedEmbedding
-    from .sketches.parameters.torch_embedding import HashedEmbeddingBag as HashedEmbeddingBag
     from .sketches.parameters.torch_embedding import hash_ids as hash_ids
+    from .sketches.parameters.torch_embedding_bag import HashedEmbeddingBag as HashedEmbeddingBag
     from .sketches.parameters.torch_linear import HashedLinear as HashedLinear
     from .sketches.parameters.torch_sharing import share_parameters as share_parameters
     from .sketches.race.ace_detector import AceDetector as AceDetector

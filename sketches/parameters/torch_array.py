@@ -186,7 +186,6 @@ class SharedArray(nn.Module):  # type: ignore[misc]
             self.weights.copy_(torch.from_numpy(values))
 
     def extra_repr(self) -> str:
-        """Return the arguments, for ``repr``."""
         scaled = "" if self.divisors is None else ", scaled gradients"
         return f"{self.weights.shape[0]}, std={self.std:g}, seed={self.seed}{scaled}"
 

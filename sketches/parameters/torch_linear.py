@@ -56,8 +56,10 @@ class HashedLinear(HashedTable):
 
     Notes
     -----
-    The weights are in memory from the forward until the backward pass. What stays small is the array, its
-    gradient, the state of the optimizer, and what is saved or sent.
+    In training the weights are in memory from the forward until the backward pass. What stays small is the
+    array, its gradient, the state of the optimizer, and what is saved or sent. With
+    ``torch.utils.checkpoint.checkpoint(layer, input, use_reentrant=False)`` the weights are computed once
+    more in the backward pass, and only those of one layer are in memory at a time.
 
     References
     ----------

@@ -14,10 +14,12 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from ...lsh.support.checks import check_flag, check_int, check_real
 from ...lsh.support.public import publish
 from .cyclic_map import CyclicMap
-from .parameter_map import ParameterMap
+from .parameter_map import ParameterMap, Table
 from .torch_array import SharedArray
-from .torch_embedding import HashedEmbedding, HashedEmbeddingBag
+from .torch_embedding import HashedEmbedding
+from .torch_embedding_bag import HashedEmbeddingBag
 from .torch_linear import HashedLinear
+from .torch_table import entry_deviation
 
 __all__ = ["share_parameters"]
 
@@ -77,7 +79,8 @@ def share_parameters(
     The weight matrix of a layer becomes a virtual table times a scale, the standard deviation of the matrix
     over that of the array (ROAST's global sharing). Weights that are tied stay tied. Biases, and the weights
     of modules of other classes, stay as they are, and so do weights that such a module is tied to, modules
-    with hooks and modules with parametrizations.
+    with hooks and modules with parametrizations. Weights that are frozen stay, too, unless all are: then the
+    parameters are frozen.
 
     With the default maps and a compression of 1, nothing is shared. The copy then has the values of the
     model and scales of 1, and computes the same numbers as the model, bit for bit, also in training.
@@ -107,6 +110,9 @@ def share_parameters(
     compression = check_real("compression", compression, 1.0, _MOST_COMPRESSION, closed=True)
     keep_values, seed = check_flag("keep_values", keep_values), check_int("seed", seed, 0, 2**64 - 1)
     scale_gradients = check_flag("scale_gradients", scale_gradients)
+    for argument, map in (("embedding_map", embedding_map), ("linear_map", linear_map)):
+        if not isinstance(map, ParameterMap | None):
+            raise TypeError(f"{argument} must be a ParameterMap or None, got {type(map).__name__}")
     modules = _replaceable(model, exclude)
     weights = list({id(module.weight): module.weight for module in modules.values()}.values())
     _check(modules, weights)
@@ -117,14 +123,15 @@ def share_parameters(
     shared = SharedArray(
         n_parameters, std or 1.0, seed=seed, device=weights[0].device, dtype=weights[0].dtype
     )
+    shared.weights.requires_grad_(weights[0].requires_grad)
     cyclic = CyclicMap([tuple(weight.shape) for weight in weights])
     numbers = {id(weight): number for number, weight in enumerate(weights)}
-    scales = [1.0 if nothing_shared else _scale(weight, shared.std) for weight in weights]
     made: dict[int, nn.Module] = {}
     for module in modules.values():
         number = numbers[id(module.weight)]
-        map = embedding_map if isinstance(module, _EMBEDDINGS) else linear_map
-        new = _replacement(module, shared, map or cyclic, number, scales[number])
+        chosen = (embedding_map if isinstance(module, _EMBEDDINGS) else linear_map) or cyclic
+        scale = 1.0 if nothing_shared else _scale(module.weight, shared, chosen, number)
+        new = _replacement(module, shared, chosen, number, scale)
         is_tied = sum(other.weight is module.weight for other in modules.values()) > 1
         if isinstance(new, HashedEmbedding) and (is_tied or _has_padding(module)):
             new.padding_is_zero = False
@@ -151,7 +158,10 @@ def _replaceable(model: nn.Module, exclude: Callable[[str, nn.Module], bool] | N
             found[name] = module
         else:
             others |= {id(parameter) for parameter in module.parameters(recurse=False)}
-    return {name: module for name, module in found.items() if id(module.weight) not in others}
+    found = {name: module for name, module in found.items() if id(module.weight) not in others}
+    # Weights that are frozen stay as they are, unless the whole model is.
+    trains = any(module.weight.requires_grad for module in found.values())
+    return {name: module for name, module in found.items() if module.weight.requires_grad == trains}
 
 
 def _has_hooks(module: nn.Module) -> bool:
@@ -180,9 +190,11 @@ def _has_padding(module: Any) -> bool:
     return module.padding_idx is not None and bool(module.weight[module.padding_idx].any())
 
 
-def _scale(weight: Tensor, std: float) -> float:
-    own = float(weight.detach().double().square().mean().sqrt())
-    return own / std if own > 0 else 1.0
+def _scale(weight: Tensor, shared: SharedArray, map: ParameterMap, number: int) -> float:
+    """Return the factor that gives a table the deviation of a weight."""
+    own = float(weight.detach().double().square().mean().sqrt()) or shared.std
+    table = Table(shared.weights.shape[0], weight.shape[1], shared.seed, number)
+    return own / shared.std / entry_deviation(map, table)
 
 
 def _replacement(module: Any, shared: SharedArray, map: ParameterMap, number: int, scale: float) -> nn.Module:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ...lsh.support.checks import check_int, check_real
-from .parameter_map import ParameterMap
+from .hashed_maps import PairMap
+from .parameter_map import ParameterMap, Table
 from .shared_parameters import SharedParameters
 from .torch_array import SharedArray
 from .torch_reading import Layout, as_array, gather, gather_sparse, write_layout
 
-__all__ = ["HashedTable"]
+__all__ = ["HashedTable", "entry_deviation"]
 
 _LARGEST = 2.0**64
 
@@ -46,17 +48,24 @@ class HashedTable(nn.Module):  # type: ignore[misc]
             raise ValueError("give either n_parameters or shared, a SharedArray")
         if shared is None:
             assert n_parameters is not None
+            n_parameters = check_int("n_parameters", n_parameters, 1)
+            std /= entry_deviation(map, Table(n_parameters, shape[1], 0, 0))
             shared = SharedArray(n_parameters, std, seed=seed, device=device, dtype=dtype)
         elif not isinstance(shared, SharedArray):
             raise TypeError(f"shared must be a SharedArray, got {type(shared).__name__}")
         elif not (seed == 0 and device is None and dtype is None):
             raise ValueError("seed, device and dtype are those of shared: give them to the SharedArray")
         number = shared.n_tables if table is None else check_int("table", table, 0, 2**32 - 1)
-        factor = std / shared.std if scale is None else check_real("scale", scale, -_LARGEST, _LARGEST)
         self.layout = Layout(map, shape[1], shared.seed, number, shape[0])
-        self._text = write_layout(self.layout)
-        if shape[0] is not None:  # A map of other shapes is refused here, and not at the first use.
-            map.checked_rows([0, shape[0] - 1], self.layout.of(shared.weights.shape[0]))
+        self._text, of_map = write_layout(self.layout), self.layout.of(shared.weights.shape[0])
+        if not isinstance(map, PairMap):  # A map of other shapes is refused here, and not at the first use.
+            map.checked_rows([0, (shape[0] or 1) - 1], of_map)
+        if scale is not None:
+            factor = check_real("scale", scale, -_LARGEST, _LARGEST)
+        elif n_parameters is not None:
+            factor = 1.0
+        else:
+            factor = std / shared.std / entry_deviation(map, of_map)
         shared.n_tables = max(shared.n_tables, number + 1)
         self.shared = shared
         weights = shared.weights
@@ -112,7 +121,6 @@ class HashedTable(nn.Module):  # type: ignore[misc]
                 raise ValueError(f"the saved layer has {name} {theirs.get(name)!r}, this one has {value!r}")
 
     def extra_repr(self) -> str:
-        """Return the arguments, for ``repr``."""
         n_rows, m = self.layout.n_rows, self.shared.weights.shape[0]
         scale = "" if self.scale.is_meta else f", scale={self.scale.item():g}"
         text = f"{n_rows}, {self.layout.n_columns}, {self.map!r}, table={self.table}{scale}"
@@ -129,3 +137,9 @@ class HashedTable(nn.Module):  # type: ignore[misc]
             weights, ids, offsets, factors, self.scale, self._text
         )
         return rows.to(self.shared.weights.dtype)
+
+
+def entry_deviation(map: ParameterMap, table: Table) -> float:
+    """Return the standard deviation of an entry, for independent parameters of deviation 1."""
+    n_copies = map.runs(np.zeros(1, np.uint64), table).starts.shape[1]
+    return float(map.copy_factor * n_copies**0.5)

@@ -256,6 +256,16 @@ def test_a_table_is_fitted_by_least_squares():
     assert torch.equal(exact.weight, table.float())
 
 
+@pytest.mark.parametrize("map", [RobeMap(8), MultiHashMap(4)], ids=repr)
+def test_rows_have_the_deviation_1_at_first(map):
+    m = 20_000
+    own = HashedEmbedding(2000, 64, n_parameters=m, map=map)
+    given = HashedEmbedding(2000, 64, shared=SharedArray(m, std=0.01), map=map)
+    for layer in (own, given):
+        # The standard error of a deviation of m normal numbers is std / sqrt(2 m).
+        assert abs(layer.weight.std().item() - 1) < 6 / np.sqrt(2 * m)
+
+
 BAD = [
     ({"max_norm": 1.0}, ValueError, "max_norm must be None"),
     ({"scale_grad_by_freq": True}, ValueError, "scale_grad_by_freq must be False"),
@@ -263,9 +273,10 @@ BAD = [
     ({"embedding_dim": 2.0}, TypeError, "embedding_dim must be an integer"),
     ({"padding_idx": N_ROWS}, ValueError, "padding_idx must be an integer from -40 to 39"),
     ({"n_parameters": None}, ValueError, "give either n_parameters or shared"),
-    ({"n_parameters": 0}, ValueError, "n_parameters must be an integer from 1"),
+    ({"n_parameters": 0}, ValueError, "n_parameters must be an integer"),
     ({"map": "robe"}, TypeError, "map must be a ParameterMap"),
     ({"map": CyclicMap([(3, 4)])}, ValueError, "n_columns must be 4"),
+    ({"num_embeddings": None, "map": CyclicMap([(3, 4)])}, ValueError, "n_columns must be 4"),
     ({"map": PairMap()}, ValueError, "must be None for a PairMap"),
     ({"seed": -1}, ValueError, "seed must be"),
     ({"dtype": torch.float16}, ValueError, "dtype must be torch.float32 or torch.float64"),

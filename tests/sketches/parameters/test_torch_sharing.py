@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch")
 from mergesketch import HashedEmbedding, HashedLinear, SharedArray, share_parameters  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
+from torch.utils.checkpoint import checkpoint  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -75,6 +76,10 @@ def test_a_linear_layer_is_that_of_pytorch_with_the_same_weights():
     gradient = ours.sketch().empty_like().scatter_add(np.arange(30), theirs.weight.grad.numpy())
     np.testing.assert_allclose(ours.shared.weights.grad, gradient.weights, atol=1e-12)
     assert HashedLinear(20, 30, bias=False, n_parameters=97).bias is None
+    before = ours.shared.weights.grad.clone()
+    ours.zero_grad()
+    checkpoint(ours, X, use_reentrant=False).square().sum().backward()
+    torch.testing.assert_close(ours.shared.weights.grad, before)
 
 
 @pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
@@ -216,6 +221,17 @@ def test_what_is_excluded_or_unknown_stays():
         share_parameters(model, 2, exclude=lambda name, module: True)
 
 
+def test_frozen_weights_stay_unless_all_are():
+    model = nn.Sequential(nn.Embedding(20, 8), nn.Linear(8, 8))
+    model[0].weight.requires_grad_(False)
+    ours = share_parameters(model, 4)
+    assert ours[0].weight.requires_grad is False and torch.equal(ours[0].weight, model[0].weight)
+    assert isinstance(ours[1], HashedLinear) and ours[1].shared.weights.requires_grad
+    frozen = share_parameters(model.requires_grad_(False), 4, keep_values=True)
+    assert isinstance(frozen[0], HashedEmbedding)
+    assert not any(parameter.requires_grad for parameter in frozen.parameters())
+
+
 def test_a_transformer_of_pytorch_is_shared_with_its_fast_path():
     layer = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, batch_first=True)
     model = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
@@ -241,7 +257,7 @@ def test_a_transformer_of_pytorch_is_shared_with_its_fast_path():
         ({"model": nn.Embedding(3, 2, max_norm=1)}, ValueError, "max_norm or scale_grad_by_freq"),
         ({"seed": -1}, ValueError, "seed must be"),
         ({"keep_values": 1}, TypeError, "keep_values must be True or False"),
-        ({"linear_map": "tile"}, TypeError, "map must be a ParameterMap"),
+        ({"linear_map": "tile"}, TypeError, "linear_map must be a ParameterMap or None, got str"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, error, message):

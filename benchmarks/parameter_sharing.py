@@ -10,11 +10,12 @@ import json
 import numpy as np
 import torch
 from measure import parse, show, write
+from mergesketch import set_num_threads
 from parameter_tables import TABLES
 
 __all__ = ["COMPRESSIONS", "compare", "summarised", "with_best_rate"]
 
-COMPRESSIONS, SEEDS, TUNING = (1, 10, 100, 1000, 4), (1, 2, 3, 4), (0,)
+COMPRESSIONS, SEEDS, TUNING = (1, 10, 100, 1000, 4), (1, 2, 3, 4), 0
 
 
 def summarised(found):
@@ -28,16 +29,16 @@ def summarised(found):
     return row
 
 
-def with_best_rate(run, rates, metric, seeds=SEEDS, tuning=TUNING):
+def with_best_rate(run, rates, metric, seeds):
     """Return the row of the best learning rate: the mean over the seeds, with its standard error.
 
-    ``run(rate, seed)`` returns the measurements by name. The best rate has the largest mean of the
-    metric over the seeds in `tuning`; the smallest, if its name ends with "loss".
+    ``run(rate, seed)`` returns the measurements by name. With the best rate, the metric is the largest for a
+    seed that is not reported; or the smallest, if its name ends with "loss".
     """
     sign = -1.0 if metric.endswith("loss") else 1.0
     best = rates[0]
     if len(rates) > 1:
-        tried = {rate: sign * summarised([run(rate, seed) for seed in tuning])[metric] for rate in rates}
+        tried = {rate: sign * run(rate, TUNING)[metric] for rate in rates}
         best = max(tried, key=tried.get)
     return {"rate": best} | summarised([run(best, seed) for seed in seeds])
 
@@ -50,6 +51,7 @@ def compare(description, experiment, compressions=COMPRESSIONS, seeds=SEEDS):
     """
     arguments = parse(description, experiment.name, missing="measure only what the file of results lacks")
     torch.set_num_threads(1)
+    set_num_threads(1)
     kept = {}
     if arguments.missing and arguments.json.exists():
         rows = json.loads(arguments.json.read_text())["rows"]

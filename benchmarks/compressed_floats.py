@@ -27,7 +27,7 @@ import fine_tune
 import float_weights
 import numpy as np
 from float_coders import Coder, coders, ours, same, zstd
-from float_costs import first_calls, lookups, memory, rows_at_random
+from float_costs import first_calls, memory, rows_at_random
 from float_others import others
 from float_weights import DTYPES, Weights, bound, cast
 from measure import parse, show, write
@@ -205,7 +205,6 @@ def timed(minilm: Weights, found: list[Coder]) -> Iterator[Row]:
 def counted(minilm: Weights, found: list[Coder]) -> Iterator[Row]:
     """Yield sizes and memory."""
     yield from theory()
-    yield from lookups(minilm)
     for name, weights in float_weights.models():
         yield shares(name, weights)
         yield from sizes(name, weights, found)

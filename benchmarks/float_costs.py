@@ -13,14 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from float_weights import DTYPES, Weights, bits_of, cast
+from float_weights import Weights, cast
 from measure import show
 from mergesketch import CompressedFloats
-from mergesketch.sketches.coding.prefix_code import code_lengths
-from mergesketch.sketches.kernels.float_codes import LONGEST
 
-#: The most symbols of a look-up.
-MOST = 6
 ROWS, CALLS = (384, 1024, 4096), 2000
 #: Values that are encoded by parts, and values of a part.
 STREAMED, PART = 128 * 2_000_000, 2_000_000
@@ -134,26 +130,3 @@ def memory() -> Iterator[dict[str, Any]]:
             }
             show("memory", [row])
             yield row
-
-
-def lookups(weights: Weights) -> Iterator[dict[str, Any]]:
-    """Yield how many symbols a look-up of `LONGEST` bits gives, of random bits, at most `MOST` of them."""
-    values = weights["encoder.layer.0.intermediate.dense.weight"]
-    for dtype, (_, n_exponent, n_mantissa) in DTYPES.items():
-        cast_values = cast(values, dtype)
-        coding = CompressedFloats(cast_values).coding
-        below = n_mantissa - (int(coding[-1]) if coding[-1].isdigit() else 0)
-        n_bits = n_exponent + n_mantissa + coding.startswith("sign") - below
-        symbols = (bits_of(cast_values) >> below).astype(np.int64) & ((1 << n_bits) - 1)
-        counts = np.bincount(symbols)
-        words = np.bincount(code_lengths(counts[counts > 0], LONGEST), minlength=LONGEST + 1)
-        found = np.zeros(LONGEST + 1)
-        for _ in range(MOST):
-            # The next word has each length that still fits with its probability.
-            found = np.array(
-                [
-                    sum(words[k] * 2.0**-k * (1 + found[bits - k]) for k in range(1, bits + 1))
-                    for bits in range(LONGEST + 1)
-                ]
-            )
-        yield {"look-ups of": dtype, "coding": coding, "symbols a look-up": float(found[-1])}

@@ -24,6 +24,8 @@ WIDTHS = {"bfloat16": 2, "float16": 2, "float32": 4, "float8_e4m3fn": 1, "float8
 TUNED = "MiniLM, fine-tuned, beside the model"
 #: Bytes a second of the memory of an H200, clock cycles a second, and multiprocessors.
 GPU_MEMORY, GPU_CLOCK, GPU_UNITS = 4.8e12, 1.98e9, 132
+#: Instructions a value of the kernels, counted in their source: to decode a symbol, and to write the value.
+GPU_INSTRUCTIONS = 40
 
 
 def found(key: str) -> list[Row]:
@@ -129,29 +131,19 @@ def others() -> str:
 
 
 def on_a_gpu() -> str:
-    """Compute what bounds decoding on a GPU: bytes of memory, and look-ups in shared memory."""
+    """Compute what bounds decoding on a GPU: bytes of memory, look-ups in shared memory, and instructions."""
     lines = []
-    for r in found("look-ups of"):
-        dtype = r["look-ups of"]
+    for dtype, width in WIDTHS.items():
         size = row(FILE, model="MiniLM", dtype=dtype)["ours"]
-        width = WIDTHS[dtype]
-        moved = width * (1 + size)
-        by_memory = GPU_MEMORY / moved
-        # A warp reads 32 entries of 8 bytes by halves; the fullest bank of a half has 3 words in the mean.
-        by_lookups = GPU_UNITS * GPU_CLOCK * 32 * r["symbols a look-up"] / 6
-        lines.append(
-            (
-                dtype,
-                short(width * size, 3),
-                width,
-                short(by_memory / 1e12),
-                short(r["symbols a look-up"]),
-                short(by_lookups / 1e12),
-                short(width * min(by_memory, by_lookups) / 1e12),
-            )
-        )
-    head = ("floats", "bytes read a value", "written", "memory allows, 10^12 values/s", "symbols a look-up")
-    return table((*head, "look-ups allow, 10^12 values/s", "floats written, TB/s at most"), lines)
+        by_memory = GPU_MEMORY / (width * (1 + size))
+        # A warp reads 32 entries at random, and the fullest of the 32 banks has 3.5 words in the mean.
+        by_lookups = GPU_UNITS * GPU_CLOCK * 32 / 3.5
+        by_instructions = GPU_UNITS * GPU_CLOCK * 128 / GPU_INSTRUCTIONS
+        rates = by_memory, by_lookups, by_instructions
+        cells = (short(rate / 1e12) for rate in (*rates, width * min(rates)))
+        lines.append((dtype, short(width * size, 3), width, *cells))
+    head = ("floats", "bytes read a value", "written", "memory allows, 10^12 values/s")
+    return table((*head, "look-ups allow", "instructions allow", "floats written, TB/s at most"), lines)
 
 
 def theory(name: str) -> str:
@@ -165,12 +157,11 @@ def above_bound() -> str:
 
 
 def gpu_values() -> str:
-    """Return 10^12 values of bfloat16 that four warps on each multiprocessor decode in a second.
+    """Return 10^12 values that four warps on each multiprocessor decode in a second.
 
     A thread is taken to need 40 cycles from one look-up to the next.
     """
-    r = row(FILE, **{"look-ups of": "bfloat16"})
-    return short(4 * 32 * r["symbols a look-up"] / 40 * GPU_UNITS * GPU_CLOCK / 1e12)
+    return short(4 * 32 / 40 * GPU_UNITS * GPU_CLOCK / 1e12)
 
 
 TABLES: dict[str, Callable[[], str]] = {

@@ -124,6 +124,9 @@ _LAZY = {
     "unpack_model": ".sketches.coding.model_packing",
     "hash_ids": ".sketches.parameters.torch_embedding",
     "share_parameters": ".sketches.parameters.torch_sharing",
+    "compress_module": ".sketches.coding.torch_modules",
+    "decompress_module": ".sketches.coding.torch_modules",
+    "load_compressed": ".sketches.coding.torch_modules",
     "distributed": ".distributed",
     "CleanedCorpus": ".distributed",
     "Communicator": ".distributed",
@@ -159,6 +162,9 @@ if TYPE_CHECKING:
     from .sketches.coding.model_archive import TensorInfo as TensorInfo
     from .sketches.coding.model_packing import pack_model as pack_model
     from .sketches.coding.model_packing import unpack_model as unpack_model
+    from .sketches.coding.torch_modules import compress_module as compress_module
+    from .sketches.coding.torch_modules import decompress_module as decompress_module
+    from .sketches.coding.torch_modules import load_compressed as load_compressed
     from .sketches.neighbours.lsh_neighbors import LSHNeighbors as LSHNeighbors
     from .sketches.parameters.torch_array import SharedArray as SharedArray
     from .sketches.parameters.torch_embedding import HashedEmbedding as HashedEmbedding

@@ -233,6 +233,20 @@ def base_rooms(room: str) -> set[str]:
 NOT_OURS = {"_replace", "_asdict", "_fields", "_make", "_exit", "_getframe"}
 #: The parts of a sparse tensor of PyTorch whose entries may repeat.
 NOT_OURS |= {"_indices", "_values"}
+#: What PyTorch offers to those who write kinds of tensors, and the hooks of modules.
+NOT_OURS |= {
+    "_C",
+    "_disabled_torch_function_impl",
+    "_make_wrapper_subclass",
+    "_schema",
+    "_to_copy",
+    "_embedding_bag",
+    "_embedding_bag_forward_only",
+    "_state_dict_hooks",
+    "_forward_hooks",
+    "_forward_hooks_always_called",
+    "_forward_pre_hooks",
+}
 #: What Numba offers to those who choose what of compiled code is kept, and where.
 NOT_OURS |= {
     "_locator_classes",

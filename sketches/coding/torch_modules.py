@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -45,8 +45,9 @@ def compress_module(
         That of `CompressedFloats`.
     blocks : collection of str
         Names of modules, as `torch.nn.Module.named_modules` gives them. Their weights are decoded together
-        when such a module is called, and freed when it returns. This is faster for a module that reads its
-        weights many times in a call, as recurrent cells do, and takes the memory of all its weights.
+        when such a module is called, and freed when it returns. This is faster for a module that uses a
+        weight many times in a call, as a loop over a recurrent cell does. It takes the memory of all its
+        weights.
 
     Returns
     -------

@@ -7,6 +7,7 @@ import io
 import pickle
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,11 @@ torch = pytest.importorskip("torch")
 
 from mergesketch import (  # noqa: E402
     CompressedFloats,
+    FloatArchive,
     compress_module,
     decompress_module,
     load_compressed,
+    pack_model,
 )
 from mergesketch.sketches.coding.torch_floats import CompressedTensor  # noqa: E402
 from torch import nn  # noqa: E402
@@ -69,6 +72,20 @@ class Language(nn.Module):
     def forward(self, ids: Any) -> Any:
         x = self.embed(ids)
         return self.head(self.norm(self.layer(self.layer(x)))) * self.scale
+
+
+class Loop(nn.Module):
+    """A recurrent cell that is called at each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.GRUCell(48, 48)
+
+    def forward(self, x: Any) -> Any:
+        state = torch.zeros(x.shape[1:])
+        for step in x:
+            state = self.cell(step, state)
+        return state
 
 
 IDS = torch.tensor([[3, 999, 0, 3], [5, 7, 11, 2]])
@@ -294,23 +311,26 @@ def test_threads_may_call_at_once(blocks: list[str]) -> None:
 
 
 def test_blocks_decode_once_and_free_after_errors_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    cell = compress_module(prepared(nn.LSTM(48, 48, 2)), blocks=[""])
     decoded = []
     bits = CompressedFloats.bits
     monkeypatch.setattr(CompressedFloats, "bits", lambda self, out: decoded.append(1) or bits(self, out))
-    cell(normal(6, 2, 48))
-    assert len(decoded) == len(compressed(cell)) == 4
+    plain = prepared(Loop())
+    for blocks, times in (((), 10), (["cell"], 10), ([""], 2)):
+        loop = compress_module(copy.deepcopy(plain), blocks=blocks)
+        decoded.clear()
+        assert equal(loop(normal(5, 2, 48)), plain(normal(5, 2, 48)))
+        assert len(decoded) == times
+    cell = loop.cell
     # Hooks of a user run while the weights are decoded, and may raise.
     seen = []
-    hook = cell.register_forward_pre_hook(lambda m, x: seen.append(m.weight_ih_l0._storage._decoded is None))
-    broken = cell.register_forward_pre_hook(lambda m, x: 1 / 0)
+    loop.register_forward_pre_hook(lambda m, x: seen.append(cell.weight_ih._storage._decoded is None))
+    loop.register_forward_pre_hook(lambda m, x: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        cell(normal(6, 2, 48))
-    assert seen == [False] and cell.weight_ih_l0._storage._decoded is None
-    hook.remove()
-    broken.remove()
-    decompress_module(cell)
-    assert not cell._forward_pre_hooks and not cell._forward_hooks and not cell._state_dict_hooks
+        loop(normal(5, 2, 48))
+    assert seen == [False] and cell.weight_ih._storage._decoded is None
+    decompress_module(loop)
+    # The hooks of the user stay.
+    assert (len(loop._forward_pre_hooks), len(loop._forward_hooks), len(cell._state_dict_hooks)) == (2, 0, 0)
 
 
 def test_compiled_modules_compute_the_same() -> None:
@@ -341,6 +361,16 @@ def test_compressed_tensors_are_loaded_without_decoding() -> None:
     # Names that the module has not, and those that are missing, may be allowed.
     load_compressed(module, {"norm.weight": np.ones(64, np.float32), "more": state["scale"]}, strict=False)
     assert bool((module.norm.weight == 1).all())
+
+
+def test_an_archive_becomes_the_weights_of_a_module(tmp_path: Path) -> None:
+    safetensors = pytest.importorskip("safetensors.torch")
+    plain = prepared(Language()).bfloat16()
+    safetensors.save_model(plain, tmp_path / "model.safetensors")
+    pack_model(tmp_path / "model.safetensors", tmp_path / "packed")
+    module = load_compressed(Language().eval(), FloatArchive(tmp_path / "packed"))
+    assert module.head.weight is module.embed.weight and "embed.weight" in compressed(module)
+    assert equal(module(IDS), plain(IDS))
 
 
 def test_arguments() -> None:

@@ -83,14 +83,14 @@ def prepare(dtype: str) -> None:
 
 
 def measure_memory(kind: str, dtype: str, path: Path) -> None:
-    """Print the memory that a model takes at most. This is what a child process does."""
+    """Print the memory that a model takes at most while it is called. This is what a child process does."""
     set_num_threads(1)
     torch.set_num_threads(1)
     prepare(dtype)
     gc.collect()
     before = resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts anew.
     model = KINDS[kind](path)
+    Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts anew.
     with torch.inference_mode():
         for _ in range(3):
             model(tokens(1, 16))

@@ -61,7 +61,7 @@ class _Storage:
         floats = self.floats
         # The tensor must be of use outside of the inference mode that the caller may be in.
         with torch.inference_mode(False), torch.no_grad():
-            out = torch.empty(floats.shape, dtype=self.dtype)
+            out = torch.empty(floats.shape, dtype=self.dtype, device="cpu")
             floats.bits(out.view(_BITS[out.itemsize]).numpy())
         return out
 
@@ -307,20 +307,24 @@ def _call_and_write(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     names = [argument.name for argument in func._schema.arguments]
     given = {**dict(zip(names, args, strict=False)), **kwargs}
     written: list[tuple[CompressedTensor, Tensor]] = []
+
+    def decompress(value: CompressedTensor) -> Tensor:
+        written.append((value, value.decompress()))
+        return written[-1][1]
+
     for argument in func._schema.arguments:
-        value = given.get(argument.name)
-        if isinstance(value, CompressedTensor) and argument.alias_info and argument.alias_info.is_write:
-            given[argument.name] = value.decompress()
-            written.append((value, given[argument.name]))
+        # It may be a list of tensors.
+        if argument.name in given and argument.alias_info and argument.alias_info.is_write:
+            given[argument.name] = tree_map_only(CompressedTensor, decompress, given[argument.name])
     # Other arguments may share the storage of one that is written to.
     plain = tree_map_only(CompressedTensor, CompressedTensor.decompress, given)
     positional = [plain.pop(name) for name in names[: len(args)]]
     found = func(*positional, **plain)
     for value, tensor in written:
         value._write(tensor)
-        if found is tensor:
-            found = value
-    return found
+    # Tensors that were written to are returned as they were given.
+    back = {id(tensor): value for value, tensor in written}
+    return tree_map_only(Tensor, lambda tensor: back.get(id(tensor), tensor), found)
 
 
 def _permuted(tensor: Any, axes: Sequence[int]) -> Any:

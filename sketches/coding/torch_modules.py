@@ -106,7 +106,7 @@ def compress_module(
     kept = [_submodule(module, name) for name in _check_blocks(blocks)]
 
     def compress(parameter: Tensor) -> Tensor | None:
-        if parameter.numel() < min_size or not can_compress(parameter):
+        if not can_compress(parameter) or parameter.numel() < min_size:
             return None
         new = CompressedTensor.compress(parameter, coding, trainable=parameter.requires_grad)
         return new if new.compressed.nbytes < parameter.nbytes else None

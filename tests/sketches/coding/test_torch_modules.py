@@ -246,6 +246,8 @@ def test_writes_are_compressed_and_never_lost() -> None:
         each.weight[3] = 0.25
         each.weight.t().mul_(2)
         each.weight.data = each.weight.data * 3
+        torch._foreach_add_([each.weight.data, each.bias.data], 1)
+        torch.add(each.weight.data, change, out=each.weight.data)
     assert isinstance(module.weight, CompressedTensor)
     assert equal(module.weight.decompress(), plain.weight.detach())
     before = module.weight.decompress()
@@ -280,6 +282,23 @@ def test_every_bit_pattern_comes_back() -> None:
         module.weight = nn.Parameter(bits.view(dtype), requires_grad=False)
         module.weight = nn.Parameter(CompressedTensor.compress(module.weight), requires_grad=False)
         assert equal(module.weight.decompress().view(torch.uint16), bits)
+
+
+def test_views_and_parameters_without_values() -> None:
+    wide = normal(64, 256) * 0.02
+    for weight in (wide[:, ::2], wide[:, :64].t().expand(2, 64, 64)[0], torch.zeros(1, 1).expand(64, 128)):
+        plain = nn.Linear(128, 64).requires_grad_(False)
+        plain.weight = nn.Parameter(weight, requires_grad=False)
+        module = compress_module(copy.deepcopy(plain))
+        assert compressed(module) == ["weight"]
+        assert equal(module.weight.decompress(), plain.weight)
+    # Those of other kinds, and of no values yet, stay as they are.
+    for other in (
+        nn.LazyLinear(64),
+        nn.Linear(128, 64, device="meta"),
+        nn.Linear(128, 64, dtype=torch.cfloat),
+    ):
+        assert not compressed(compress_module(other))
 
 
 def test_weights_that_a_call_changes_stay_as_they_are() -> None:

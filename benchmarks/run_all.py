@@ -30,6 +30,7 @@ LEFT_OUT = {
     "race_tables.py",
     "outlier_tables.py",
     "compressed_floats.py",
+    "compressed_module.py",
     "debian.py",
     "parameter_sharing.py",
     "parameter_sharing_clicks.py",

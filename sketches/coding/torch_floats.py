@@ -35,6 +35,11 @@ def _format(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
+def _dtype(floats: CompressedFloats) -> torch.dtype:
+    found: torch.dtype = getattr(torch, floats.format)
+    return found
+
+
 def _encode(tensor: Tensor, coding: str = "auto") -> CompressedFloats:
     """Compress a contiguous tensor."""
     bits = tensor.detach().cpu().view(_BITS[tensor.itemsize]).numpy()
@@ -49,19 +54,22 @@ class _Storage:
 
     def __init__(self, floats: CompressedFloats) -> None:
         self.floats = floats
-        self.dtype = getattr(torch, floats.format)
         self._lock = threading.Lock()
         self._decoded: Tensor | None = None
         self._users = 0
         #: A name in the last state_dict, and the plain tensor that it has there.
         self.in_state: tuple[str, weakref.ref[Tensor]] | None = None
 
+    @property
+    def dtype(self) -> torch.dtype:
+        return _dtype(self.floats)
+
     def decode(self) -> Tensor:
         """Return the values in a tensor of their own."""
         floats = self.floats
         # The tensor must be of use outside of the inference mode that the caller may be in.
         with torch.inference_mode(False), torch.no_grad():
-            out = torch.empty(floats.shape, dtype=self.dtype, device="cpu")
+            out = torch.empty(floats.shape, dtype=_dtype(floats), device="cpu")
             floats.bits(out.view(_BITS[out.itemsize]).numpy())
         return out
 
@@ -175,7 +183,7 @@ class CompressedTensor(Tensor):  # type: ignore[misc]
             return None
         floats = self.compressed
         found = torch.from_numpy(floats[rows].view(FORMATS[floats.format].bits_dtype))
-        return found.view(self._storage.dtype).to(device=self.device, dtype=self.dtype)
+        return found.view(_dtype(floats)).to(device=self.device, dtype=self.dtype)
 
     def _share(self, *, copy: bool = False, axes: Sequence[int] | None = None) -> CompressedTensor:
         """Return a tensor of the same values; it sees later writes unless it is a copy."""
@@ -189,8 +197,8 @@ class CompressedTensor(Tensor):  # type: ignore[misc]
             shapes = f"{list(self.shape)}, got {list(tensor.shape)}"
             raise RuntimeError(f"a compressed tensor must keep its shape {shapes}")
         order = [self._axes.index(k) for k in range(self.ndim)]
-        stored = tensor.detach().permute(order).to(self._storage.dtype).contiguous()
-        self._storage.replace(_encode(stored))
+        # If this tensor was to be converted when it is read, its values have the new dtype from here on.
+        self._storage.replace(_encode(tensor.detach().permute(order).contiguous()))
 
     # -- gradients and data -----------------------------------------------------------------------
 

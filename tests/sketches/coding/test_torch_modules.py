@@ -219,6 +219,10 @@ def test_changes_of_dtype_compress_again() -> None:
         assert equal(module.state_dict(), plain.state_dict())
     converted = module.embed.weight.float()
     assert equal(converted.bfloat16() * 1, plain.embed.weight.float().bfloat16())
+    # It is written to in its own dtype, and is a copy.
+    converted += 1e-6
+    assert equal(converted * 1, plain.embed.weight.float() + 1e-6)
+    assert equal(module.state_dict(), plain.state_dict())
 
 
 def test_gradients_of_weights_are_refused() -> None:

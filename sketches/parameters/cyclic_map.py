@@ -74,24 +74,6 @@ class CyclicMap(ParameterMap):
         return self._first[-1]
 
     def checked_rows(self, rows: Any, table: Table, name: str = "rows") -> TableRows:
-        """Read row numbers of a table.
-
-        Parameters
-        ----------
-        rows : integers
-        table : Table
-        name : str, default "rows"
-            The name of the argument in messages.
-
-        Returns
-        -------
-        TableRows
-
-        Raises
-        ------
-        TypeError, ValueError
-            If there is no table of that number and width, or it has no such rows.
-        """
         if table.number >= len(self.shapes):
             raise ValueError(f"table must be from 0 to {len(self.shapes) - 1}, got {table.number}")
         n_rows, n_columns = self.shapes[table.number]

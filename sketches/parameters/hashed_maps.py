@@ -206,22 +206,4 @@ class PairMap(HashedMap):
         return self.block
 
     def checked_rows(self, rows: Any, table: Table, name: str = "rows") -> TableRows:
-        """Read pairs.
-
-        Parameters
-        ----------
-        rows : array of shape (..., 2), or list of tuples
-        table : Table
-        name : str, default "rows"
-            The name of the argument in messages.
-
-        Returns
-        -------
-        TableRows
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the rows are no pairs of integers, strings or bytes.
-        """
         return read_pairs(rows, table.seed, name)

@@ -90,24 +90,6 @@ class QuotientRemainderMap(ParameterMap):
         return -(-n_columns // 2), n_columns // 2
 
     def checked_rows(self, rows: Any, table: Table, name: str = "rows") -> TableRows:
-        """Read row numbers of the virtual table.
-
-        Parameters
-        ----------
-        rows : integers
-        table : Table
-        name : str, default "rows"
-            The name of the argument in messages.
-
-        Returns
-        -------
-        TableRows
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the table is not of number 0, or has no such rows.
-        """
         if table.number:
             raise ValueError(f"table must be 0, the only one of a QuotientRemainderMap, got {table.number}")
         return read_row_numbers(rows, self.n_rows, name)

@@ -65,24 +65,6 @@ class TileMap(ParameterMap):
         return self.rows * self.columns
 
     def checked_rows(self, rows: Any, table: Table, name: str = "rows") -> TableRows:
-        """Read row numbers of at least 0.
-
-        Parameters
-        ----------
-        rows : integers
-        table : Table
-        name : str, default "rows"
-            The name of the argument in messages.
-
-        Returns
-        -------
-        TableRows
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the rows are no such numbers.
-        """
         return read_row_numbers(rows, name=name)
 
     def runs(self, words: NDArray[np.uint64], table: Table) -> Runs:

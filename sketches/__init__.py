@@ -20,10 +20,12 @@ from .neighbours.index import LSHIndex, Nearest, Neighbours
 from .neighbours.soft_collisions import SoftCollisions
 from .neighbours.suggestion import Suggestion, suggest
 from .neighbours.vector_codes import VectorCodes
+from .parameters.cafe_map import CafeMap
 from .parameters.cyclic_map import CyclicMap
 from .parameters.hashed_maps import MultiHashMap, PairMap, RobeMap
 from .parameters.parameter_map import ParameterMap
 from .parameters.quotient_remainder_map import QuotientRemainderMap
+from .parameters.semantic_map import SemanticMap
 from .parameters.shared_parameters import SharedParameters
 from .parameters.tile_map import TileMap
 from .race.ace import AceSketch
@@ -55,6 +57,7 @@ __all__ = [
     "BloomFilter",
     "BloomPooling",
     "BloomSignatures",
+    "CafeMap",
     "CompressedFloats",
     "CountMinSketch",
     "CountSketch",
@@ -92,6 +95,7 @@ __all__ = [
     "RobeMap",
     "ScalableBloomFilter",
     "SecondMoments",
+    "SemanticMap",
     "SharedParameters",
     "SoftCollisions",
     "StateArray",

@@ -18,9 +18,9 @@ from ...lsh.support.random import normal
 from ...lsh.support.types import KeysLike
 from ..core.guard import changing, uninterrupted
 from ..core.state import StateSpec
+from .frequent_rows import FrequentRows
 from .gradients import Product, Rows
 from .hashed_maps import RobeMap
-from .matrix_products import MatrixProducts
 from .parameter_map import ParameterMap
 
 __all__ = ["SharedParameters"]
@@ -30,7 +30,7 @@ _MOST_PARAMETERS = 1 << 40
 _LARGEST = 2.0**64
 
 
-class SharedParameters(MatrixProducts):
+class SharedParameters(FrequentRows):
     """Keep tables of any size in one small array, whose entries many rows share.
 
     Parameters
@@ -38,8 +38,8 @@ class SharedParameters(MatrixProducts):
     n_parameters : int
         The number m of parameters, from 1 to 2**40.
     map : ParameterMap, optional
-        Where the entries of the tables lie: ``RobeMap()`` by default, or `CyclicMap`, `TileMap`,
-        `MultiHashMap`, `PairMap` or `QuotientRemainderMap`.
+        Where the entries of the tables lie: ``RobeMap()`` by default, or `CafeMap`, `CyclicMap`,
+        `TileMap`, `MultiHashMap`, `PairMap`, `SemanticMap` or `QuotientRemainderMap`.
     seed : int, default 0
         In [0, 2**64). The seed of the hash functions. Only objects of one seed merge.
     dtype : {"float32", "float64"}

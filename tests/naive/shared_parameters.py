@@ -64,6 +64,41 @@ def quotient_remainder(row: int, i: int, m: int, r: int, n_columns: int, combine
     return [((row % r * right + i - left) % m, 1.0)]
 
 
+def cafe(row: int, i: int, m: int, map: tuple[list[int], int, int, int], key: int) -> list[Place]:
+    """Return the places of a row of its own behind all others, in the order of mixed words, or of a block."""
+    frequent, n_frequent, n_columns, block = map
+    block = min(block, n_columns)
+    origin, word = m - n_frequent * n_columns, block_word(mix13(row ^ key), i // block)
+    start = place(word, origin - block + 1) + i % block
+    order = sorted(frequent, key=mix13)
+    if row in frequent:
+        start = origin + order.index(row) * n_columns + i
+    return [(start, sign(word, i % block))]
+
+
+def chosen(importance: dict[int, float], frequent: set[int], n: int, margin: float) -> set[int]:
+    """Return the n most important rows, as newcomers take free places or those of less important rows."""
+    kept = set(frequent)
+    newcomers = sorted((-value, row) for row, value in importance.items() if value > 0 and row not in kept)
+    for value, row in newcomers:
+        if len(kept) == n:
+            least = min(kept & frequent, key=lambda r: (importance.get(r, 0), -r), default=None)
+            if least is None or -value <= (1 + margin) * importance.get(least, 0):
+                break
+            kept.remove(least)
+        kept.add(row)
+    return kept
+
+
+def semantic(signature: list[int], i: int, m: int, power: int, bits: int, width: int, keys: list[int]):
+    """Return the place of column i; `width` is the number of columns of a block."""
+    block = i // width
+    values = signature[block * power : (block + 1) * power]
+    packed = sum((value & ((1 << bits) - 1)) << (k * bits) for k, value in enumerate(values))
+    word = block_word(mix13(packed ^ keys[1 + block] ^ keys[0]), 0)
+    return [((place(word, m) + i % width) % m, sign(word, i % width))]
+
+
 def matrix(places: Callable[[int, int], list[Place]], rows: list[int], n_columns: int, m: int) -> np.ndarray:
     """Return A, of shape (rows, columns, m): reading is ``A @ w``, and adding its transpose."""
     A = np.zeros((len(rows), n_columns, m))

@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from later import Later
 from mergesketch import (
+    CafeMap,
     CyclicMap,
     MultiHashMap,
     PairMap,
     ParameterMap,
     QuotientRemainderMap,
     RobeMap,
+    SemanticMap,
     SharedParameters,
     TileMap,
 )
@@ -32,7 +34,10 @@ _MAPS: tuple[ParameterMap, ...] = (
     TileMap(3, 5),
     CyclicMap([(_N_ROWS, _WIDTH)]),
     QuotientRemainderMap(_N_ROWS, 7),
+    CafeMap(3, _WIDTH, 5, [2, 40]),
 )
+#: The least number of parameters of all maps.
+_LEAST = 3 * _WIDTH + 5
 
 
 def _batches(sketch: Any) -> st.SearchStrategy[tuple]:
@@ -47,7 +52,7 @@ def _batches(sketch: Any) -> st.SearchStrategy[tuple]:
 ENTRIES: dict[str, Entry] = {
     "SharedParameters": Entry(
         SharedParameters,
-        st.tuples(st.integers(1, 200), st.sampled_from(_MAPS), SEEDS).map(
+        st.tuples(st.integers(_LEAST, 200), st.sampled_from(_MAPS), SEEDS).map(
             lambda t: SharedParameters(t[0], t[1], seed=t[2])
         ),
         _batches,
@@ -145,6 +150,7 @@ def stored_examples() -> dict[str, Stored]:
         TileMap(2, 2),
         MultiHashMap(),
         QuotientRemainderMap(len(numbers), 2, "concatenation"),
+        CafeMap(2, 3, frequent=[0, len(numbers) - 1]),
     ]
     others = {
         f"SharedParameters, {type(map).__name__}": SharedParameters(40, map).scatter_add(numbers, ones)
@@ -155,5 +161,6 @@ def stored_examples() -> dict[str, Stored]:
         "SharedParameters, PairMap, float64": SharedParameters(40, PairMap(2), dtype="float64").scatter_add(
             pairs, ones
         ),
+        "SharedParameters, SemanticMap": SharedParameters(40, SemanticMap(2)).scatter_add(pairs, ones),
         **others,
     }

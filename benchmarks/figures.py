@@ -689,6 +689,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "parameter_sharing_dense": parameter_sharing_tables.dense,
     "parameter_sharing_divergences": parameter_sharing_tables.divergences,
     "parameter_sharing_words": parameter_sharing_tables.words,
+    "parameter_sharing_ids": parameter_sharing_tables.ids,
     "outlier_areas": outlier_tables.areas,
     "outlier_times": outlier_tables.times,
     "race_ratios": ratios,

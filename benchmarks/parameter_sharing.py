@@ -47,7 +47,7 @@ def compare(description, experiment, compressions=COMPRESSIONS, seeds=SEEDS):
     """Measure an experiment with every table that exists at a compression, and write the rows.
 
     An experiment has `name`, `sizes` (the ids of each table), `d`, `std`, `rates`, `metric`, and
-    ``run(tables, rate, seed)``, which returns measurements by their names.
+    ``run(tables, rate, seed)``, which returns measurements by their names. It may name its `tables`.
     """
     arguments = parse(description, experiment.name, missing="measure only what the file of results lacks")
     torch.set_num_threads(1)
@@ -58,7 +58,7 @@ def compare(description, experiment, compressions=COMPRESSIONS, seeds=SEEDS):
         kept = {(row["table"], row["compression"]): row for row in rows}
     first, results = list(experiment.first_rows()), {}
     for compression in compressions:
-        for kind in TABLES:
+        for kind in getattr(experiment, "tables", TABLES):
             budgets = [n * experiment.d // compression for n in experiment.sizes]
             if not kind.fits(experiment.sizes, experiment.d, budgets):
                 continue

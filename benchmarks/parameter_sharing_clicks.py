@@ -23,10 +23,10 @@ TRAIN, TEST, SIGMA, EXPONENT = 500_000, 100_000, 1.5, 1.05
 class Clicks:
     """Examples of one seed, in which ids are numbered by their frequency over all fields."""
 
-    def __init__(self, seed):
+    def __init__(self, seed, fields):
         rng = np.random.default_rng(seed)
         columns, start = [], 0
-        for n in FIELDS:
+        for n in fields:
             weights = 1.0 / np.arange(1, n + 1) ** EXPONENT
             columns.append(start + rng.choice(n, TRAIN + TEST, p=weights / weights.sum()))
             start += n
@@ -51,10 +51,10 @@ class Clicks:
         self.truth = torch.tensor(logits[TRAIN:], dtype=torch.float32)
 
 
-@functools.cache
-def clicks(seed):
+@functools.lru_cache(maxsize=5)
+def clicks(seed, fields=FIELDS):
     """Return the data of a seed, which all tables share."""
-    return Clicks(seed)
+    return Clicks(seed, fields)
 
 
 class Machine(torch.nn.Module):
@@ -82,18 +82,23 @@ def scores(logits, clicked):
 
 class Experiment:
     name, metric, rates = "parameter_sharing_clicks", "log loss", (0.007, 0.015)
-    sizes, d, std = (sum(FIELDS),), D, STD
+    fields, d, std = FIELDS, D, STD
+
+    @property
+    def sizes(self):
+        return (sum(self.fields),)
 
     def first_rows(self):
         truth = []
         for seed in SEEDS:
-            data = clicks(seed)
+            data = clicks(seed, self.fields)
             truth.append(scores(data.truth, data.clicked[TRAIN:]))
         yield {"table": "truth", "compression": 0, "parameters": 0, "rate": 0} | summarised(truth)
 
     def run(self, tables, rate, seed):
-        data, machine = clicks(seed), Machine(tables[0])
+        data, machine = clicks(seed, self.fields), Machine(tables[0])
         optimiser = torch.optim.Adam(machine.parameters(), rate, fused=True)
+        tables[0].trained_by(optimiser)
         for start in range(0, TRAIN, BATCH):
             at = slice(start, min(start + BATCH, TRAIN))
             logits = machine(data.ids[at])

@@ -7,7 +7,7 @@ from typing import Any
 
 from measure import RESULTS
 
-__all__ = ["clicks", "debian", "dense", "divergences", "words"]
+__all__ = ["clicks", "debian", "dense", "divergences", "ids", "words"]
 
 
 def _rows(name: str) -> list[dict[str, Any]]:
@@ -39,6 +39,10 @@ def _with_error(row: dict[str, Any], metric: str) -> str:
 
 def clicks() -> str:
     return _by_compression(_rows("clicks"), "table", "AUC")
+
+
+def ids() -> str:
+    return _by_compression(_rows("ids"), "table", "AUC")
 
 
 def debian() -> str:

@@ -8,7 +8,15 @@ an id, which is not counted.
 import math
 
 import torch
-from mergesketch import CyclicMap, MultiHashMap, QuotientRemainderMap, RobeMap, SharedParameters
+from mergesketch import (
+    CafeMap,
+    CyclicMap,
+    MultiHashMap,
+    QuotientRemainderMap,
+    RobeMap,
+    SharedParameters,
+    TopK,
+)
 
 __all__ = ["TABLES", "Table"]
 
@@ -49,6 +57,9 @@ class Table(torch.nn.Module):
 
     def forward(self, ids):
         return torch.nn.functional.embedding(ids, self.rows)
+
+    def trained_by(self, optimiser):
+        """Take the optimiser, whose averages move with the parameters where a table moves them."""
 
 
 class Fewer(Table):
@@ -313,5 +324,56 @@ class Sum(Shared):
         return QuotientRemainderMap(sizes[0], QuotientRemainder.split(sizes[0], m // d))
 
 
+class Cafe(Shared):
+    """Half of the parameters are those of frequent ids, which a `TopK` finds while the model is trained.
+
+    Its counters, four for each of these ids, are needed in training only and are not counted as parameters.
+    """
+
+    name = "CafeMap, adapted in training"
+    #: The frequent ids are chosen after 1, 2, 4, 8, ... batches, and after every 32.
+    every = 32
+
+    @classmethod
+    def fits(cls, sizes, d, budgets):
+        return len(sizes) == 1 and 2 * d <= budgets[0] < sizes[0] * d
+
+    @classmethod
+    def map(cls, sizes, d, m):
+        return CafeMap(m // d // 2, d, block=d)
+
+    def trained_by(self, optimiser):
+        self.optimiser, self.steps = optimiser, 0
+        n = self.shared.map.n_frequent
+        self.counts = TopK(n, n_counters=max(1024, 4 * n), max_key_bytes=8)
+
+    def forward(self, ids):
+        if torch.is_grad_enabled():
+            self.counts.update(self.order[ids].numpy().ravel())
+            self.steps += 1
+            if self.steps % self.every == 0 or self.steps & (self.steps - 1) == 0:
+                self.adapt()
+        return super().forward(ids)
+
+    @torch.no_grad()
+    def adapt(self):
+        map, seed = self.shared.map, self.shared.seed
+        importance = self.counts.top(2 * map.n_frequent)
+
+        def moved(values):
+            parameters = SharedParameters.from_weights(values.numpy(), map, seed=seed)
+            return torch.from_numpy(parameters.adapt(importance)._arrays["weights"])
+
+        new = self.shared.adapt(importance).map
+        state = self.optimiser.state.get(self.weights, {})
+        self.weights.copy_(moved(self.weights.detach()))
+        if state:
+            state["exp_avg"].copy_(moved(state["exp_avg"]))
+            # Squares have no signs.
+            state["exp_avg_sq"].copy_(moved(state["exp_avg_sq"]).abs())
+        weights = self.weights.detach().numpy()
+        self.shared = SharedParameters.from_weights(weights, new, seed=seed, copy=False)
+
+
 PEERS = [Table, Fewer, Frequent, FrequentAndHashed, OneRow, QuotientRemainder, DeepHash]
-TABLES = [*PEERS, Rows, Blocks, Entries, Cycles, SortedCycles, Mean, Sum]
+TABLES = [*PEERS, Rows, Blocks, Entries, Cycles, SortedCycles, Mean, Sum, Cafe]

@@ -36,6 +36,7 @@ LEFT_OUT = {
     "parameter_sharing_clicks.py",
     "parameter_sharing_debian.py",
     "parameter_sharing_dense.py",
+    "parameter_sharing_ids.py",
     "parameter_sharing_words.py",
     "parameter_sharing_tables.py",
     "parameter_tables.py",

@@ -7,6 +7,8 @@ from typing import Any, ClassVar, Self, TypeVar
 
 __all__ = ["Configured", "arguments_of", "differing_field", "n_drawn", "register", "register_reader"]
 
+#: The most characters of a value in a message.
+_MOST_SHOWN = 200
 
 C = TypeVar("C", bound=type)
 
@@ -133,5 +135,11 @@ def differing_field(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str |
             if inner is not None:
                 return f"{name}.{inner}"
         elif a != b:
-            return f"{name}: {a!r} here, {b!r} there"
+            return f"{name}: {_shown(a)} here, {_shown(b)} there"
     return None
+
+
+def _shown(value: Any) -> str:
+    """Return a value as a message shows it: long ones, such as thousands of rows, without their end."""
+    shown = repr(value)
+    return shown if len(shown) <= _MOST_SHOWN else f"{shown[: _MOST_SHOWN - 3]}..."

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from ...lsh.support.checks import check_real
+from ...lsh.support.configured import arguments_of
 from .cafe_map import CafeMap
 from .matrix_products import MatrixProducts
 from .table_rows import read_table_rows
@@ -101,6 +102,6 @@ class FrequentRows(MatrixProducts):
             weights[-map.n_frequent * d :] = 0
             bags = self._bags((len(own),), None, None)
             map.scatter_into(own, bags, values, self._table(d, 0), 1.0, weights)
-        new = type(self)(self.n_parameters, map, seed=self.seed, dtype=self.dtype)
+        new = self._from_config({**arguments_of(self), "map": map})
         arrays = {"weights": weights, "n_updates": self._arrays["n_updates"].copy()}
         return new._set_arrays(arrays, self.device)

@@ -131,6 +131,7 @@ class SemanticMap(ParameterMap):
         flat = read_only((words ^ keys[1:]).reshape(-1))
         kernel = backend.kernels(shared_parameters).hashed_runs
         kernel(flat, keys[:1], block, block, table.n_parameters, 0, n * n_blocks, *runs)
-        starts, lengths, run_words = (part.reshape(n, 1, n_blocks) for part in runs)
+        shape = (n, 1, n_blocks)
+        lengths = runs.lengths.reshape(shape)
         lengths[:, :, -1] = table.n_columns - (n_blocks - 1) * block
-        return Runs(starts, lengths, run_words)
+        return Runs(runs.starts.reshape(shape), lengths, runs.words.reshape(shape))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fake_cupy
 import numpy as np
 import pytest
-from mergesketch import PairMap, RobeMap, SharedParameters, TileMap
+from mergesketch import CafeMap, PairMap, RobeMap, SemanticMap, SharedParameters, TileMap
 
 cupy = fake_cupy.install()
 
@@ -52,6 +52,23 @@ def test_products_and_bags_add_the_same() -> None:
     assert sums[1].device == "gpu" and sums[1] == sums[0]
     with pytest.raises(NotImplementedError, match="a PairMap has no GPU kernels"):
         SharedParameters(50, PairMap()).gather(cupy.ones((4, 2), np.int64), 3)
+
+
+def test_rows_enter_and_leave_as_on_the_cpu() -> None:
+    rows = np.arange(30)
+    here = SharedParameters(120, CafeMap(4, 12, 5, [3, 5]), seed=2).initialize(0.5, seed=7)
+    for importance in ([(3, 1), (9, 5), (7, 4), (8, 4), (2, 3)], []):
+        there = here.to("gpu").adapt(importance)
+        here = here.adapt(importance)
+        assert there.device == "gpu" and there == here and len(here.map.frequent) == 4
+        np.testing.assert_array_equal(there.gather(cupy.asarray(rows), 12).get(), here.gather(rows, 12))
+
+
+def test_signatures_lie_on_either_device() -> None:
+    signatures = np.random.default_rng(0).integers(0, 2**32, (9, 12)).astype(np.uint32)
+    here = SharedParameters(120, SemanticMap(2, block=3), seed=2).initialize(0.5)
+    there = here.to("gpu").gather(cupy.asarray(signatures), 17)
+    np.testing.assert_array_equal(there.get(), here.gather(signatures, 17))
 
 
 def test_arrays_of_another_device_are_refused() -> None:

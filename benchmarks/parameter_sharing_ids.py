@@ -1,7 +1,7 @@
 """Train the click model on a table of millions of ids, compressed up to 10,000x.
 
 The fields have 100 to 2,000,000 ids of Zipf's law (exponent 1.05), 3,150,600 in all, so that the full table
-has 50 million entries. It is not trained here. "CafeMap" finds the frequent ids while it is trained;
+has 50 million entries. It is not trained here. "CafeMap" finds the frequent ids in training;
 "frequent ids, others hashed" knows them beforehand. All else is as in parameter_sharing_clicks.py.
 """
 

@@ -325,7 +325,7 @@ class Sum(Shared):
 
 
 class Cafe(Shared):
-    """Half of the parameters are those of frequent ids, which a `TopK` finds while the model is trained.
+    """Nine tenths of the parameters are those of frequent ids, which a `TopK` finds in training.
 
     Its counters, four for each of these ids, are needed in training only and are not counted as parameters.
     """
@@ -340,7 +340,7 @@ class Cafe(Shared):
 
     @classmethod
     def map(cls, sizes, d, m):
-        return CafeMap(m // d // 2, d, block=d)
+        return CafeMap(max(1, m * 9 // (10 * d)), d, block=d)
 
     def trained_by(self, optimiser):
         self.optimiser, self.steps = optimiser, 0

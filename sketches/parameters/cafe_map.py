@@ -45,10 +45,13 @@ class CafeMap(ParameterMap):
     TypeError, ValueError
         If an argument has the wrong type or lies outside its range.
 
-    Notes ----- The last ``n_frequent * n_columns`` of the m parameters belong to frequent rows. A row that is
-    not frequent has the places that `RobeMap` has in the m' parameters before those, except that its blocks
-    do not go on at place 0. So two entries of different blocks share a place with a probability of ``1 / (m'
-    - block + 1)`` at most. About half of the parameters for frequent rows is a good choice [1]_.
+    Notes
+    -----
+    The last ``n_frequent * n_columns`` of the m parameters belong to frequent rows. A row that is not
+    frequent has the places that `RobeMap` has in the m' parameters before those, except that its blocks do
+    not go on at place 0. So two entries of different blocks share a place with a probability of ``1 / (m' -
+    block + 1)`` at most. The more frequent rows there are, the fewer parameters are left for the others, and
+    only a trial tells which number is best.
 
     The map does not change. So everything that is linear for other maps is linear here, and objects merge as
     long as they have the same frequent rows. There is one virtual table, of number 0. Ids of several fields
@@ -128,12 +131,13 @@ class CafeMap(ParameterMap):
             The importance of rows, by their words. It is 0 for all others.
         margin : float
             A row replaces a frequent one only if its importance is more than ``1 + margin`` times as large.
+            With 0, it does not matter which rows are frequent already.
 
         Returns
         -------
         CafeMap
         """
-        known = set(self.frequent)
+        known = set(self.frequent) if margin > 0.0 else set()
         scores = dict.fromkeys(known, 0.0)
         for word, value in importance.items():
             if value > 0.0:

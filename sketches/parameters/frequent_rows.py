@@ -35,7 +35,8 @@ class FrequentRows(MatrixProducts):
             are missing have the importance 0.
         margin : float, default 0.25
             A row replaces one that has parameters of its own only if it is more than ``1 + margin`` times as
-            important. So rows of about the same importance do not replace each other again and again.
+            important. So rows of about the same importance do not replace each other again and again. With 0,
+            the choice depends on `importance` alone, and rows that it does not name leave.
 
         Returns
         -------
@@ -55,8 +56,8 @@ class FrequentRows(MatrixProducts):
         values, and so do all other rows, bit for bit.
 
         Only objects of the same frequent rows merge. Workers that train apart merge their counts, and adapt
-        with ``margin=0`` to them. Then all have the same rows, unless several are equally important, and
-        `average` or `merge` works. A gradient must be added before its object adapts.
+        with ``margin=0`` to them. Then all have the same frequent rows, and `merge` and `average` work. A
+        gradient must be added before its object adapts.
 
         Time is that of copying the parameters, and of sorting the importance.
 

@@ -37,11 +37,13 @@ class SemanticMap(ParameterMap):
     TypeError, ValueError
         If an argument has the wrong type or lies outside its range.
 
-    Notes ----- The set of a row are for example the samples that an id occurs in, and the rows that are given
-    to `SharedParameters.gather` are signatures: those of a `MinHashSketch` with a set for each id, which
-    keeps and merges them. Block j of a row is hashed by the lower b bits of the values ``K j`` to ``K j + K -
-    1`` of its signature. So a table of n columns needs ``power * ceil(n / block)`` values; further ones are
-    not used.
+    Notes
+    -----
+    A row stands for a set: that of an id may hold the samples in which it occurs. The rows that are given to
+    `SharedParameters.gather` are the signatures of the sets, such as those of a `MinHashSketch`, which keeps
+    and merges them. Block j of a row is hashed by the lower b bits of the values ``K j`` to ``K j + K - 1``
+    of its signature. So a table of n columns needs ``power * ceil(n / block)`` values; further ones are not
+    used.
 
     Two values of sets of Jaccard similarity J are equal in their lower b bits with probability ``J_b = J +
     (1 - J) / 2**b``. For independent values, the expected share of entries that two rows have in common is

@@ -78,6 +78,7 @@ def cafe(row: int, i: int, m: int, map: tuple[list[int], int, int, int], key: in
 
 def chosen(importance: dict[int, float], frequent: set[int], n: int, margin: float) -> set[int]:
     """Return the n most important rows, as newcomers take free places or those of less important rows."""
+    frequent = frequent if margin > 0 else set()
     kept = set(frequent)
     newcomers = sorted((-value, row) for row, value in importance.items() if value > 0 and row not in kept)
     for value, row in newcomers:

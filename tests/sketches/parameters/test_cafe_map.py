@@ -75,6 +75,11 @@ def test_rows_of_about_the_same_importance_do_not_replace_each_other() -> None:
     assert again.map == parameters.map
     assert again.adapt([("a", 8), ("b", 7), ("c", 9.9)]).map != parameters.map
     assert parameters.adapt([]).map == parameters.map
+    # Without a margin the choice does not depend on what was chosen before.
+    ties = [(row, 5) for row in "abcd"]
+    others = adapted(parameters, ["c", "d"], margin=0.0)
+    assert others.adapt(ties, margin=0.0).map == parameters.adapt(ties, margin=0.0).map
+    assert parameters.adapt([], margin=0.0).map.frequent == ()
 
 
 @pytest.mark.parametrize("counts", [TopK(3), HeavyHitters(0.01)], ids=["TopK", "HeavyHitters"])

@@ -94,7 +94,10 @@ class FrequentRows(MatrixProducts):
         words = read_table_rows(rows, self.seed, "importance").words.tolist()
         if len(set(words)) < len(words):
             raise ValueError("importance must have each row once, got some twice")
-        map = self.map.chosen(dict(zip(words, numbers, strict=True)), margin)
+        return self._moved_to(self.map.chosen(dict(zip(words, numbers, strict=True)), margin))
+
+    def _moved_to(self, map: CafeMap) -> Self:
+        """Return the same parameters for another map, which differs in the frequent rows."""
         xp, d = self._backend.xp, map.n_columns
         weights = self._arrays["weights"].copy()
         if map.frequent:

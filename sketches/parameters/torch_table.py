@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from .hashed_maps import PairMap
 from .parameter_map import ParameterMap, Table
 from .shared_parameters import SharedParameters
 from .torch_array import SharedArray
+from .torch_frequent import adapted_layout, with_saved_rows
 from .torch_reading import Layout, as_array, gather, gather_sparse, write_layout
 
 __all__ = ["HashedTable", "entry_deviation"]
@@ -94,6 +96,46 @@ class HashedTable(nn.Module):  # type: ignore[misc]
         array = as_array(self.shared.weights)
         return SharedParameters.from_weights(array, self.map, seed=self.shared.seed, copy=False)
 
+    def adapt(
+        self,
+        importance: Iterable[tuple[Any, float]],
+        *,
+        margin: float = 0.25,
+        optimizer: torch.optim.Optimizer | None = None,
+    ) -> None:
+        """Give the most important rows parameters of their own; the map must be a `CafeMap`.
+
+        Parameters
+        ----------
+        importance : iterable of (row, number)
+            For example ``counts.top(2 * n_frequent)`` of a `TopK` that has counted the row numbers of all
+            batches.
+        margin : float, default 0.25
+            As for `SharedParameters.adapt`.
+        optimizer : torch.optim.Optimizer, optional
+            The one that trains the parameters. What it keeps of each, such as the means of Adam, moves, too.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `SharedParameters.adapt` does, or if other tables share the parameters. Nothing changes then.
+
+        Notes
+        -----
+        Call it between two steps. No row changes that enters or stays. `state_dict` has the rows, and a layer
+        that loads it takes them.
+        """
+        if self.shared.n_tables > 1:
+            raise ValueError(
+                f"a table adapts only if it shares its parameters with no other, got {self.shared.n_tables}"
+            )
+        self._take(adapted_layout(self.shared.weights, self.layout, importance, margin, optimizer))
+
+    def _take(self, layout: Layout) -> None:
+        """Replace the layout by one of other frequent rows."""
+        self.layout, self._text = layout, write_layout(layout)
+        self.shared._is_stale = bool(self.shared._scaled)
+
     def get_extra_state(self) -> Tensor:
         """Return what the state needs beside the parameters: where the table lies in them.
 
@@ -115,10 +157,14 @@ class HashedTable(nn.Module):  # type: ignore[misc]
         ValueError
             If the saved layer had another map, seed, table number or shape.
         """
-        theirs, ours = json.loads(bytes(state.tolist())), json.loads(self._text)
+        theirs = json.loads(bytes(state.tolist()))
+        layout = with_saved_rows(self.layout, theirs.get("map"))
+        ours = json.loads(write_layout(layout))
         for name, value in ours.items():
             if theirs.get(name) != value:
                 raise ValueError(f"the saved layer has {name} {theirs.get(name)!r}, this one has {value!r}")
+        if layout is not self.layout:
+            self._take(layout)
 
     def extra_repr(self) -> str:
         n_rows, m = self.layout.n_rows, self.shared.weights.shape[0]

@@ -147,25 +147,6 @@ class CafeMap(ParameterMap):
         return self.with_frequent(np.array(order[: self.n_frequent], np.uint64))
 
     def checked_rows(self, rows: Any, table: Table, name: str = "rows") -> TableRows:
-        """Read rows of the virtual table.
-
-        Parameters
-        ----------
-        rows : integers, strings or bytes
-        table : Table
-        name : str, default "rows"
-            The name of the argument in messages.
-
-        Returns
-        -------
-        TableRows
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the table is not of number 0, or of other columns, or if there are too few parameters for the
-            frequent rows and a block of others.
-        """
         if table.number:
             raise ValueError(f"table must be 0, the only one of a CafeMap, got {table.number}")
         if table.n_columns != self.n_columns:

@@ -84,25 +84,6 @@ class SemanticMap(ParameterMap):
         self.block = check_int("block", block, 1, _MOST)
 
     def checked_rows(self, rows: Any, table: Table, name: str = "rows") -> TableRows:
-        """Read signatures.
-
-        Parameters
-        ----------
-        rows : array of integers of shape (..., n_hashes)
-        table : Table
-        name : str, default "rows"
-            The name of the argument in messages.
-
-        Returns
-        -------
-        TableRows
-            With words of shape (n, n_blocks).
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the rows are no integers, or have fewer values than the blocks need.
-        """
         if isinstance(rows, (list, tuple)):
             refuse_flags(name, rows)
         array = check_array(name, rows)

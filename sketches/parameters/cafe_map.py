@@ -14,7 +14,7 @@ from ..kernels import frequent_rows, shared_parameters
 from .parameter_map import ParameterMap, Runs, Table, table_keys
 from .table_rows import TableRows, read_table_rows
 
-__all__ = ["CafeMap"]
+__all__ = ["CafeMap", "with_frequent", "with_important"]
 
 _MOST_ROWS, _MOST_COLUMNS = 1 << 24, 1 << 20
 
@@ -104,48 +104,6 @@ class CafeMap(ParameterMap):
         shown = f"n_frequent={self.n_frequent}, n_columns={self.n_columns}, block={self.block}"
         return f"CafeMap({shown}, frequent=<{len(self.frequent)} rows>)"
 
-    def with_frequent(self, frequent: ArrayLike) -> CafeMap:
-        """Return the same map with other frequent rows.
-
-        Parameters
-        ----------
-        frequent : array of integers
-
-        Returns
-        -------
-        CafeMap
-
-        Raises
-        ------
-        TypeError, ValueError
-            As the constructor does.
-        """
-        return CafeMap(self.n_frequent, self.n_columns, self.block, frequent)
-
-    def chosen(self, importance: Mapping[int, float], margin: float) -> CafeMap:
-        """Return the same map with the most important rows as the frequent ones.
-
-        Parameters
-        ----------
-        importance : mapping of int to float
-            The importance of rows, by their words. It is 0 for all others.
-        margin : float
-            A row replaces a frequent one only if its importance is more than ``1 + margin`` times as large.
-            With 0, it does not matter which rows are frequent already.
-
-        Returns
-        -------
-        CafeMap
-        """
-        known = set(self.frequent) if margin > 0.0 else set()
-        scores = dict.fromkeys(known, 0.0)
-        for word, value in importance.items():
-            if value > 0.0:
-                scores[word] = value * (1.0 + margin) if word in known else value
-        # Among equals, rows that are frequent already stay, and the order does not depend on the input's.
-        order = sorted(scores, key=lambda word: (-scores[word], word not in known, word))
-        return self.with_frequent(np.array(order[: self.n_frequent], np.uint64))
-
     def checked_rows(self, rows: Any, table: Table, name: str = "rows") -> TableRows:
         if table.number:
             raise ValueError(f"table must be 0, the only one of a CafeMap, got {table.number}")
@@ -179,3 +137,34 @@ def _mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return words ^ (words >> np.uint64(31))
+
+
+def with_frequent(map: CafeMap, frequent: ArrayLike) -> CafeMap:
+    """Return the same map with other frequent rows."""
+    return CafeMap(map.n_frequent, map.n_columns, map.block, frequent)
+
+
+def with_important(map: CafeMap, importance: Mapping[int, float], margin: float) -> CafeMap:
+    """Return the same map with the most important rows as the frequent ones.
+
+    Parameters
+    ----------
+    map : CafeMap
+    importance : mapping of int to float
+        The importance of rows, by their words. It is 0 for all others.
+    margin : float
+        A row replaces a frequent one only if its importance is more than ``1 + margin`` times as large. With
+        0, it does not matter which rows are frequent already.
+
+    Returns
+    -------
+    CafeMap
+    """
+    known = set(map.frequent) if margin > 0.0 else set()
+    scores = dict.fromkeys(known, 0.0)
+    for word, value in importance.items():
+        if value > 0.0:
+            scores[word] = value * (1.0 + margin) if word in known else value
+    # Among equals, rows that are frequent already stay, and the order does not depend on the input's.
+    order = sorted(scores, key=lambda word: (-scores[word], word not in known, word))
+    return with_frequent(map, np.array(order[: map.n_frequent], np.uint64))

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...lsh.support.checks import check_real
 from ...lsh.support.configured import arguments_of
-from .cafe_map import CafeMap
+from .cafe_map import CafeMap, with_important
 from .matrix_products import MatrixProducts
 from .table_rows import read_table_rows
 
@@ -94,7 +94,7 @@ class FrequentRows(MatrixProducts):
         words = read_table_rows(rows, self.seed, "importance").words.tolist()
         if len(set(words)) < len(words):
             raise ValueError("importance must have each row once, got some twice")
-        return self._moved_to(self.map.chosen(dict(zip(words, numbers, strict=True)), margin))
+        return self._moved_to(with_important(self.map, dict(zip(words, numbers, strict=True)), margin))
 
     def _moved_to(self, map: CafeMap) -> Self:
         """Return the same parameters for another map, which differs in the frequent rows."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .cafe_map import CafeMap
+from .cafe_map import CafeMap, with_frequent
 from .shared_parameters import SharedParameters
 from .torch_reading import Layout, as_array, read_layout
 
@@ -72,4 +72,4 @@ def with_saved_rows(layout: Layout, saved: Any) -> Layout:
     ours, rows = json.loads(json.dumps(layout.map.config())), saved.get("frequent")
     if not isinstance(rows, list) or {**saved, "frequent": ()} != {**ours, "frequent": ()}:
         return layout
-    return layout._replace(map=layout.map.with_frequent(rows))
+    return layout._replace(map=with_frequent(layout.map, rows))

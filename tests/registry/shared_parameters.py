@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from argument_cases import KEYS, ROWS, Case
+from argument_cases import KEYS, ROWS, Case, N
 from batches import SEEDS, join_arrays
 from entries import Entry, GpuEntry
 from hypothesis import strategies as st
@@ -128,6 +128,7 @@ def argument_cases() -> Iterator[Case]:
         lambda scales: full.gradient_scaler([(3, 4), (2, 12)], scales),
         {"scales": np.array([2.0, 3.0])},
     )
+    yield Case("CafeMap", lambda frequent: CafeMap(N, 4, frequent=frequent).frequent, {"frequent": KEYS})
     small = np.arange(60.0, dtype=np.float32)
     yield Case(
         "SharedParameters.from_weights",

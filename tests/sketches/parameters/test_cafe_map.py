@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import CafeMap, HeavyHitters, RobeMap, SharedParameters, TopK
 from mergesketch.errors import IncompatibleSketchError
+from mergesketch.sketches.parameters.cafe_map import with_important
 from naive import shared_parameters as naive
 
 D = 12
@@ -42,7 +43,7 @@ def test_equals_its_naive_twin(seed: int, frequent: set[int], block: int, spare:
 def test_the_most_important_rows_are_chosen(
     importance: dict[int, float], frequent: set[int], margin: float
 ) -> None:
-    found = CafeMap(3, D, frequent=sorted(frequent)).chosen(importance, margin)
+    found = with_important(CafeMap(3, D, frequent=sorted(frequent)), importance, margin)
     assert set(found.frequent) == naive.chosen(importance, frequent, 3, margin)
 
 

@@ -61,7 +61,8 @@ class CafeMap(ParameterMap):
     buckets that runs SpaceSaving in each. Here any sketch finds them, see `SharedParameters.adapt`. The
     hashed tables of several levels of the paper's second method are not offered.
 
-    Finding the places takes a few nanoseconds for a row, for any number of frequent rows.
+    The time to find a row's places hardly depends on the number of frequent rows. Reading takes longer than
+    with `RobeMap`, because places are written down before they are read.
 
     References
     ----------
@@ -93,7 +94,8 @@ class CafeMap(ParameterMap):
         if words.size > self.n_frequent:
             raise ValueError(f"frequent must have at most n_frequent = {n_frequent} rows, got {words.size}")
         self.frequent: tuple[int, ...] = tuple(words.tolist())
-        bits = max(1, words.size.bit_length())
+        # Two to four entries of `_first` a row, so that most searches end at once.
+        bits = 1 + words.size.bit_length()
         self._shift = 64 - bits
         self._kept = read_only(np.sort(_mixed(words)))
         upper = np.arange(1 << bits, dtype=np.uint64) << np.uint64(self._shift)

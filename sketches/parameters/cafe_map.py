@@ -66,8 +66,8 @@ class CafeMap(ParameterMap):
 
     References
     ----------
-    .. [1] Zhang, Liu, Chen, Zhao, Zhao, Yang, Cui. CAFE: Towards compact, adaptive, and fast embedding for
-       large-scale recommendation models. Proceedings of the ACM on Management of Data 2(1), 2024.
+    - Zhang, Liu, Chen, Zhao, Zhao, Yang, Cui. CAFE: Towards compact, adaptive, and fast embedding for
+      large-scale recommendation models. Proceedings of the ACM on Management of Data 2(1), 2024.
 
     Examples
     --------

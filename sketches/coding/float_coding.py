@@ -33,8 +33,12 @@ CODINGS = ("auto", "exponent", "joint", "raw")
 TURNS = (AS_IS, SIGN_LAST, SIGN_AFTER_EXPONENT) = range(3)
 #: Bits of the numbers that are counted, and the most mantissa bits in a symbol.
 _COUNTED, _MANTISSA = 12, 3
-#: The share of a float's bits that a coding of shorter symbols, which decodes faster, may take in addition.
-_WORTH = 0.001
+#: The share of a float's bits that a coding may take more than the smallest one because it decodes faster; in
+#: wide floats the share of 16 bits.
+_WORTH, _WIDE = 0.005, 16
+#: Bits beyond the exponent that such a coding may have, and in arrays of few values, where more gain hardly
+#: anything.
+_BEYOND, _BEYOND_FEW, _FEW = 2, 1, 1 << 13
 #: Codes that are built to find the smallest, and bits by which they may differ from the least entropy.
 _TRIED, _SPREAD = 5, 0.08
 
@@ -114,10 +118,12 @@ def _symbol_counts(found: Survey, form: FloatFormat, coding: Coding) -> NDArray[
     """Return the count of each symbol."""
     counts = found.counts
     if coding.turn == SIGN_LAST:
-        counts = counts.reshape(2, -1).sum(axis=0)
+        counts = counts[: counts.size // 2] + counts[counts.size // 2 :]
     elif coding.turn == SIGN_AFTER_EXPONENT:
-        counts = counts.reshape(2, 1 << form.exponent, -1).transpose(1, 0, 2)
-    return counts.reshape(1 << coding.bits, -1).sum(axis=1)
+        counts = counts.reshape(2, 1 << form.exponent, -1).transpose(1, 0, 2).reshape(-1)
+    while counts.size > 1 << coding.bits:
+        counts = counts[::2] + counts[1::2]
+    return counts
 
 
 def _codings(form: FloatFormat, lead: int, coding: str) -> list[Coding]:
@@ -167,24 +173,33 @@ def _entropy(counts: NDArray[np.int64]) -> float:
 
 
 def choose(found: Survey, form: FloatFormat, coding: str) -> Coding | None:
-    """Return the coding of the fewest bits, or the fastest of those that are nearly as small.
+    """Return the coding that decodes fastest of those that are nearly as small as the smallest one.
 
-    Return None if values are to be stored as they are.
+    For "joint", and for integers, return the smallest one. Return None if values are to be stored as they are.
     """
     codings = _codings(form, found.lead, coding)
-    counts = {each: _symbol_counts(found, form, each) for each in codings}
-    fitting = [each for each in codings if np.count_nonzero(counts[each]) <= MOST_SYMBOLS]
-    least = {each: _entropy(counts[each]) + stored_bits(found, form, each) for each in fitting}
-    # Codes take time to build, and differ by some hundredths of a bit in what they take beyond the entropy.
-    lowest = min(least.values(), default=0.0)
+    is_fast = coding == "auto" and form.exponent > 0
+    if is_fast:
+        most = form.exponent + (_BEYOND_FEW if found.n < _FEW else _BEYOND)
+        codings = [each for each in codings if each.bits <= most]
     sizes = {}
-    for each in [each for each in fitting if least[each] <= lowest + _SPREAD][:_TRIED]:
-        _, n_bits = _word_lengths(counts[each][counts[each] > 0])
-        sizes[each] = n_bits / found.n + stored_bits(found, form, each)
+    for each in codings:
+        counts = _symbol_counts(found, form, each)
+        if counts.size <= MOST_SYMBOLS or np.count_nonzero(counts) <= MOST_SYMBOLS:
+            sizes[each] = _entropy(counts) + stored_bits(found, form, each)
     if not sizes:
         return None
-    limit = min(sizes.values()) + _WORTH * form.width
-    return next(each for each in codings if sizes.get(each, np.inf) <= limit)
+    lowest = min(sizes.values())
+    if is_fast:
+        limit = lowest + _WORTH * min(form.width, _WIDE)
+        return next(each for each, size in sizes.items() if size <= limit)
+    # Codes take time to build, and differ by some hundredths of a bit in what they take beyond the entropy.
+    built = {}
+    for each in [each for each in sizes if sizes[each] <= lowest + _SPREAD][:_TRIED]:
+        counts = _symbol_counts(found, form, each)
+        _, n_bits = _word_lengths(counts[counts > 0])
+        built[each] = n_bits / found.n + stored_bits(found, form, each)
+    return min(built, key=lambda each: built[each])
 
 
 def bound(found: Survey, form: FloatFormat) -> float:

@@ -13,6 +13,7 @@ from .unaligned import load_word_at, reverse_bytes, shift_down, shift_up, store_
 __all__ = ["count_tops", "encode_values", "varying_bits"]
 
 _U, _I = np.uint64, np.int64
+_BYTE = _U(255)
 #: Bytes of scratch memory for a stream, the longest one and some more. Copies read a word beyond it.
 _ROOM = STREAM * LONGEST // 8 + 16
 
@@ -46,35 +47,52 @@ def count_tops(values, down, counts):
 
 
 @helper
-def _append(words, symbols, at, bits, used):
-    """Append the words of four symbols to a word of up to 7 used bits; return it and the used bits."""
-    for k in range(0, 4, 2):
-        # Two words are joined before the others are known.
-        word, following = _U(words[symbols[_U(at + k)]]), _U(words[symbols[_U(at + k + 1)]])
-        length = word >> _U(16)
-        bits |= ((word & _U(0xFFFF)) | ((following & _U(0xFFFF)) << length)) << used
-        used += length + (following >> _U(16))
-    return bits, used
+def _top_words(words):
+    """Return code words with their bits on top of 64, the first one lowest, and their numbers at the bottom."""
+    table = np.zeros(words.size, np.uint64)
+    for i in range(words.size):
+        length = _U(words[i] >> 16)
+        if length > 0:
+            table[i] = (_U(words[i] & 0xFFFF) << (_U(64) - length)) | length
+    return table
 
 
 @helper
-def _encode_stream(symbols, n, words, out, end):
+def _append(table, symbols, at, bits, used):
+    """Append the words of four symbols on top of other bits, and their numbers of bits to those in use.
+
+    Of `used` the lowest byte counts. Below the bits in use, up to 51, there may be others.
+    """
+    for k in range(4):
+        entry = table[symbols[_U(at + k)]]
+        bits = (bits >> (entry & _U(63))) | entry
+        used += entry
+    return bits, used & _BYTE
+
+
+@helper
+def _bottom(bits, used):
+    """Return the bits in use alone, at the bottom; anything if there are none."""
+    return bits >> ((_U(64) - used) & _U(63))
+
+
+@helper
+def _encode_stream(symbols, n, table, out, end):
     """Write the words of n symbols backwards from `end` if that is not 0; return the number of bytes."""
     bits, used = _U(0), _U(0)
     place: Any = 0
     for at in range(0, n, 4):
         if at + 4 <= n:
-            bits, used = _append(words, symbols, at, bits, used)
+            bits, used = _append(table, symbols, at, bits, used)
         else:
             for k in range(at, n):
-                word = _U(words[symbols[k]])
-                bits |= (word & _U(0xFFFF)) << used
-                used += word >> _U(16)
-        _put(out, place, end, bits)
+                entry = table[symbols[k]]
+                bits = (bits >> (entry & _U(63))) | entry
+                used += entry & _U(63)
+        _put(out, place, end, _bottom(bits, used))
         place += _I(used >> _U(3))
-        bits >>= used & _U(56)
         used &= _U(7)
-    _put(out, place, end, bits)
+    _put(out, place, end, _bottom(bits, used))
     return place + _I((used + _U(7)) >> _U(3))
 
 
@@ -88,38 +106,36 @@ def _put(out, place, end, bits):
 
 
 @helper
-def _encode_pair(first, second, words, out, scratch):
+def _encode_pair(first, second, table, out, scratch):
     """Write the words of two whole streams of symbols to an array each, those of the second one backwards."""
     bits_a, used_a, bits_b, used_b = _U(0), _U(0), _U(0), _U(0)
     place_a: Any = 0
     place_b: Any = _ROOM - 8
     for at in range(0, STREAM, 4):
-        bits_a, used_a = _append(words, first, at, bits_a, used_a)
-        bits_b, used_b = _append(words, second, at, bits_b, used_b)
-        store_word_at(out, place_a, bits_a)
-        store_word_at(scratch, place_b, reverse_bytes(bits_b))
+        bits_a, used_a = _append(table, first, at, bits_a, used_a)
+        bits_b, used_b = _append(table, second, at, bits_b, used_b)
+        store_word_at(out, place_a, _bottom(bits_a, used_a))
+        store_word_at(scratch, place_b, reverse_bytes(_bottom(bits_b, used_b)))
         place_a += _I(used_a >> _U(3))
         place_b -= _I(used_b >> _U(3))
-        bits_a >>= used_a & _U(56)
-        bits_b >>= used_b & _U(56)
         used_a &= _U(7)
         used_b &= _U(7)
-    store_word_at(out, place_a, bits_a)
-    store_word_at(scratch, place_b, reverse_bytes(bits_b))
+    store_word_at(out, place_a, _bottom(bits_a, used_a))
+    store_word_at(scratch, place_b, reverse_bytes(_bottom(bits_b, used_b)))
     return place_a + _I((used_a + _U(7)) >> _U(3)), _ROOM - 8 - place_b + _I((used_b + _U(7)) >> _U(3))
 
 
 @helper
-def _encode_streams(symbols, sizes, words, scratch, out):
+def _encode_streams(symbols, sizes, table, scratch, out):
     """Write a pair of streams to `out`, and up to 8 bytes more; return the number of bytes.
 
     The second stream is written backwards, before its place is known.
     """
     if sizes[1] == STREAM:
-        first, second = _encode_pair(symbols[0], symbols[1], words, out, scratch)
+        first, second = _encode_pair(symbols[0], symbols[1], table, out, scratch)
     else:
-        first = _encode_stream(symbols[0], sizes[0], words, out, 0)
-        second = _encode_stream(symbols[1], sizes[1], words, scratch, _ROOM)
+        first = _encode_stream(symbols[0], sizes[0], table, out, 0)
+        second = _encode_stream(symbols[1], sizes[1], table, scratch, _ROOM)
     for j in range(0, second, 8):
         store_word_at(out, first + j, load_word_at(scratch, _ROOM - second + j))
     return first + second
@@ -174,7 +190,7 @@ def encode_values(values, plan, first, words, out, lengths):
     symbols = np.zeros((2, STREAM), np.uint16)
     scratch = np.empty(_ROOM + 8, np.uint8)
     turned, rest = np.zeros(STREAM, values.dtype), np.empty(STREAM, np.uint8)
-    sizes = np.zeros(2, np.int64)
+    sizes, table = np.zeros(2, np.int64), _top_words(words)
     mask, base = np.uint16((1 << plan[3]) - 1), np.uint16(first)
     place: Any = 0
     for pair in range(lengths.size):
@@ -201,6 +217,6 @@ def encode_values(values, plan, first, words, out, lengths):
                 n_packed = padded * n_bits // 8
                 _pack_rest(rest[:padded], n_bits, out[place : place + n_packed])
                 place += n_packed
-        lengths[pair] = _encode_streams(symbols, sizes, words, scratch, out[place:])
+        lengths[pair] = _encode_streams(symbols, sizes, table, scratch, out[place:])
         place += _I(lengths[pair])
     return place

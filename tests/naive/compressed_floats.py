@@ -19,7 +19,7 @@ def words_of(lengths: list[int]) -> dict[str, int]:
 
 def symbols_of(stream: bytes, n: int, lengths: list[int]) -> list[int]:
     """Return the first n symbols of a stream, whose bytes are read from their lowest bit on."""
-    if len(lengths) == 1:
+    if len(lengths) == 1 or n == 0:
         return [0] * n
     words, word, symbols = words_of(lengths), "", []
     for byte in stream:

@@ -110,7 +110,10 @@ def test_the_size_is_near_the_entropy(dtype: Any) -> None:
     compressed = CompressedFloats(array)
     width = 8 * dtype.itemsize
     taken = 8 * compressed.nbytes / array.size
-    assert compressed.entropy < taken < compressed.entropy + 0.08 + 0.002 * width
+    # Half a percent more may be taken by what decodes faster.
+    assert compressed.entropy < taken < compressed.entropy + 0.08 + 0.002 * width + 0.005 * min(width, 16)
+    smallest = 8 * CompressedFloats(array, coding="joint").nbytes / array.size
+    assert compressed.entropy < smallest < compressed.entropy + 0.08 + 0.002 * width
     # The exponents alone, and everything else as it is.
     exponent = (bits_of(array) << 1 >> (width - FORMATS[compressed.format].exponent)).astype(np.uint64)
     share = np.unique(exponent, return_counts=True)[1] / array.size
@@ -174,7 +177,7 @@ def test_threads_change_nothing(n_threads: int) -> None:
         mergesketch.set_num_threads(n_threads)
         compressed = CompressedFloats(array)
         assert_same(compressed, array)
-        assert compressed.coding == "exponent+2"
+        assert compressed.coding == "exponent"
     finally:
         mergesketch.set_num_threads(before)
 

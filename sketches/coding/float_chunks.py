@@ -87,17 +87,16 @@ class Plans(NamedTuple):
 
 
 class _Prepared(NamedTuple):
-    """What encodes a chunk: its description, the code and an upper bound of its bytes."""
+    """What encodes a chunk: its description and the code."""
 
     description: tuple[int, int, int]
     plan: NDArray[np.int64] | None
     first: int
     lengths: NDArray[np.uint8]
-    most: int
 
 
 def _raw(n: int, form: FloatFormat) -> _Prepared:
-    return _Prepared((n, 0, 0), None, 0, np.zeros(0, np.uint8), n * form.width // 8)
+    return _Prepared((n, 0, 0), None, 0, np.zeros(0, np.uint8))
 
 
 def _prepare(values: NDArray[Any], form: FloatFormat, coding: Coding | None, found: Survey) -> _Prepared:
@@ -123,26 +122,27 @@ def _prepare(values: NDArray[Any], form: FloatFormat, coding: Coding | None, fou
     plan[10] = width - 1 - form.exponent
     packed = coding.bits | coding.lead << 8 | constant << 16 | coding.turn << 24
     packed |= first << 32 | (lengths.size - 1) << 48
-    return _Prepared((n, fill, packed), plan, first, lengths, most)
+    return _Prepared((n, fill, packed), plan, first, lengths)
 
 
-def _write(values: NDArray[Any], prepared: _Prepared) -> Encoded:
-    """Encode a chunk, without padding around its data."""
+def _write(values: NDArray[Any], prepared: _Prepared, room: NDArray[np.uint8]) -> Encoded:
+    """Encode a chunk to an array that has as many bytes as the values, without padding around its data."""
     backend = backend_of(values)
     xp, chunks = backend.xp, _words([prepared.description])
     if prepared.plan is None:
-        return Encoded(chunks, xp.zeros(0, np.uint16), values.view(np.uint8))
+        room[:] = values.view(np.uint8)
+        return Encoded(chunks, xp.zeros(0, np.uint16), room)
     lengths = prepared.lengths
     nibbles = np.zeros((lengths.size + 1) // 2 * 2, np.uint8)
     nibbles[: lengths.size] = lengths
     n_bytes = nibbles.size // 2
-    data, pairs = xp.empty(prepared.most, np.uint8), xp.empty(-(-values.size // _PAIR), np.uint16)
-    data[:n_bytes] = xp.asarray(nibbles[::2] | nibbles[1::2] << 4)
+    pairs = xp.empty(-(-values.size // _PAIR), np.uint16)
+    room[:n_bytes] = xp.asarray(nibbles[::2] | nibbles[1::2] << 4)
     words = np.empty(lengths.size, np.uint32)
     code_words(lengths, words)
     encode_values = backend.kernels(float_encoding).encode_values
-    n_bytes += int(encode_values(values, prepared.plan, prepared.first, words, data[n_bytes:], pairs))
-    return Encoded(chunks, pairs, data[:n_bytes])
+    n_bytes += int(encode_values(values, prepared.plan, prepared.first, words, room[n_bytes:], pairs))
+    return Encoded(chunks, pairs, room[:n_bytes])
 
 
 class Encoder:
@@ -173,28 +173,33 @@ class Encoder:
 
         coding = self._coding
 
-        def encode(first: int, i: int) -> Encoded:
-            i += first
-            found = surveys.get(i) or survey_for(parts[i], form, coding)
-            return _write(parts[i], _prepare(parts[i], form, coding, found))
-
         # The system provides memory when it is written to, so what is not used in the end was never taken.
         data, end = xp.empty(values.nbytes + 2 * PAD, np.uint8), PAD
+
+        def encode(first: int, begin: int, i: int) -> Encoded:
+            values = parts[first + i]
+            found = surveys.get(first + i) or survey_for(values, form, coding)
+            # No chunk takes more bytes than its values.
+            start = begin + i * CHUNK * values.itemsize
+            return _write(values, _prepare(values, form, coding, found), data[start : start + values.nbytes])
+
         data[:PAD] = 0
-        found: list[Encoded] = []
-        for first, last in cut_range(0, len(parts), 4 * get_num_threads()):
-            group = _run(partial(encode, first), last - first, xp)
-            for part in group:
-                data[end : end + part.data.size] = part.data
+        found: list[tuple[NDArray[Any], NDArray[Any]]] = []
+        n_threads = get_num_threads() if xp is np else 1
+        for first, last in cut_range(0, len(parts), 4 * n_threads if n_threads > 1 else 1):
+            group = _run(partial(encode, first, end), last - first, xp)
+            end += group[0].data.size
+            for part in group[1:]:
+                _move(data, part.data, end)
                 end += part.data.size
-            found += (part._replace(data=part.data[:0]) for part in group)
+            found += ((part.chunks, part.lengths) for part in group)
         data[end : end + PAD] = 0
         if xp is np:
             data.resize(end + PAD, refcheck=False)
         else:
             data = data[: end + PAD].copy()
-        merged = xp.asarray(merge_raw(np.concatenate([part.chunks for part in found])))
-        return Encoded(merged, xp.concatenate([part.lengths for part in found]), data)
+        merged = xp.asarray(merge_raw(np.concatenate([chunks for chunks, _ in found])))
+        return Encoded(merged, xp.concatenate([lengths for _, lengths in found]), data)
 
     def _choose(self, parts: list[NDArray[Any]]) -> dict[int, Survey]:
         """Choose the coding if that has not been done; return the surveys of the parts that it took."""
@@ -212,8 +217,9 @@ def _run(function: Callable[[int], T], n: int, xp: Any) -> list[T]:
     return run_tasks(function, n) if xp is np else [function(i) for i in range(n)]
 
 
-def _sums(numbers: Sequence[int]) -> list[int]:
-    return [0, *np.cumsum(np.array(numbers, np.int64)).tolist()]
+def _move(data: NDArray[np.uint8], part: NDArray[np.uint8], place: int) -> None:
+    """Move a part of an array to a place before it. NumPy would make a copy where they overlap."""
+    memoryview(data)[place : place + part.size] = memoryview(part)
 
 
 def _words(descriptions: Sequence[Any]) -> NDArray[np.uint64]:

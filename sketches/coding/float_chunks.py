@@ -31,10 +31,9 @@ from ..kernels.float_codes import (
     STREAM,
     TABLE,
     code_words,
-    fill_plans,
     lookup_table,
-    unpack_lengths,
 )
+from ..kernels.float_plans import fill_plans, unpack_lengths
 from .float_coding import (
     Coding,
     Survey,

@@ -242,7 +242,7 @@ def _run(function: Callable[[int], T], n: int, xp: Any) -> list[T]:
 
 def _move(data: NDArray[np.uint8], part: NDArray[np.uint8], place: int) -> None:
     """Move a part of an array to a place before it. NumPy would make a copy where they overlap."""
-    memoryview(data)[place : place + part.size] = memoryview(part)
+    data.data[place : place + part.size] = part.data
 
 
 def _words(descriptions: Sequence[Any]) -> NDArray[np.uint64]:

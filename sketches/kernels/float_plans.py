@@ -98,7 +98,8 @@ def unpack_lengths(packed, lengths):
 
     The code must be complete, and of no word if there is one symbol alone.
     """
-    present, room = 0, 0
+    present: Any = 0
+    room: Any = 0
     for i in range(lengths.size):
         length = shift_down(packed[i >> 1], 4 * (i & 1)) & np.uint8(15)
         lengths[i] = length

@@ -36,11 +36,11 @@ class CompressedFloats(FloatArray):
     dtype : str or dtype, optional
         The format of the floats, needed for unsigned integers only: "bfloat16", for example.
     coding : {"auto", "exponent", "joint", "raw"}, default "auto"
-        What gets code words. "exponent": the exponent alone, which decodes fastest. "joint": the exponent with
-        the first mantissa bits, the sign, or both, whichever is smallest. "raw": nothing. "auto": as few bits
-        as take at most 0.5 % of the floats' bits more than the smallest coding of up to 2 bits beyond the
-        exponent; of wider floats, 0.08 bits. For most weights that is the exponent alone, and one more bit for
-        float8.
+        What gets code words. "exponent": the exponent alone, which decodes fastest. "joint": the exponent
+        with the first mantissa bits, the sign, or both, whichever is smallest. "raw": nothing. "auto": the
+        fastest coding that takes at most 0.5 % of a float's bits more than the smallest one with up to 2 bits
+        beyond the exponent; of wide floats, 0.08 bits more. For most weights that is the exponent alone, and
+        one more bit for float8.
 
     Attributes
     ----------

@@ -48,7 +48,10 @@ class FloatArray(Stored):
         return dict(zip(Encoded._fields, arrays, strict=True))
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        reader = self._reader_of(arrays)
+        self._check_reader(self._reader_of(arrays))
+
+    def _check_reader(self, reader: FloatReader) -> None:
+        """Raise ValueError unless the reader, which is right in itself, has the values of this array."""
         if reader.starts[-1] != self.size:
             raise ValueError(f"chunks must have {self.size} values, got {reader.starts[-1]}")
         reader.check_codes()

@@ -175,7 +175,8 @@ def _entropy(counts: NDArray[np.int64]) -> float:
 def choose(found: Survey, form: FloatFormat, coding: str) -> Coding | None:
     """Return the coding that decodes fastest of those that are nearly as small as the smallest one.
 
-    For "joint", and for integers, return the smallest one. Return None if values are to be stored as they are.
+    For "joint", and for integers, return the smallest one. Return None if values are to be stored as they
+    are.
     """
     codings = _codings(form, found.lead, coding)
     is_fast = coding == "auto" and form.exponent > 0

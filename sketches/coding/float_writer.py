@@ -108,5 +108,5 @@ class FloatWriter:
     ) -> CompressedFloats:
         """Return what was written, for example with `data` in a memory map; ValueError if it is damaged."""
         found = CompressedFloats._from_encoded(shape, FORMATS[form], Encoded(chunks, lengths, data))
-        found._check_state(found._arrays)
+        found._check_reader(found._reader)
         return found

@@ -48,7 +48,7 @@ def count_tops(values, down, counts):
 
 @helper
 def _top_words(words):
-    """Return code words with their bits on top of 64, the first one lowest, and their numbers at the bottom."""
+    """Return code words with their bits on top of 64, the first one lowest; their number is at the bottom."""
     table = np.zeros(words.size, np.uint64)
     for i in range(words.size):
         length = _U(words[i] >> 16)

@@ -73,7 +73,7 @@ def test_ids_found_often_stay_in_their_room(data: Any) -> None:
 def test_every_row_added_twice(n_candidates: int | None) -> None:
     X = np.ones((2000, 4), np.float32)
     family = SignedRandomProjection(4, n_hashes=2, power=2, seed=1)
-    index = LSHIndex(family, capacity=4096).add(X).add(X, ids=np.arange(2000))
+    index = LSHIndex(family, capacity=4096).add(X, np.arange(2000)).add(X, ids=np.arange(2000))
     for _ in range(2):
         ids, distances = index.search(X[:64], X, k=3, n_candidates=n_candidates)
         expected = [0, 1, 2][: n_candidates or 3]

@@ -37,6 +37,7 @@ from ..kernels.float_plans import fill_plans, unpack_lengths
 from .float_coding import (
     Coding,
     Survey,
+    bits_to_count,
     choose,
     code_of,
     constant_bits,
@@ -230,7 +231,8 @@ class Encoder:
             return {}
         n = min(_SAMPLED, len(parts))
         picked = [len(parts) * k // n for k in range(n)]
-        found = _run(lambda k: survey(parts[picked[k]], self._form), n, backend_of(parts[0]).xp)
+        counted = bits_to_count(self._form, self._asked)
+        found = _run(lambda k: survey(parts[picked[k]], self._form, counted), n, backend_of(parts[0]).xp)
         self._coding, self._is_chosen = choose(total(found), self._form, self._asked), True
         return dict(zip(picked, found, strict=True))
 

@@ -41,7 +41,6 @@ from .float_coding import (
     choose,
     code_of,
     constant_bits,
-    stored_bits,
     survey,
     survey_for,
     total,
@@ -133,7 +132,8 @@ def _prepare(values: NDArray[Any], form: FloatFormat, coding: Coding | None, fou
     if coding is None or code is None:
         return _raw(n)
     first, lengths, n_bits = code
-    constant, raw = constant_bits(found, form, coding), stored_bits(found, form, coding)
+    constant = constant_bits(found, form, coding)
+    raw = width - coding.lead - coding.bits - constant
     n_pairs = -(-n // _PAIR)
     most = (lengths.size + 1) // 2 + (n_bits + n * raw) // 8 + 3 * n_pairs + 8 * (raw + 2)
     if most + 2 * n_pairs + _SAVED > n * width // 8:
@@ -141,9 +141,8 @@ def _prepare(values: NDArray[Any], form: FloatFormat, coding: Coding | None, fou
     value = turned(int(values[0]), form, coding.turn)
     fill = value & ((1 << constant) - 1)
     fill |= value >> (width - coding.lead) << (width - coding.lead)
-    plan = np.zeros(PLAN, np.int64)
-    plan[[0, 3, 4, 5, 6, 7]] = n, coding.bits, coding.lead, raw, constant, coding.turn
-    plan[10] = width - 1 - form.exponent
+    fields = (n, 0, 0, coding.bits, coding.lead, raw, constant, coding.turn, 0, 0, width - 1 - form.exponent)
+    plan = np.array(fields, np.int64)
     packed = coding.bits | coding.lead << 8 | constant << 16 | coding.turn << 24
     packed |= first << 32 | (lengths.size - 1) << 48
     return _Prepared((n, fill, packed), plan, first, lengths)

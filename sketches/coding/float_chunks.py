@@ -37,10 +37,10 @@ from ..kernels.float_plans import fill_plans, unpack_lengths
 from .float_coding import (
     Coding,
     Survey,
+    bits_to_count,
     choose,
     code_of,
     constant_bits,
-    stored_bits,
     survey,
     survey_for,
     total,
@@ -132,7 +132,8 @@ def _prepare(values: NDArray[Any], form: FloatFormat, coding: Coding | None, fou
     if coding is None or code is None:
         return _raw(n)
     first, lengths, n_bits = code
-    constant, raw = constant_bits(found, form, coding), stored_bits(found, form, coding)
+    constant = constant_bits(found, form, coding)
+    raw = width - coding.lead - coding.bits - constant
     n_pairs = -(-n // _PAIR)
     most = (lengths.size + 1) // 2 + (n_bits + n * raw) // 8 + 3 * n_pairs + 8 * (raw + 2)
     if most + 2 * n_pairs + _SAVED > n * width // 8:
@@ -140,9 +141,8 @@ def _prepare(values: NDArray[Any], form: FloatFormat, coding: Coding | None, fou
     value = turned(int(values[0]), form, coding.turn)
     fill = value & ((1 << constant) - 1)
     fill |= value >> (width - coding.lead) << (width - coding.lead)
-    plan = np.zeros(PLAN, np.int64)
-    plan[[0, 3, 4, 5, 6, 7]] = n, coding.bits, coding.lead, raw, constant, coding.turn
-    plan[10] = width - 1 - form.exponent
+    fields = (n, 0, 0, coding.bits, coding.lead, raw, constant, coding.turn, 0, 0, width - 1 - form.exponent)
+    plan = np.array(fields, np.int64)
     packed = coding.bits | coding.lead << 8 | constant << 16 | coding.turn << 24
     packed |= first << 32 | (lengths.size - 1) << 48
     return _Prepared((n, fill, packed), plan, first, lengths)
@@ -230,7 +230,8 @@ class Encoder:
             return {}
         n = min(_SAMPLED, len(parts))
         picked = [len(parts) * k // n for k in range(n)]
-        found = _run(lambda k: survey(parts[picked[k]], self._form), n, backend_of(parts[0]).xp)
+        counted = bits_to_count(self._form, self._asked)
+        found = _run(lambda k: survey(parts[picked[k]], self._form, counted), n, backend_of(parts[0]).xp)
         self._coding, self._is_chosen = choose(total(found), self._form, self._asked), True
         return dict(zip(picked, found, strict=True))
 

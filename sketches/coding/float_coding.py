@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ __all__ = [
     "TURNS",
     "Coding",
     "Survey",
+    "bits_to_count",
     "bound",
     "choose",
     "code_of",
@@ -85,6 +87,11 @@ def survey(values: NDArray[Any], form: FloatFormat, counted: int = _COUNTED) -> 
     return Survey(values.size, to_host(counts.sum(axis=0, dtype=np.int64)), varying, lead)
 
 
+def bits_to_count(form: FloatFormat, coding: str) -> int:
+    """Return the number of top bits that `choose` needs to know."""
+    return min(_COUNTED, 1 + form.exponent + _BEYOND) if coding == "auto" and form.exponent else _COUNTED
+
+
 def survey_for(values: NDArray[Any], form: FloatFormat, coding: Coding) -> Survey:
     """Count no more bits than a coding needs; that of integers is chosen anew for each chunk."""
     needed = coding.bits + (coding.turn == SIGN_LAST)
@@ -93,6 +100,8 @@ def survey_for(values: NDArray[Any], form: FloatFormat, coding: Coding) -> Surve
 
 def total(parts: list[Survey]) -> Survey:
     """Return the counts of all values of some surveys, of those with the most varying bits if they differ."""
+    if len(parts) == 1:
+        return parts[0]
     lead = min(part.lead for part in parts)
     alike = [part for part in parts if part.lead == lead]
     varying = 0
@@ -126,11 +135,12 @@ def _symbol_counts(found: Survey, form: FloatFormat, coding: Coding) -> NDArray[
     return counts
 
 
-def _codings(form: FloatFormat, lead: int, coding: str) -> list[Coding]:
+@lru_cache(256)
+def _codings(form: FloatFormat, lead: int, coding: str) -> tuple[Coding, ...]:
     """Return the codings to choose from, those that decode fastest first."""
     if form.exponent == 0:
         # Integers of few bits are one symbol each.
-        return [Coding(bits, AS_IS, lead) for bits in range(1, min(_COUNTED, form.width - lead) + 1)]
+        return tuple(Coding(bits, AS_IS, lead) for bits in range(1, min(_COUNTED, form.width - lead) + 1))
     found = []
     # Where there are very many exponents, only their top bits have words.
     for bits in range(min(form.exponent, 8), min(_COUNTED, form.width, form.exponent + 1 + _MANTISSA) + 1):
@@ -139,7 +149,7 @@ def _codings(form: FloatFormat, lead: int, coding: str) -> list[Coding]:
         if bits > form.exponent:
             found.append(Coding(bits, SIGN_AFTER_EXPONENT))
     alone = [each for each in found if each.bits <= form.exponent]
-    return {"exponent": alone, "joint": found[len(alone) :], "raw": []}.get(coding, found)
+    return tuple({"exponent": alone, "joint": found[len(alone) :], "raw": []}.get(coding, found))
 
 
 def code_of(found: Survey, form: FloatFormat, coding: Coding) -> tuple[int, NDArray[np.uint8], int] | None:
@@ -182,7 +192,7 @@ def choose(found: Survey, form: FloatFormat, coding: str) -> Coding | None:
     is_fast = coding == "auto" and form.exponent > 0
     if is_fast:
         most = form.exponent + (_BEYOND_FEW if found.n < _FEW else _BEYOND)
-        codings = [each for each in codings if each.bits <= most]
+        codings = tuple(each for each in codings if each.bits <= most)
     sizes = {}
     for each in codings:
         counts = _symbol_counts(found, form, each)

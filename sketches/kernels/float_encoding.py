@@ -14,6 +14,8 @@ __all__ = ["count_tops", "encode_values", "varying_bits"]
 
 _U, _I = np.uint64, np.int64
 _BYTE = _U(255)
+#: A one in each byte.
+_ONES = _U(0x0101010101010101)
 #: Bytes of scratch memory for a stream, the longest one and some more. Copies read a word beyond it.
 _ROOM = STREAM * LONGEST // 8 + 16
 
@@ -142,22 +144,30 @@ def _encode_streams(symbols, sizes, table, scratch, out):
 
 
 @helper
-def _pack_rest(rest, n_bits, packed):
-    """Pack the lowest `n_bits`, up to 7, of values, a multiple of 8 of them, for `unpack_rest`."""
-    at, shift = 0, 0
-    for width in (4, 2, 1):
-        if n_bits & width == 0:
-            continue
-        size = rest.size * width // 8
-        plane = packed[at : at + size]
-        plane[:] = 0
-        mask = np.uint8((1 << width) - 1)
+def _pack_plane(rest, size, shift, width, ones, out, place):
+    """Pack `width` bits of values to `size` bytes, 8 bytes at a time; up to 7 bytes more are written."""
+    for j in range(0, size, 8):
+        word = _U(0)
         for part in range(8 // width):
-            own = rest[part * size : (part + 1) * size]
-            up = width * part
-            for j in range(size):
-                plane[j] |= shift_up(np.uint8(shift_down(own[j], shift) & mask), up)
-        at, shift = at + size, shift + width
+            values = load_word_at(rest, part * size + j) >> shift
+            word |= (values & ones) << _U(width * part)
+        store_word_at(out, place + j, word)
+
+
+@helper
+def _pack_rest(rest, n, n_bits, out, place):
+    """Pack the lowest `n_bits`, up to 7, of n values, a multiple of 8, for `unpack_rest`; return the end."""
+    shift = _U(0)
+    if n_bits & 4:
+        _pack_plane(rest, n // 2, shift, 4, _ONES * _U(15), out, place)
+        place, shift = place + n // 2, shift + _U(4)
+    if n_bits & 2:
+        _pack_plane(rest, n // 4, shift, 2, _ONES * _U(3), out, place)
+        place, shift = place + n // 4, shift + _U(2)
+    if n_bits & 1:
+        _pack_plane(rest, n // 8, shift, 1, _ONES, out, place)
+        place += n // 8
+    return place
 
 
 @helper
@@ -189,7 +199,7 @@ def encode_values(values, plan, first, words, out, lengths):
     n_bytes, n_bits = raw >> 3, raw & 7
     symbols = np.zeros((2, STREAM), np.uint16)
     scratch = np.empty(_ROOM + 8, np.uint8)
-    turned, rest = np.zeros(STREAM, values.dtype), np.empty(STREAM, np.uint8)
+    turned, rest = np.zeros(STREAM, values.dtype), np.empty(STREAM + 8, np.uint8)
     sizes, table = np.zeros(2, np.int64), _top_words(words)
     mask, base = np.uint16((1 << plan[3]) - 1), np.uint16(first)
     place: Any = 0
@@ -214,9 +224,7 @@ def encode_values(values, plan, first, words, out, lengths):
             if n_bits > 0:
                 for j in range(padded):
                     rest[j] = np.uint8(shift_down(turned[j], shift))
-                n_packed = padded * n_bits // 8
-                _pack_rest(rest[:padded], n_bits, out[place : place + n_packed])
-                place += n_packed
+                place = _pack_rest(rest, padded, n_bits, out, place)
         lengths[pair] = _encode_streams(symbols, sizes, table, scratch, out[place:])
         place += _I(lengths[pair])
     return place

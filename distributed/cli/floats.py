@@ -22,7 +22,7 @@ from ...lsh.support.progress import progress_bar
 from ...lsh.support.wording import counted
 from ...sketches.coding.archive_packing import pack_file
 from ...sketches.coding.model_archive import FloatArchive, TensorInfo, open_base
-from ...sketches.coding.model_folder import ModelFile, files_of_model, write_manifest
+from ...sketches.coding.model_folder import ModelFile, files_of_model, files_read, write_manifest
 from ...sketches.coding.model_packing import PackedFile, check_files, check_space, pack_into, unpack_into
 from ...sketches.coding.safetensors_file import open_file, read_exactly
 from ...sketches.core.atomic import atomic_folder
@@ -30,7 +30,7 @@ from ...sketches.core.file_format import name_file
 from ..ranks.comm import Communicator
 from .messages import naming_file, percent, si_bytes
 from .output import check_output, shown_output, writing
-from .streams import messages_beside
+from .streams import is_stream, messages_beside
 
 __all__ = ["floats"]
 
@@ -47,7 +47,7 @@ def _pack(options: Namespace, comm: Communicator) -> None:
     path = options.path
     base = comm.local(_base, options.base)
     if not os.path.isdir(path):
-        check_output(options.output, [path, *([options.base] if options.base else [])], comm)
+        check_output(options.output, [path, *files_read(options.base)], comm)
         with comm.agree():
             if comm.rank == 0:
                 with (
@@ -83,7 +83,7 @@ def _unpack(options: Namespace, comm: Communicator) -> None:
     started = time.perf_counter()
     archive = comm.local(_open, options)
     if not os.path.isdir(options.path):
-        check_output(options.output, [options.path, *([options.base] if options.base else [])], comm)
+        check_output(options.output, [options.path, *files_read(options.base)], comm)
         with comm.agree():
             if comm.rank == 0:
                 check_space(options.output, archive.raw_nbytes)
@@ -241,11 +241,10 @@ def _naming_files(path: str) -> Iterator[None]:
 @contextmanager
 def _reading(path: str) -> Iterator[tuple[int, int]]:
     """Open a file to read it; errors about its contents name it."""
-    with ExitStack() as stack:
+    with name_file(path), ExitStack() as stack:
         with naming_file(path, "read"):
             opened = stack.enter_context(open_file(path))
-        with name_file(path):
-            yield opened
+        yield opened
 
 
 def _bar(what: str, total: int, comm: Communicator) -> Any:
@@ -270,6 +269,8 @@ def _new_folder(path: str, comm: Communicator) -> Iterator[str]:
         folder = None
         with comm.agree():
             if comm.rank == 0:
+                if is_stream(path):
+                    raise ValueError(f"cannot write {shown_output(path)}: a folder of files needs a folder")
                 with naming_file(path, "write"):
                     folder = str(stack.enter_context(atomic_folder(path)))
         yield comm.bcast(folder)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ...errors import SketchFormatError
 from ...lsh.support.threads import run_tasks
-from .archive_format import CODED, DIFFERENCE, KINDS, RAW, SAME, PartWriter
+from .archive_format import CODED, DIFFERENCE, KINDS, RAW, SAME, PartWriter, is_archive
 from .base_model import BaseModel
 from .float_parts import PartPlan, Values, form_of, part_pieces, plan_part
 from .safetensors_file import BLOCK, FLOATS, Tensor, read_blocks, read_exactly, read_tensors, segments
@@ -72,6 +72,8 @@ def pack_file(
     """
     status = os.fstat(descriptor)
     size = status.st_size
+    if is_archive(descriptor):
+        raise SketchFormatError("expected a safetensors file, got a float archive, which is packed already")
     header, tensors = read_tensors(descriptor, size)
     ranges = segments(tensors, 8 + len(header), size)
     packing = _Packing(descriptor, PartWriter(file), name, base, advance)

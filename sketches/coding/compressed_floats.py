@@ -31,8 +31,9 @@ class CompressedFloats(FloatArray):
     ----------
     array : array_like of any shape
         Of dtype float16, float32, float64, or of the dtypes bfloat16, float8_e4m3fn, float8_e5m2,
-        float8_e4m3fnuz and float8_e5m2fnuz of `ml_dtypes`; or unsigned integers with the bits of such floats,
-        and `dtype`. Big-endian arrays are brought to the native byte order.
+        float8_e4m3fnuz and float8_e5m2fnuz of `ml_dtypes`; a tensor of PyTorch in main memory; or unsigned
+        integers with the bits of such floats, and `dtype`. Big-endian arrays are brought to the native byte
+        order.
     dtype : str or dtype, optional
         The format of the floats, needed for unsigned integers only: "bfloat16", for example.
     coding : {"auto", "exponent", "joint", "raw"}, default "auto"
@@ -232,7 +233,8 @@ class CompressedFloats(FloatArray):
         usable = xp is not np or (out.flags.writeable and out.flags.aligned)
         if not (out.flags.c_contiguous and usable):
             raise ValueError("out must be contiguous and writeable")
-        return out.view(bits)
+        # Subclasses, such as `numpy.matrix`, would keep more than one dimension when they are flattened.
+        return out.view(bits, np.ndarray)
 
     def _empty(self, shape: int | tuple[int, ...]) -> NDArray[Any]:
         """Return an array for bits, where the floats lie."""
@@ -296,7 +298,7 @@ class CompressedFloats(FloatArray):
             out = self._empty(width)
             self._reader.read(wanted * width, wanted * width + width, out)
             return out.view(self.dtype).reshape(row_shape) if row_shape else out.view(self.dtype)[0]
-        if wanted.step != 1:
+        if wanted.step != 1 and width:
             return self._gather(np.array(wanted, np.int64), row_shape)
         out = self._empty((len(wanted), *row_shape))
         self._reader.read(wanted.start * width, wanted.start * width + out.size, out.reshape(-1))
@@ -352,9 +354,10 @@ class CompressedFloats(FloatArray):
             if not part.shape:
                 raise ValueError(f"parts[{i}] must have a first axis, got shape ()")
             if (part.format, part.shape[1:]) != (parts[0].format, parts[0].shape[1:]):
+                rows = f"({', '.join(['n', *map(str, parts[0].shape[1:])])})"
                 raise ValueError(
-                    f"parts[{i}] must be {parts[0].format} of shape (n, *{parts[0].shape[1:]}) as parts[0], "
-                    f"got {part.format} of shape {part.shape}"
+                    f"parts[{i}] must be {parts[0].format} of shape {rows} as parts[0], got "
+                    f"{part.format} of shape {part.shape}"
                 )
         shape = (sum(part.shape[0] for part in parts), *parts[0].shape[1:])
         encoded = join([Encoded(**part._on_cpu()._arrays) for part in parts])

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ...lsh.inputs.arrays import check_array
+from ...lsh.inputs.libraries import is_from
 from ...lsh.support.backend import backend_of
 from ...lsh.support.checks import check_choice
-from ...lsh.support.install import how_to_install
 
 __all__ = ["FORMATS", "FloatFormat", "check_shape", "integers_of", "read_floats"]
 
@@ -91,13 +92,12 @@ def read_floats(name: str, array: Any, dtype: Any = None) -> tuple[FloatFormat, 
     The bits share the memory of the array where they can. The dtype is needed for integers that stand for
     floats.
     """
-    xp = backend_of(array).xp
-    array = xp.asarray(array)
-    wanted = None
-    if dtype is not None:
-        wanted = dtype if isinstance(dtype, str) else np.dtype(dtype).name
-        wanted = check_choice("dtype", wanted, list(FORMATS))
-    found = array.dtype.name
+    wanted = None if dtype is None else _wanted(dtype)
+    found = ""
+    if is_from(array, "torch", "Tensor"):
+        found, array = _of_tensor(name, array)
+    array = check_array(name, array)
+    found = found or array.dtype.name
     if found in FORMATS:
         if wanted not in (None, found):
             raise TypeError(f"dtype must be that of {name}, {found!r}, got {wanted!r}: convert {name} first")
@@ -110,9 +110,40 @@ def read_floats(name: str, array: Any, dtype: Any = None) -> tuple[FloatFormat, 
         advice = ""
         if array.dtype.kind == "u":
             advice = "; integers that stand for floats need dtype, for example dtype='bfloat16'"
-        elif array.dtype.kind == "V":
-            advice = f"; bfloat16 and float8 need ml_dtypes: {how_to_install('floats')}"
-        raise TypeError(f"{name} must have one of the dtypes {', '.join(FORMATS)}, got {found}{advice}")
-    native = array.astype(array.dtype.newbyteorder("="), copy=False)
+        elif array.dtype in (np.dtype("V1"), np.dtype("V2")):
+            # So NumPy reads files of arrays of bfloat16 and float8.
+            bits = f"uint{8 * array.dtype.itemsize}"
+            advice = (
+                f"; for bfloat16 and float8 pass {name}.view('{bits}') and their dtype, such as 'bfloat16'"
+            )
+        raise _not_floats(name, found + advice)
     # An array of no dimensions has no view of another dtype.
-    return form, xp.ascontiguousarray(native).reshape(array.shape).view(form.bits_dtype)
+    return form, backend_of(array).xp.ascontiguousarray(array).reshape(array.shape).view(form.bits_dtype)
+
+
+def _not_floats(name: str, found: str) -> TypeError:
+    return TypeError(f"{name} must have one of the dtypes {', '.join(FORMATS)}, got {found}")
+
+
+def _wanted(dtype: Any) -> str:
+    """Return the name of a format that a caller asks for; PyTorch's dtypes have the same names."""
+    if isinstance(dtype, str) or is_from(dtype, "torch", "dtype"):
+        wanted = str(dtype).removeprefix("torch.")
+    else:
+        wanted = np.dtype(dtype).name
+    return check_choice("dtype", wanted, list(FORMATS))
+
+
+def _of_tensor(name: str, tensor: Any) -> tuple[str, Any]:
+    """Return the name of the dtype of a PyTorch tensor, and its bits as a tensor of integers.
+
+    NumPy lacks some of the dtypes. Of unsigned integers, return no name and the tensor.
+    """
+    found = str(tensor.dtype).removeprefix("torch.")
+    tensor = tensor.detach()
+    if found.startswith("uint"):
+        return "", tensor
+    if found not in FORMATS:
+        raise _not_floats(name, found)
+    torch = import_module("torch")
+    return found, tensor.contiguous().view(getattr(torch, f"int{FORMATS[found].width}"))

@@ -298,7 +298,13 @@ def open_base(path: str | PathLike[str] | BaseModel | None) -> BaseModel | None:
 
 def _tensors_of(path: str) -> Iterator[BaseTensor]:
     if _is_packed(path):
-        for name, file in FloatArchive(path).files.items():
+        archive = FloatArchive(path)
+        if archive.base is not None:
+            raise SketchFormatError(
+                f"{path}: a base must be whole, and this archive has differences from the model "
+                f"{archive.base!r}: unpack it first"
+            )
+        for name, file in archive.files.items():
             for tensor in file.tensors.values():
                 yield BaseTensor(name, tensor, partial(file.values, tensor.name))
         return

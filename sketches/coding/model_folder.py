@@ -12,7 +12,16 @@ from ...errors import SketchFormatError
 from ..core.file_format import name_file, parse_json
 from .safetensors_file import open_file
 
-__all__ = ["MANIFEST", "PACKED", "KeptFile", "ModelFile", "files_of_model", "read_manifest", "write_manifest"]
+__all__ = [
+    "MANIFEST",
+    "PACKED",
+    "KeptFile",
+    "ModelFile",
+    "files_of_model",
+    "files_read",
+    "read_manifest",
+    "write_manifest",
+]
 
 #: The list of files of an archive that is a folder.
 MANIFEST = "float_archive.json"
@@ -57,6 +66,13 @@ def files_of_model(folder: str) -> list[ModelFile]:
     return sorted(_below(folder, "", ()))
 
 
+def files_read(path: str | None) -> list[str]:
+    """Return the paths of the files of a model, which is a file or a folder, or None for no model."""
+    if path is None:
+        return []
+    return [file.path for file in files_of_model(path)] if os.path.isdir(path) else [path]
+
+
 def _below(folder: str, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[ModelFile]:
     status = os.stat(folder)
     here = (status.st_dev, status.st_ino)
@@ -83,7 +99,9 @@ def _check_name(name: Any) -> str:
         name.encode()
     except UnicodeEncodeError as error:
         raise ValueError(f"the name {name!r} is not UTF-8") from error
-    if any(part in ("", ".", "..") or "\\" in part for part in name.split("/")):
+    if "\\" in name:
+        raise ValueError(f"the name {name!r} has a backslash, which separates folders on some systems")
+    if any(part in ("", ".", "..") for part in name.split("/")):
         raise ValueError(f"the name {name!r} leads out of its folder")
     return name
 

@@ -19,7 +19,7 @@ from ..core.file_format import name_file
 from .archive_packing import Packed, pack_file
 from .base_model import BaseModel
 from .model_archive import FloatArchive, open_base
-from .model_folder import MANIFEST, PACKED, KeptFile, ModelFile, files_of_model, write_manifest
+from .model_folder import MANIFEST, PACKED, KeptFile, ModelFile, files_of_model, files_read, write_manifest
 from .safetensors_file import is_safetensors, open_file, read_blocks, read_tensors
 
 __all__ = [
@@ -105,7 +105,7 @@ def pack_model(
     source, target = os.fsdecode(source), os.fsdecode(target)
     model = open_base(base)
     if not os.path.isdir(source):
-        _check_not_same(source, target)
+        _check_not_read(source, base, target)
         with (
             name_file(source),
             open_file(source) as (descriptor, size),
@@ -167,7 +167,7 @@ def unpack_model(
     archive = FloatArchive(source, base=base)
     check_space(target, archive.raw_nbytes)
     if not os.path.isdir(source):
-        _check_not_same(source, target)
+        _check_not_read(source, base, target)
     with progress_bar("unpacking", archive.raw_nbytes, progress) as advance:
         if not os.path.isdir(source):
             with atomic_write(target) as temporary, temporary.open("wb") as out:
@@ -206,9 +206,16 @@ def check_space(target: str, nbytes: int) -> None:
         raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} for {nbytes:,} bytes", target)
 
 
-def _check_not_same(source: str, target: str) -> None:
-    if os.path.exists(target) and os.path.samefile(source, target):
-        raise ValueError(f"target must be another file than source, got {target!r} for both")
+def _check_not_read(source: str, base: str | PathLike[str] | None, target: str) -> None:
+    """Refuse to replace a file that is read: without its base an archive of differences is lost."""
+    if not os.path.exists(target):
+        return
+    for name, paths in (
+        ("source", [source]),
+        ("base", files_read(None if base is None else os.fsdecode(base))),
+    ):
+        if any(os.path.samefile(path, target) for path in paths):
+            raise ValueError(f"target must be another file than {name}, got {target!r} for both")
 
 
 def pack_into(

@@ -141,6 +141,15 @@ def test_errors(run, fails):
     assert fails("floats", "unpack", "tuned.safetensors", "-o", "x") == (
         "tuned.safetensors: expected a float archive, which `mergesketch floats pack` writes"
     )
+    for output in ("-", "/dev/null"):
+        message = fails("floats", "pack", "model", "-o", output)
+        assert message.endswith("a folder of files needs a folder")
+    message = fails("floats", "pack", "/dev/null", "-o", "x")
+    assert message == "/dev/null: it is not a regular file"
+    message = fails(
+        "floats", "pack", "tuned.safetensors", "-o", "model/model-1.safetensors", "--base", "model"
+    )
+    assert message.endswith("one of the files to read")
     assert fails("floats", "inspect", "model").endswith("and it has no float_archive.json")
     assert fails("floats", "unpack", "nowhere", "-o", "x").startswith("cannot read nowhere: No such file")
     os.symlink("../lfs.safetensors", "model/lfs.safetensors")

@@ -197,6 +197,25 @@ def test_arrays_of_any_layout(tmp_path: Any) -> None:
     assert_same(CompressedFloats([1.0, 2.0]), np.array([1.0, 2.0]))
 
 
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+def test_subclasses_of_arrays_are_written_to() -> None:
+    array = weights(6000, np.float32).reshape(60, 100)
+    compressed = CompressedFloats(array)
+    # A matrix has two dimensions even when it is flattened.
+    for out in (np.matrix(np.zeros_like(array)), np.zeros_like(array).view(np.recarray)):
+        assert compressed.decode(out) is out
+        np.testing.assert_array_equal(np.asarray(out), array)
+
+
+def test_rows_may_be_named_by_other_sequences() -> None:
+    array = weights(6000, np.float16).reshape(60, 100)
+    compressed = CompressedFloats(array)
+    np.testing.assert_array_equal(compressed[range(50, 3, -7)], array[50:3:-7])
+    np.testing.assert_array_equal(compressed[memoryview(np.array([3, -1]))], array[[3, -1]])
+    # No number is made for each row if rows have no values.
+    assert CompressedFloats(np.zeros((1 << 40, 0), np.float16))[::-1].shape == (1 << 40, 0)
+
+
 def test_it_becomes_an_array() -> None:
     array = weights(600, np.float16).reshape(20, 30)
     compressed = CompressedFloats(array)
@@ -249,6 +268,15 @@ def test_refusals() -> None:
     for rows in (1.0, "a", None, ..., (0, 1), True, [0.5], [True, False, True], np.zeros((1, 1), int)):
         with pytest.raises(TypeError, match="rows must be"):
             compressed[rows]
+    with pytest.raises(ValueError, match="array must not be masked, got 1 masked values"):
+        CompressedFloats(np.ma.masked_array([1.0, 2.0], [False, True]))
+    with pytest.raises(ValueError, match="array must be an array or a list of equal rows"):
+        CompressedFloats([[1.0, 2.0], [3.0]])
+    # So NumPy reads a file of bfloat16.
+    with pytest.raises(TypeError, match=r"got void16; .* pass array.view\('uint16'\) and their dtype"):
+        CompressedFloats(np.zeros(3, "V2"))
+    with pytest.raises(TypeError, match=r"got float8_e8m0fnu$"):
+        CompressedFloats(np.ones(3, ml_dtypes.float8_e8m0fnu))
     scalar = CompressedFloats(np.float64(1.0))
     with pytest.raises(IndexError, match="no rows"):
         scalar[0]
@@ -273,7 +301,7 @@ def test_parts_join_to_the_whole() -> None:
         CompressedFloats.concatenate([])
     with pytest.raises(TypeError, match=r"parts\[1\] must be CompressedFloats"):
         CompressedFloats.concatenate([joined, array])
-    with pytest.raises(ValueError, match=r"parts\[1\] must be float32 of shape \(n, \*\(100,\)\)"):
+    with pytest.raises(ValueError, match=r"parts\[1\] must be float32 of shape \(n, 100)"):
         CompressedFloats.concatenate([joined, CompressedFloats(array[:, :3])])
     with pytest.raises(ValueError, match=r"parts\[0\] must have a first axis"):
         CompressedFloats.concatenate([CompressedFloats(np.float32(1))])

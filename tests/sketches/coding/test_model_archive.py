@@ -401,6 +401,26 @@ def test_differences_from_a_base(tuned):
     assert read("other").replace(b'"base.packed"', b'"base"')[:-24] == read("packed")[:-24]
 
 
+def test_a_file_of_the_base_is_not_replaced(tuned):
+    """An archive of differences would be lost with its base."""
+    before = tree("base")
+    for base in ("base", "base/b.safetensors"):
+        with pytest.raises(ValueError, match="target must be another file than base"):
+            pack_model("tuned.safetensors", "base/b.safetensors", base=base)
+        pack_model("tuned.safetensors", "packed", base=base)
+        with pytest.raises(ValueError, match="target must be another file than base"):
+            unpack_model("packed", "base/b.safetensors", base=base)
+    assert tree("base") == before
+
+
+def test_archives_that_are_packed_again(tuned):
+    pack_model("tuned.safetensors", "packed", base="base")
+    with pytest.raises(SketchFormatError, match=r"packed: .* got a float archive, which is packed already"):
+        pack_model("packed", "again")
+    with pytest.raises(SketchFormatError, match=r"packed: a base must be whole, .* from the model 'base'"):
+        pack_model("tuned.safetensors", "again", base="packed")
+
+
 def test_a_wrong_base_is_refused(tuned):
     pack_model("tuned.safetensors", "packed", base="base")
     archive = FloatArchive("packed")

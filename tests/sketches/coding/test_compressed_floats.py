@@ -301,7 +301,7 @@ def test_parts_join_to_the_whole() -> None:
         CompressedFloats.concatenate([])
     with pytest.raises(TypeError, match=r"parts\[1\] must be CompressedFloats"):
         CompressedFloats.concatenate([joined, array])
-    with pytest.raises(ValueError, match=r"parts\[1\] must be float32 of shape \(n, 100)"):
+    with pytest.raises(ValueError, match=r"parts\[1\] must be float32 of shape \(n, 100\)"):
         CompressedFloats.concatenate([joined, CompressedFloats(array[:, :3])])
     with pytest.raises(ValueError, match=r"parts\[0\] must have a first axis"):
         CompressedFloats.concatenate([CompressedFloats(np.float32(1))])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -234,7 +234,7 @@ class CompressedFloats(FloatArray):
         if not (out.flags.c_contiguous and usable):
             raise ValueError("out must be contiguous and writeable")
         # Subclasses, such as `numpy.matrix`, would keep more than one dimension when they are flattened.
-        return out.view(bits, np.ndarray)
+        return cast(NDArray[Any], xp.asarray(out).view(bits))
 
     def _empty(self, shape: int | tuple[int, ...]) -> NDArray[Any]:
         """Return an array for bits, where the floats lie."""

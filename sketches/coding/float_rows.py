@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...lsh.inputs.arrays import check_array
+from ...lsh.support.backend import to_host
 from ...lsh.support.wording import counted
 
 __all__ = ["read_rows"]
@@ -32,11 +33,9 @@ def read_rows(rows: Any, n: int) -> int | range | NDArray[np.int64]:
 
 def _read_many(rows: Any, n: int) -> NDArray[np.int64]:
     # NumPy takes a tuple for numbers along several axes.
-    if (
-        isinstance(rows, tuple)
-        or not hasattr(rows, "__len__")
-        or np.ndim(wanted := check_array("rows", rows)) == 0
-    ):
+    is_many = hasattr(rows, "__len__") and not isinstance(rows, tuple)
+    wanted = to_host(check_array("rows", rows)) if is_many else np.empty(())
+    if wanted.ndim == 0:
         raise TypeError(f"rows must be an integer, a slice or a list of integers, got {rows!r}")
     # NumPy makes an empty list one of floats.
     wanted = wanted.astype(np.int64) if isinstance(rows, list) and not rows else wanted

@@ -69,8 +69,8 @@ class MatrixProducts(TableQueries):
             raise ValueError(
                 f"X must have {wanted} columns, for a matrix of shape {shape}, got {array.shape[-1]}"
             )
-        words, bags = self._row_words(n_rows, table_), self._bags((n_rows,), None, None)
         flat, xp = array.reshape(-1, wanted), self._backend.xp
+        words, bags = self.map.numbered_words(0, n_rows, table_, xp), self._bags((n_rows,), None, None)
         out: NDArray[Any] = xp.zeros((len(flat), others), self.dtype)
         weights: NDArray[Any] = self._arrays["weights"]
         if len(flat) == 1 and not transposed:
@@ -129,7 +129,7 @@ class MatrixProducts(TableQueries):
             raise ValueError(f"Y must have as many rows as X, of shape {left.shape}, got shape {right.shape}")
         shape = (left.shape[-1], right.shape[-1])
         n_rows, which = self._matrix(shape, table)
-        words, scale = self._row_words(n_rows, which), self._scale(scale)
+        words, scale = self.map.numbered_words(0, n_rows, which, self._backend.xp), self._scale(scale)
         largest = [float(abs(part).max()) if part.size else 0.0 for part in (left, right)]
         n_products = len(left.reshape(-1, n_rows))
         if not math.prod(largest) * n_products * max(1.0, abs(scale)) < float(np.finfo(self.dtype).max):
@@ -145,6 +145,3 @@ class MatrixProducts(TableQueries):
         if not isinstance(shape, (tuple, list)) or len(shape) != 2:
             raise ValueError(f"shape must be (n_rows, n_columns), got {shape!r}")
         return check_int("n_rows of shape", shape[0], 1, 1 << 40), self._table(shape[1], table)
-
-    def _row_words(self, n_rows: int, which: Table) -> NDArray[np.uint64]:
-        return self.map.checked_rows(self._backend.xp.arange(n_rows), which)[0]

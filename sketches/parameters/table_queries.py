@@ -174,7 +174,7 @@ class TableQueries(MergeableSketch):
         for number, (n_rows, n_columns) in enumerate(pairs):
             which, scale = self._table(n_columns, number), float(factors[number]) if factors.size else 1.0
             for start, stop in cut_range(0, n_rows, _ROWS_BLOCK):
-                words = self.map.checked_rows(self._backend.xp.arange(start, stop), which)[0]
+                words = self.map.numbered_words(start, stop, which, self._backend.xp)
                 self.map.add_loads(words, which, self._scale(scale), loads)
         return 1.0 / self._backend.xp.where(loads > 0.0, loads, 1.0)
 
@@ -224,7 +224,7 @@ class TableQueries(MergeableSketch):
         arrays = tuple(part for part in arrays if part.size)
         if len(arrays) < 2 and abs(scale) <= 1:
             return  # Finite numbers stay finite, and need not be read.
-        largest = [float(abs(part).max()) for part in arrays]
+        largest = [max(float(part.max()), -float(part.min())) for part in arrays]
         # Factors are multiplied with each other first.
         if math.prod(max(1.0, each) for each in (*largest, abs(scale))) > float(np.finfo(self.dtype).max):
             raise ValueError(

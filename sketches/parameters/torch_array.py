@@ -189,7 +189,7 @@ class SharedArray(nn.Module):  # type: ignore[misc]
         for layer, layout, table in zip(layers, layouts, given, strict=True):
             scale, array = layer.scale.item(), as_array(table.to(self.weights.dtype))
             for start, stop in cut_range(0, len(array), max(1, _PART // layout.n_columns)):
-                words = layout.map.checked_rows(np.arange(start, stop), layout.of(m)).words
+                words = layout.map.numbered_words(start, stop, layout.of(m))
                 part = read_only(array[start:stop])
                 layout.map.scatter_into(words, bags, part, layout.of(m), 1.0 / scale, total)
         used = loads != 0
@@ -220,7 +220,7 @@ class SharedArray(nn.Module):  # type: ignore[misc]
             layout: Layout = layer.layout
             assert layout.n_rows is not None
             for start, stop in cut_range(0, layout.n_rows, max(1, _PART // layout.n_columns)):
-                words = layout.map.checked_rows(np.arange(start, stop), layout.of(m)).words
+                words = layout.map.numbered_words(start, stop, layout.of(m))
                 layout.map.add_loads(words, layout.of(m), scale, loads)
         return loads
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from mergesketch import PairMap, RobeMap, SharedParameters, hash_keys
+from mergesketch.sketches.parameters.parameter_map import Table
+from mergesketch.sketches.parameters.table_rows import TableRows
 
 
 def test_nested_lists_have_the_rows_of_flat_ones() -> None:
@@ -68,4 +70,23 @@ def test_bad_arguments_are_refused_before_memory_is_taken() -> None:
     )
     for call, name in calls:
         with pytest.raises((TypeError, ValueError), match=rf"^{name} must"):
+            call()
+
+
+def one_row(self: RobeMap, rows: Any, table: Table, name: str = "rows") -> TableRows:
+    """Take an array of one dimension as one row, as maps do whose rows have several numbers."""
+    return TableRows(np.zeros(1, np.uint64), np.shape(rows)[:-1], False, False)
+
+
+@pytest.mark.parametrize("map", [RobeMap(4), PairMap(4)], ids=["parts", "pairs"])
+def test_matrices_need_rows_that_are_numbers(map: RobeMap, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RobeMap, "checked_rows", one_row)
+    parameters = SharedParameters(100, map)
+    calls: tuple[Callable[[], Any], ...] = (
+        lambda: parameters.matmul(np.ones((2, 6)), (6, 3)),
+        lambda: parameters.update_product(np.ones((2, 6)), np.ones((2, 3))),
+        lambda: parameters.gradient_scaler([(6, 3)]),
+    )
+    for call in calls:
+        with pytest.raises(ValueError, match=r"^(map must have rows that are numbers|rows must be pairs)"):
             call()

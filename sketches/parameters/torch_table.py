@@ -111,8 +111,19 @@ class HashedTable(nn.Module):  # type: ignore[misc]
         SharedParameters
             On the memory of the tensor: changes are seen on both sides. Give `table` and ``scale.item()`` of
             the layer to its methods.
+
+        Raises
+        ------
+        ValueError
+            If the parameters are of half precision, or do not lie side by side in memory.
         """
-        array = as_array(self.shared.weights)
+        weights = self.shared.weights
+        if weights.dtype not in (torch.float32, torch.float64) or not weights.is_contiguous():
+            raise ValueError(
+                f"parameters must be contiguous, and float32 or float64, to be a sketch, got {weights.dtype}, "
+                f"strides {weights.stride()}"
+            )
+        array = as_array(weights)
         return SharedParameters.from_weights(array, self.map, seed=self.shared.seed, copy=False)
 
     def adapt(

@@ -10,6 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from mergesketch import (  # noqa: E402
+    CafeMap,
     HashedEmbedding,
     HashedEmbeddingBag,
     HashedLinear,
@@ -82,6 +83,18 @@ def test_models_are_compiled_whole_after_their_state_is_loaded() -> None:
     assert (model[0].shared.divisors > saved[0].shared.divisors).all()
 
 
+def test_divisors_follow_the_frequent_rows_that_are_loaded() -> None:
+    saved, layer = (HashedEmbedding(50, 4, n_parameters=100, map=CafeMap(2, 4)) for _ in range(2))
+    for each in (saved, layer):
+        each.shared.scale_gradients([each])
+    before = layer.shared.divisors.clone()
+    saved.adapt([(3, 1.0), (4, 1.0)])
+    layer.load_state_dict(saved.state_dict())
+    assert torch.equal(layer(IDS), saved(IDS))
+    assert torch.equal(layer.shared.divisors, saved.shared.divisors)
+    assert not torch.equal(layer.shared.divisors, before)
+
+
 def test_layers_from_a_meta_device_can_be_reset() -> None:
     layer = HashedLinear(8, 6, device="meta", n_parameters=20, scale=3.0).to_empty(device="cpu")
     layer.scale.fill_(torch.nan)
@@ -89,6 +102,14 @@ def test_layers_from_a_meta_device_can_be_reset() -> None:
     layer.reset_parameters()
     assert layer.scale == 3.0
     assert layer(torch.ones(2, 8)).isfinite().all()
+
+
+def test_parameters_without_the_memory_of_a_sketch_are_refused() -> None:
+    layer = HashedEmbedding(50, 4, n_parameters=100)
+    for weights in (torch.zeros(200)[::2], torch.zeros(100, dtype=torch.bfloat16)):
+        layer.shared.weights = nn.Parameter(weights)
+        with pytest.raises(ValueError, match=r"^parameters must be contiguous, and float32"):
+            layer.sketch()
 
 
 def test_pairs_of_hashes_are_pairs_of_strings() -> None:

@@ -120,7 +120,7 @@ class HashedTable(nn.Module):  # type: ignore[misc]
         weights = self.shared.weights
         if weights.dtype not in (torch.float32, torch.float64) or not weights.is_contiguous():
             raise ValueError(
-                f"parameters must be contiguous, and float32 or float64, to be a sketch, got {weights.dtype}, "
+                f"parameters must be contiguous, and float32 or float64, for a sketch, got {weights.dtype}, "
                 f"strides {weights.stride()}"
             )
         array = as_array(weights)

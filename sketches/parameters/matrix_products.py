@@ -60,9 +60,9 @@ class MatrixProducts(TableQueries):
         Parts of W of two mebibytes are read into the caches, and multiplied by a BLAS. `TileMap` reads long
         runs, and so takes the least time.
         """
-        table_, words, bags = self._matrix(shape, table)
+        n_rows, table_ = self._matrix(shape, table)
         transposed, scale = check_flag("transposed", transposed), self._scale(scale)
-        n_rows, n_columns = len(words), table_.n_columns
+        n_columns = table_.n_columns
         array = self._numbers("X", X)
         wanted, others = (n_columns, n_rows) if transposed else (n_rows, n_columns)
         if array.shape[-1] != wanted:
@@ -70,6 +70,7 @@ class MatrixProducts(TableQueries):
                 f"X must have {wanted} columns, for a matrix of shape {shape}, got {array.shape[-1]}"
             )
         flat, xp = array.reshape(-1, wanted), self._backend.xp
+        words, bags = self.map.numbered_words(0, n_rows, table_, xp), self._bags((n_rows,), None, None)
         out: NDArray[Any] = xp.zeros((len(flat), others), self.dtype)
         weights: NDArray[Any] = self._arrays["weights"]
         if len(flat) == 1 and not transposed:
@@ -127,19 +128,20 @@ class MatrixProducts(TableQueries):
         if left.shape[:-1] != right.shape[:-1]:
             raise ValueError(f"Y must have as many rows as X, of shape {left.shape}, got shape {right.shape}")
         shape = (left.shape[-1], right.shape[-1])
-        which, words, bags = self._matrix(shape, table)
+        n_rows, which = self._matrix(shape, table)
+        words, scale = self.map.numbered_words(0, n_rows, which, self._backend.xp), self._scale(scale)
         largest = [float(abs(part).max()) if part.size else 0.0 for part in (left, right)]
-        if not math.prod(largest) * len(left.reshape(-1, shape[0])) < float(np.finfo(self.dtype).max):
+        n_products = len(left.reshape(-1, n_rows))
+        if not math.prod(largest) * n_products * max(1.0, abs(scale)) < float(np.finfo(self.dtype).max):
             raise ValueError(
-                f"X and Y must have a product that {self.dtype} can hold, got numbers up to {max(largest):g}"
+                f"X and Y must have a product, times scale, that {self.dtype} can hold, got numbers up to "
+                f"{max(largest):g}"
             )
-        flat = left.reshape(-1, shape[0]), right.reshape(-1, shape[1])
-        return Product(*flat, words, bags, which, self._scale(scale))
+        flat = left.reshape(-1, n_rows), right.reshape(-1, shape[1])
+        return Product(*flat, words, self._bags((n_rows,), None, None), which, scale)
 
-    def _matrix(self, shape: Any, table: Any) -> tuple[Table, NDArray[np.uint64], Any]:
-        """Check the shape of a matrix, and return its table, its rows, and each row as a bag."""
+    def _matrix(self, shape: Any, table: Any) -> tuple[int, Table]:
+        """Check the shape of a matrix, and return the number of its rows, and its table."""
         if not isinstance(shape, (tuple, list)) or len(shape) != 2:
             raise ValueError(f"shape must be (n_rows, n_columns), got {shape!r}")
-        n_rows, which = check_int("n_rows of shape", shape[0], 1, 1 << 40), self._table(shape[1], table)
-        words = self.map.checked_rows(self._backend.xp.arange(n_rows), which)[0]
-        return which, words, self._bags((n_rows,), None, None)
+        return check_int("n_rows of shape", shape[0], 1, 1 << 40), self._table(shape[1], table)

@@ -146,6 +146,31 @@ class ParameterMap(Configured, ABC):
         """
         return read_table_rows(rows, table.seed, name)
 
+    def numbered_words(self, start: int, stop: int, table: Table, xp: Any = np) -> NDArray[np.uint64]:
+        """Return the words of the rows start, ..., stop - 1.
+
+        Parameters
+        ----------
+        start, stop : int
+        table : Table
+        xp : module, default numpy
+            numpy or cupy.
+
+        Returns
+        -------
+        ndarray of shape (stop - start,), uint64
+
+        Raises
+        ------
+        ValueError
+            If the rows of the map are no numbers, or the table has no such rows.
+        """
+        read = self.checked_rows(xp.arange(start, stop), table)
+        # Maps whose rows have several numbers may take the array as one row.
+        if read.shape != (stop - start,):
+            raise ValueError(f"map must have rows that are numbers here, got {self!r}")
+        return read.words
+
     def gather_into(
         self,
         weights: NDArray[Any],

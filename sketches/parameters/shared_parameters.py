@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.inputs.arrays import check_array, check_finite
 from ...lsh.inputs.weights import check_real_weights
@@ -22,6 +22,7 @@ from .frequent_rows import FrequentRows
 from .gradients import Product, Rows
 from .hashed_maps import RobeMap
 from .parameter_map import ParameterMap
+from .table_queries import NO_OFFSETS
 
 __all__ = ["SharedParameters"]
 
@@ -177,7 +178,7 @@ class SharedParameters(FrequentRows):
         confidence = check_real("confidence", confidence, 0.0, 1.0)
         map = RobeMap() if map is None else map
         run = getattr(map, "longest_run", None)
-        if run is None:
+        if not isinstance(run, int):
             raise ValueError(f"map must be a RobeMap, a PairMap or a TileMap for such a bound, got {map!r}")
         # Rounding must not add a parameter to a size that is an integer.
         needed = 2.0 / (error * error * (1.0 - confidence)) * (1.0 - 1e-12)
@@ -229,8 +230,11 @@ class SharedParameters(FrequentRows):
         if array.ndim != 1 or array.size == 0:
             raise ValueError(f"weights must have shape (n_parameters,), got shape {array.shape}")
         check_finite("weights", array, backend_of(array))
-        if not check_flag("copy", copy) and not (array.flags.c_contiguous and array.flags.writeable):
-            raise ValueError("weights must be contiguous and writeable to be used without a copy")
+        if not check_flag("copy", copy) and not _can_be_used(array, weights):
+            raise ValueError(
+                "weights must be an array, contiguous, writeable, aligned and of the byte order of this "
+                "machine, to be used without a copy"
+            )
         new = cls(array.size, map, seed=seed, dtype=array.dtype.name)
         device = device_of(array)
         new._check_device(device)
@@ -268,9 +272,9 @@ class SharedParameters(FrequentRows):
         >>> SharedParameters.average(parts, weights=[3, 1]).gather(7, n_columns=1)
         array([2.], dtype=float32)
         """
-        parts = list(parts)
+        given, parts = parts, list(parts) if isinstance(parts, Iterable) else []
         if not parts or not all(isinstance(part, cls) for part in parts):
-            raise TypeError(f"parts must be a sequence of at least one {cls.__name__}, got {parts!r}")
+            raise TypeError(f"parts must be a sequence of at least one {cls.__name__}, got {given!r}")
         shares = check_real_weights(
             "weights", np.ones(len(parts)) if weights is None else weights, len(parts)
         )
@@ -334,8 +338,8 @@ class SharedParameters(FrequentRows):
         Raises
         ------
         TypeError, ValueError
-            If the map has no such rows, or the gradients have another shape, or are not finite. Nothing
-            changes then.
+            If the map has no such rows, or the gradients have another shape, or are not finite, or not after
+            they are multiplied by the scale. Nothing changes then.
 
         Notes
         -----
@@ -381,6 +385,8 @@ class SharedParameters(FrequentRows):
         TypeError, ValueError
             As `update` does, or if offsets fall, or do not begin at 0 and end at n. Nothing changes then.
         """
+        if offsets is None:
+            raise TypeError(NO_OFFSETS)
         arguments = {"rows": rows, "gradients": gradients}
         return self._take_in(arguments, self._read_rows, offsets, weights, table, scale)
 
@@ -400,8 +406,9 @@ class SharedParameters(FrequentRows):
                 f"gradients must have shape {(*expected, which.n_columns)}, a row for each row, got "
                 f"shape {array.shape}"
             )
-        flat = read_only(array.reshape(-1, which.n_columns))
-        return Rows(words, bags, flat, which, self._scale(scale))
+        flat, scale = read_only(array.reshape(-1, which.n_columns)), self._scale(scale)
+        self._refuse_overflow("gradients", scale, flat, bags.factors)
+        return Rows(words, bags, flat, which, scale)
 
     def _amounts(self, batch: Rows | Product) -> dict[str, int]:
         return {"n_updates": batch.n_rows}
@@ -450,3 +457,11 @@ class SharedParameters(FrequentRows):
         folded = self._arrays["weights"].reshape(-1, n_parameters).sum(axis=0)
         arrays = {"weights": folded, "n_updates": self._arrays["n_updates"].copy()}
         return new._set_arrays(arrays, self.device)
+
+
+def _can_be_used(array: NDArray[Any], given: Any) -> bool:
+    """Check that an array which was read is the memory that was given, in an order that kernels can write."""
+    if device_of(array) != "cpu":
+        return bool(array.flags.c_contiguous)
+    is_same = np.may_share_memory(array, np.asarray(given))
+    return is_same and array.flags.c_contiguous and array.flags.writeable

@@ -23,6 +23,7 @@ from .table_rows import Bags, read_shapes
 
 __all__ = ["TableQueries"]
 
+NO_OFFSETS = "offsets must be an array of n_bags + 1 integers, got None"
 _MOST_COLUMNS = 1 << 20
 #: Rows whose places are computed at a time.
 _ROWS_BLOCK = 1 << 16
@@ -120,7 +121,7 @@ class TableQueries(MergeableSketch):
         which = self._table(n_columns, table)
         words, shape = self._words(rows, which)
         if offsets is None:
-            raise TypeError("offsets must be an array of n_bags + 1 integers, got None")
+            raise TypeError(NO_OFFSETS)
         bags = self._bags(shape, offsets, weights)
         out: NDArray[Any] = self._backend.xp.empty((bags.offsets.size - 1, which.n_columns), self.dtype)
         self.map.gather_into(self._arrays["weights"], words, bags, which, self._scale(scale), out)
@@ -173,7 +174,7 @@ class TableQueries(MergeableSketch):
         for number, (n_rows, n_columns) in enumerate(pairs):
             which, scale = self._table(n_columns, number), float(factors[number]) if factors.size else 1.0
             for start, stop in cut_range(0, n_rows, _ROWS_BLOCK):
-                words = self.map.checked_rows(self._backend.xp.arange(start, stop), which)[0]
+                words = self.map.numbered_words(start, stop, which, self._backend.xp)
                 self.map.add_loads(words, which, self._scale(scale), loads)
         return 1.0 / self._backend.xp.where(loads > 0.0, loads, 1.0)
 
@@ -202,7 +203,9 @@ class TableQueries(MergeableSketch):
             factors = xp.empty(0, self.dtype)
         elif offsets is not None:
             factors = self._as_our_array("weights", factors)
-            factors = check_real_weights("weights", factors, n).astype(self.dtype)
+            with np.errstate(over="ignore"):  # What is beyond float32 becomes infinity, which is refused.
+                factors = check_real_weights("weights", factors, n).astype(self.dtype)
+            check_finite("weights", factors, self._backend)
         if offsets is None:
             return Bags(read_only(xp.empty(0, np.int64)), read_only(factors))
         ends = self._as_our_array("offsets", offsets)
@@ -215,6 +218,19 @@ class TableQueries(MergeableSketch):
         if int(ends[0]) != 0 or int(ends[-1]) != n or not bool((ends[1:] >= ends[:-1]).all()):
             raise ValueError(f"offsets must rise from 0 to the number of rows, {n}, got {ends}")
         return Bags(read_only(ends), read_only(factors))
+
+    def _refuse_overflow(self, name: str, scale: float, *arrays: NDArray[Any]) -> None:
+        """Refuse numbers whose products with each other and the scale may lie beyond the dtype."""
+        arrays = tuple(part for part in arrays if part.size)
+        if len(arrays) < 2 and abs(scale) <= 1:
+            return  # Finite numbers stay finite, and need not be read.
+        largest = [max(float(part.max()), -float(part.min())) for part in arrays]
+        # Factors are multiplied with each other first.
+        if math.prod(max(1.0, each) for each in (*largest, abs(scale))) > float(np.finfo(self.dtype).max):
+            raise ValueError(
+                f"{name} must have products with scale and weights that {self.dtype} can hold, got numbers "
+                f"up to {max(largest):g} and a scale of {scale:g}"
+            )
 
     def _numbers(self, name: str, value: Any) -> NDArray[Any]:
         """Read finite numbers of at least one dimension, in the dtype of the parameters and in C order."""

@@ -88,8 +88,7 @@ def read_pairs(rows: Any, seed: int, name: str = "rows") -> TableRows:
     if is_key(rows):
         raise TypeError(f"{wanted}, got {rows!r}")
     if isinstance(rows, list) and (not rows or not isinstance(rows[0], tuple)):
-        refuse_flags(name, rows)
-        rows = check_array(name, rows) if rows else np.empty((0, 2), np.int64)
+        rows = _nested(rows, name) if rows else np.empty((0, 2), np.int64)
     shape: tuple[int, ...] | None = None
     if hasattr(rows, "reshape") and not hasattr(rows, "columns"):
         shape = tuple(rows.shape)
@@ -102,23 +101,35 @@ def read_pairs(rows: Any, seed: int, name: str = "rows") -> TableRows:
         pairs = read_keys(rows, name)
     if len(pairs) and len(pairs.parts) != 2:
         raise ValueError(f"{wanted}, got keys of {max(1, len(pairs.parts))} parts")
-    for part in pairs.parts:
-        _checked(part, name)
-    words = pairs.hashes(seed) if len(pairs) else np.empty(0, np.uint64)
+    # A string is hashed first, so that its hash is another name of it, as in rows that are no pairs.
+    parts = tuple(Keys("int", words=_words(_checked(part, name), seed)) for part in pairs.parts)
+    words = Keys("tuple", parts=parts).hashes(seed) if len(pairs) else np.empty(0, np.uint64)
     return TableRows(read_only(words), (len(pairs),) if shape is None else shape[:-1], False, False)
 
 
 def _flattened(rows: Any, name: str) -> tuple[Any, tuple[int, ...] | None]:
     """Return arrays and nested lists as arrays of one dimension, and their shape; None for other rows."""
     if isinstance(rows, list) and rows and isinstance(rows[0], (list, tuple, np.ndarray)):
-        refuse_flags(name, rows)
-        rows = check_array(name, rows)
+        rows = _nested(rows, name)
     if is_key(rows):
         return rows, ()
     shape = getattr(rows, "shape", None)
     if not isinstance(shape, tuple) or not hasattr(rows, "reshape") or len(shape) == 1:
         return rows, None
     return check_array(name, rows).reshape(-1), tuple(shape)
+
+
+def _nested(rows: Any, name: str) -> NDArray[Any]:
+    """Return nested lists as an array, whose elements are those of the lists."""
+    refuse_flags(name, rows)
+    array = check_array(name, rows)
+    if array.dtype.kind in "iu":
+        return array
+    # NumPy would make strings of numbers beside strings, cut NULs at their ends, and make floats of integers
+    # beyond 63 bits. Objects are checked one by one.
+    objects = np.empty(array.shape, object)
+    objects[...] = rows
+    return objects
 
 
 def _checked(keys: Keys, name: str) -> Keys:

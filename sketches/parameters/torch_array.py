@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from ...lsh.support.threads import cut_range
 from .table_rows import Bags
 from .torch_reading import Layout, as_array
 
-__all__ = ["SharedArray"]
+__all__ = ["SharedArray", "kept_precision", "mark_stale"]
 
 _MOST_PARAMETERS = 1 << 40
 _LARGEST = 2.0**64
@@ -83,13 +84,20 @@ class SharedArray(nn.Module):  # type: ignore[misc]
         self.n_tables = 0
         #: The layers that scaled gradients are for. Their scales may come from a file.
         self._scaled: list[Any] = []
+        self._used_scales: list[float] = []
         self._is_stale = False
-        self.register_load_state_dict_post_hook(_mark_stale)
+        #: The tables that are loaded since the divisors were computed.
+        self._loaded: set[int] = set()
+        self.register_load_state_dict_post_hook(mark_stale)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw the parameters anew."""
         nn.init.normal_(self.weights, 0.0, self.std)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        with kept_precision(self, "divisors"):
+            return super()._apply(fn, recurse)
 
     def forward(self) -> Tensor:
         """Return the parameters for a layer to read: as they are, but with scaled gradients if these are set.
@@ -147,8 +155,8 @@ class SharedArray(nn.Module):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If a layer has another array, any number of rows or a scale of 0, or its table has another shape.
-            Nothing changes then.
+            If a layer has another array, any number of rows or a scale of 0, or its table has another shape,
+            NaN or infinity. Nothing changes then.
 
         Notes
         -----
@@ -158,7 +166,10 @@ class SharedArray(nn.Module):  # type: ignore[misc]
         `QuotientRemainderMap` do. Parameters that stand for no entry stay as they are.
         """
         layers = list(layers)
-        layouts, given = self._layouts(layers), [table.detach().cpu() for table in tables]
+        layouts, tables = self._layouts(layers), list(tables)
+        if not all(isinstance(table, Tensor) for table in tables):
+            raise TypeError(f"tables must be tensors, got {', '.join(type(t).__name__ for t in tables)}")
+        given = [table.detach().cpu() for table in tables]
         if len(given) != len(layouts):
             raise ValueError(f"tables must have one for each of {len(layouts)} layers, got {len(given)}")
         if not all(layer.scale.item() for layer in layers):
@@ -170,13 +181,15 @@ class SharedArray(nn.Module):  # type: ignore[misc]
                     f"tables must have the shape of the layer, {(layout.n_rows, layout.n_columns)}, got "
                     f"{tuple(table.shape)}"
                 )
+            if not bool(table.isfinite().all()):
+                raise ValueError("tables must be finite, got NaN or infinity")
         m = self.weights.shape[0]
         total, loads = np.zeros(m, dtype), self._loads(layers, [1.0] * len(layers))
         bags = Bags(read_only(np.empty(0, np.int64)), read_only(np.empty(0, dtype)))
         for layer, layout, table in zip(layers, layouts, given, strict=True):
             scale, array = layer.scale.item(), as_array(table.to(self.weights.dtype))
             for start, stop in cut_range(0, len(array), max(1, _PART // layout.n_columns)):
-                words = layout.map.checked_rows(np.arange(start, stop), layout.of(m)).words
+                words = layout.map.numbered_words(start, stop, layout.of(m))
                 part = read_only(array[start:stop])
                 layout.map.scatter_into(words, bags, part, layout.of(m), 1.0 / scale, total)
         used = loads != 0
@@ -192,7 +205,7 @@ class SharedArray(nn.Module):  # type: ignore[misc]
     def _layouts(self, layers: Iterable[Any]) -> list[Layout]:
         found = []
         for layer in layers:
-            if layer.shared is not self:
+            if getattr(layer, "shared", None) is not self:
                 raise ValueError(f"layers must share this array, got {layer!r}")
             if layer.layout.n_rows is None:
                 raise ValueError(f"layers must have a known number of rows, got {layer!r}")
@@ -207,22 +220,49 @@ class SharedArray(nn.Module):  # type: ignore[misc]
             layout: Layout = layer.layout
             assert layout.n_rows is not None
             for start, stop in cut_range(0, layout.n_rows, max(1, _PART // layout.n_columns)):
-                words = layout.map.checked_rows(np.arange(start, stop), layout.of(m)).words
+                words = layout.map.numbered_words(start, stop, layout.of(m))
                 layout.map.add_loads(words, layout.of(m), scale, loads)
         return loads
 
+    def note_loaded(self, table: int) -> None:
+        """Note that a layer is loaded, and compute the divisors anew when all layers are.
+
+        Otherwise the next forward pass does, which `torch.compile` cannot keep whole.
+        """
+        self._loaded.add(table)
+        if self._is_stale and self._scales() == self._used_scales:
+            self._is_stale = False
+        elif self._is_stale and self._loaded >= {layer.table for layer in self._scaled}:
+            self._set_divisors()
+
+    def _scales(self) -> list[float]:
+        return [layer.scale.item() for layer in self._scaled]
+
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _set_divisors(self) -> None:
-        loads = self._loads(self._scaled, [layer.scale.item() for layer in self._scaled])
+        self._used_scales = self._scales()
+        loads = self._loads(self._scaled, self._used_scales)
         loads[loads == 0] = 1
-        divisors = torch.from_numpy(loads).to(self.weights)
+        dtype = torch.float64 if self.weights.dtype == torch.float64 else torch.float32
+        divisors = torch.from_numpy(loads).to(self.weights.device, dtype)
         self.divisors = None if bool((divisors == 1).all()) else divisors
         self._is_stale = False
+        self._loaded = set()
 
 
-def _mark_stale(array: SharedArray, _: Any) -> None:
+def mark_stale(array: SharedArray, _: Any = None) -> None:
     """Note that the scales of layers may have changed, so that divisors are computed anew."""
     array._is_stale = bool(array._scaled)
+
+
+@contextmanager
+def kept_precision(module: nn.Module, name: str) -> Iterator[None]:
+    """Keep the dtype of a buffer when a module is converted: half precision has neither 70,000 nor 1e-8."""
+    before: Tensor | None = getattr(module, name)
+    yield
+    after = getattr(module, name)
+    if before is not None and after.dtype != before.dtype:
+        setattr(module, name, before.to(after.device))
 
 
 class _Scaled(torch.autograd.Function):  # type: ignore[misc]
@@ -241,7 +281,7 @@ class _Scaled(torch.autograd.Function):  # type: ignore[misc]
             values = gradient._values() / divisors[places[0]]
             shape = gradient.shape
             return torch.sparse_coo_tensor(places, values, shape, check_invariants=False), None
-        return gradient / divisors, None
+        return (gradient / divisors).to(gradient.dtype), None
 
 
-publish("mergesketch", __all__, globals())
+publish("mergesketch", ["SharedArray"], globals())

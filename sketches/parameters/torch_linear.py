@@ -101,9 +101,19 @@ class HashedLinear(HashedTable):
         if check_flag("bias", bias):
             weights = self.shared.weights
             self.bias = nn.Parameter(torch.empty(out_features, device=weights.device, dtype=weights.dtype))
-            nn.init.uniform_(self.bias, -1.0 / math.sqrt(in_features), 1.0 / math.sqrt(in_features))
+            self._reset_bias()
         else:
             self.register_parameter("bias", None)
+
+    def reset_parameters(self) -> None:
+        """Draw the parameters of the array and the bias anew, and set the scale to what it was at first."""
+        super().reset_parameters()
+        if self.bias is not None:
+            self._reset_bias()
+
+    def _reset_bias(self) -> None:
+        largest = 1.0 / math.sqrt(self.in_features)
+        nn.init.uniform_(self.bias, -largest, largest)
 
     @property
     def weight(self) -> Tensor:

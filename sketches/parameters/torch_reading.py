@@ -93,13 +93,18 @@ def _arrays(*tensors: Tensor) -> Iterator[list[Any]]:
         yield [as_array(tensor) for tensor in tensors]
 
 
-def _checked_bags(n: int, offsets: Any, factors: Any) -> Bags:
-    """Refuse bags that would lie outside of n rows."""
-    rises = offsets.size == 0 or bool((offsets[1:] >= offsets[:-1]).all())
-    if offsets.size and not (rises and int(offsets[0]) == 0 and int(offsets[-1]) <= n):
+def _check_offsets(n: int, offsets: Any) -> None:
+    rises = bool((offsets[1:] >= offsets[:-1]).all())
+    if not (rises and int(offsets[0]) == 0 and int(offsets[-1]) <= n):
         raise ValueError(
             f"offsets must begin with 0, and rise to at most the number of row numbers, {n}, got {offsets}"
         )
+
+
+def _checked_bags(n: int, offsets: Any, factors: Any) -> Bags:
+    """Refuse bags that would lie outside of n rows."""
+    if offsets.size:
+        _check_offsets(n, offsets)
     if factors.size not in (0, n):
         raise ValueError(f"per_sample_weights must have {n} numbers, one for each row, got {factors.size}")
     return Bags(read_only(offsets), read_only(factors))
@@ -213,9 +218,16 @@ def _of_factors(
     return (rows * _of_rows(of_bags, ids.shape[0], offsets)).sum(dim=1)
 
 
+@torch.library.custom_op("mergesketch::bag_of", mutates_args=())  # type: ignore[untyped-decorator]
 def bag_of(n: int, offsets: Tensor) -> Tensor:
     """Return the number of the bag of each row, and the number of bags for rows behind the last bag."""
-    return torch.bucketize(torch.arange(n, device=offsets.device), offsets[1:], right=True)
+    _check_offsets(n, offsets)
+    return torch.bucketize(torch.arange(n, device=offsets.device), offsets[1:].contiguous(), right=True)
+
+
+@torch.library.register_fake("mergesketch::bag_of")  # type: ignore[untyped-decorator]
+def _(n: int, offsets: Tensor) -> Tensor:
+    return offsets.new_empty(n)
 
 
 def _of_rows(of_bags: Tensor, n: int, offsets: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ M = TypeVar("M", bound=nn.Module)
 _LINEAR = (nn.Linear, NonDynamicallyQuantizableLinear)
 _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 _MOST_COMPRESSION = 2.0**40
+_LARGEST = 2.0**64
 
 
 def share_parameters(
@@ -82,6 +83,8 @@ def share_parameters(
     with hooks and modules with parametrizations. Weights that are frozen stay, too, unless all are: then the
     parameters are frozen.
 
+    A matrix of zeros gets the standard deviation of the array, because it cannot learn with a scale of 0.
+
     With the default maps and a compression of 1, nothing is shared. The copy then has the values of the
     model and scales of 1, and computes the same numbers as the model, bit for bit, also in training.
 
@@ -113,6 +116,8 @@ def share_parameters(
     for argument, map in (("embedding_map", embedding_map), ("linear_map", linear_map)):
         if not isinstance(map, ParameterMap | None):
             raise TypeError(f"{argument} must be a ParameterMap or None, got {type(map).__name__}")
+    if exclude is not None and not callable(exclude):
+        raise TypeError(f"exclude must be a function of a name and a module, got {type(exclude).__name__}")
     modules = _replaceable(model, exclude)
     weights = list({id(module.weight): module.weight for module in modules.values()}.values())
     _check(modules, weights)
@@ -120,18 +125,22 @@ def share_parameters(
     n_parameters = math.ceil(n_entries / compression)
     nothing_shared = n_parameters == n_entries and embedding_map is None and linear_map is None
     std = math.sqrt(sum(float(w.detach().double().square().sum()) for w in weights) / n_entries)
+    if not std < _LARGEST:
+        raise ValueError(
+            f"the weights of the model must be finite, with a root mean square below 2**64, got {std:g}"
+        )
     shared = SharedArray(
         n_parameters, std or 1.0, seed=seed, device=weights[0].device, dtype=weights[0].dtype
     )
     shared.weights.requires_grad_(weights[0].requires_grad)
     cyclic = CyclicMap([tuple(weight.shape) for weight in weights])
     numbers = {id(weight): number for number, weight in enumerate(weights)}
-    made: dict[int, nn.Module] = {}
+    made: dict[int, Any] = {}
     for module in modules.values():
         number = numbers[id(module.weight)]
         chosen = (embedding_map if isinstance(module, _EMBEDDINGS) else linear_map) or cyclic
         scale = 1.0 if nothing_shared else _scale(module.weight, shared, chosen, number)
-        new = _replacement(module, shared, chosen, number, scale)
+        new = _replacement(module, shared, chosen, number, scale, made)
         is_tied = sum(other.weight is module.weight for other in modules.values()) > 1
         if isinstance(new, HashedEmbedding) and (is_tied or _has_padding(module)):
             new.padding_is_zero = False
@@ -154,6 +163,7 @@ def _replaceable(model: nn.Module, exclude: Callable[[str, nn.Module], bool] | N
     others: set[int] = set()
     for name, module in model.named_modules():
         is_kind = type(module) in (*_LINEAR, *_EMBEDDINGS) and not _has_hooks(module)
+        is_kind = is_kind and module.weight.numel() > 0
         if is_kind and not (exclude is not None and exclude(name, module)):
             found[name] = module
         else:
@@ -197,12 +207,15 @@ def _scale(weight: Tensor, shared: SharedArray, map: ParameterMap, number: int) 
     return own / shared.std / entry_deviation(map, table)
 
 
-def _replacement(module: Any, shared: SharedArray, map: ParameterMap, number: int, scale: float) -> nn.Module:
+def _replacement(
+    module: Any, shared: SharedArray, map: ParameterMap, number: int, scale: float, copied: dict[int, Any]
+) -> nn.Module:
+    """Return the layer that replaces a module; `copied` has what is copied already, such as tied biases."""
     own: dict[str, Any] = {"shared": shared, "map": map, "table": number, "scale": scale}
     new: Any
     if isinstance(module, nn.Linear):
         new = HashedLinear(module.in_features, module.out_features, bias=False, **own)
-        new.bias = copy.deepcopy(module.bias)
+        new.bias = copy.deepcopy(module.bias, copied)
     else:
         n, d = module.num_embeddings, module.embedding_dim
         own |= {"padding_idx": module.padding_idx, "sparse": module.sparse}

@@ -14,7 +14,7 @@ from ...lsh.support.checks import check_int, check_real
 from .hashed_maps import PairMap
 from .parameter_map import ParameterMap, Table
 from .shared_parameters import SharedParameters
-from .torch_array import SharedArray
+from .torch_array import SharedArray, kept_precision, mark_stale
 from .torch_frequent import adapted_layout, with_saved_rows
 from .torch_reading import Layout, as_array, gather, gather_sparse, write_layout
 
@@ -73,6 +73,25 @@ class HashedTable(nn.Module):  # type: ignore[misc]
         weights = shared.weights
         # A part of the state, because the scale may come from weights that PyTorch has drawn.
         self.register_buffer("scale", torch.tensor(factor, dtype=weights.dtype, device=weights.device))
+        self._factor = factor
+        self.register_load_state_dict_post_hook(_note_loaded)
+
+    def reset_parameters(self) -> None:
+        """Draw the parameters of the array anew, and set the scale to what it was at first."""
+        if self.scale.item() != self._factor:
+            self.scale.fill_(self._factor)
+            mark_stale(self.shared)
+        self.shared.reset_parameters()
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        with kept_precision(self, "scale"):
+            return super()._apply(fn, recurse)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any) -> None:
+        # A state that is refused must not have changed the scale.
+        if prefix + "_extra_state" in state_dict:
+            self.set_extra_state(state_dict[prefix + "_extra_state"])
+        super()._load_from_state_dict(state_dict, prefix, *others)
 
     @property
     def map(self) -> ParameterMap:
@@ -92,8 +111,19 @@ class HashedTable(nn.Module):  # type: ignore[misc]
         SharedParameters
             On the memory of the tensor: changes are seen on both sides. Give `table` and ``scale.item()`` of
             the layer to its methods.
+
+        Raises
+        ------
+        ValueError
+            If the parameters are of half precision, or do not lie side by side in memory.
         """
-        array = as_array(self.shared.weights)
+        weights = self.shared.weights
+        if weights.dtype not in (torch.float32, torch.float64) or not weights.is_contiguous():
+            raise ValueError(
+                f"parameters must be contiguous, and float32 or float64, for a sketch, got {weights.dtype}, "
+                f"strides {weights.stride()}"
+            )
+        array = as_array(weights)
         return SharedParameters.from_weights(array, self.map, seed=self.shared.seed, copy=False)
 
     def adapt(
@@ -134,7 +164,9 @@ class HashedTable(nn.Module):  # type: ignore[misc]
     def _take(self, layout: Layout) -> None:
         """Replace the layout by one of other frequent rows."""
         self.layout, self._text = layout, write_layout(layout)
-        self.shared._is_stale = bool(self.shared._scaled)
+        mark_stale(self.shared)
+        # Equal scales of other places do not have equal divisors.
+        self.shared._used_scales = []
 
     def get_extra_state(self) -> Tensor:
         """Return what the state needs beside the parameters: where the table lies in them.
@@ -157,7 +189,10 @@ class HashedTable(nn.Module):  # type: ignore[misc]
         ValueError
             If the saved layer had another map, seed, table number or shape.
         """
-        theirs = json.loads(bytes(state.tolist()))
+        try:
+            theirs = dict(json.loads(bytes(state.tolist())))
+        except (AttributeError, TypeError, ValueError, RecursionError):
+            raise ValueError("_extra_state must say where the rows lie, got something else") from None
         layout = with_saved_rows(self.layout, theirs.get("map"))
         ours = json.loads(write_layout(layout))
         for name, value in ours.items():
@@ -177,12 +212,21 @@ class HashedTable(nn.Module):  # type: ignore[misc]
     ) -> Tensor:
         """Return rows, or sums of them, in the dtype of the parameters."""
         weights = self.shared()
+        if sparse and weights.dtype != self.shared.weights.dtype and weights.requires_grad:
+            raise ValueError(
+                f"sparse must be False for parameters of {self.shared.weights.dtype}: PyTorch cannot convert "
+                "sparse gradients"
+            )
         offsets = ids.new_empty(0, dtype=torch.int64) if offsets is None else offsets
         factors = weights.new_empty(0) if factors is None else factors.to(weights.dtype)
         rows: Tensor = (gather_sparse if sparse else gather)(
             weights, ids, offsets, factors, self.scale, self._text
         )
         return rows.to(self.shared.weights.dtype)
+
+
+def _note_loaded(layer: HashedTable, _: Any) -> None:
+    layer.shared.note_loaded(layer.table)
 
 
 def entry_deviation(map: ParameterMap, table: Table) -> float:

@@ -280,7 +280,7 @@ def test_weights_may_be_the_callers_memory() -> None:
     with pytest.raises(ValueError, match="read-only"):
         shared.weights[0] = 1.0
     for bad in (weights[::2], np.broadcast_to(np.float32(1), 9)):
-        with pytest.raises(ValueError, match=r"^weights must be contiguous"):
+        with pytest.raises(ValueError, match=r"^weights must be an array, contiguous"):
             SharedParameters.from_weights(bad, copy=False)
     for bad in (np.zeros(3, int), np.zeros((3, 3)), np.full(3, np.nan)):
         with pytest.raises((TypeError, ValueError), match=r"^weights must"):

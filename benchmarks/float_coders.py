@@ -1,4 +1,4 @@
-"""What CompressedFloats is measured beside: coders of one tensor in memory.
+"""Provide what CompressedFloats is measured beside: coders of one tensor in memory.
 
 The peers run on one thread, ours on as many as `mergesketch.set_num_threads` says.
 
@@ -184,7 +184,7 @@ def coders() -> list[Coder]:
 
 
 def same(values: Array, decoded: Any) -> bool:
-    """Whether what was decoded has the bytes of the values."""
+    """Return if what was decoded has the bytes of the values."""
     found = np.frombuffer(decoded, np.uint8) if isinstance(decoded, (bytes, bytearray)) else decoded
     return bool(
         np.array_equal(np.asarray(found).reshape(-1).view(np.uint8), values.reshape(-1).view(np.uint8))

@@ -109,7 +109,7 @@ class OneRow(Table):
 
 
 class FrequentAndHashed(Table):
-    """What CAFE does once it knows the frequent ids: half of the rows are theirs, the others are hashed."""
+    """Give half of the rows to the frequent ids, and hash the others, as CAFE does once it knows the ids."""
 
     name = "frequent ids, others hashed"
 

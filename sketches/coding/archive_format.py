@@ -65,7 +65,7 @@ class Segment(NamedTuple):
 
 
 class ArchiveIndex(NamedTuple):
-    """What an archive holds."""
+    """State what an archive holds."""
 
     #: Size in bytes of the original file, and its XXH3-128 in hexadecimal.
     size: int

@@ -29,7 +29,7 @@ Range = tuple[int, int, Tensor | None]
 
 
 class Packed(NamedTuple):
-    """What has become of a file."""
+    """Report what has become of a file."""
 
     #: XXH3-128 of the file, in hexadecimal.
     checksum: str

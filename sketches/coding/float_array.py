@@ -1,4 +1,4 @@
-"""What compressed arrays of floats have in common: shape, format, chunks and how they are checked."""
+"""The base of compressed arrays of floats: shape, format, chunks and how they are checked."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class FloatArray(Stored):
 
     @property
     def _reader(self) -> Any:
-        """What reads the values where they lie."""
+        """The reader of the values where they lie."""
         state = self._state
         found = state.caches.get("reader")
         return found or state.cached("reader", self._make_reader)

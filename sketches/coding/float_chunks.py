@@ -95,7 +95,7 @@ class Encoded(NamedTuple):
 
 
 class Plans(NamedTuple):
-    """Where chunks lie, by number: first values (and the end), bytes of data, kernels' plans, and spans.
+    """Places of chunks, by number: first values (and the end), bytes of data, kernels' plans, and spans.
 
     A span is how many symbols lie between the first one and the last one, both included.
     """
@@ -110,7 +110,7 @@ class Plans(NamedTuple):
 
 
 class _Prepared(NamedTuple):
-    """What encodes a chunk: its description and the code."""
+    """The description of a chunk and its code, by which it is encoded."""
 
     description: tuple[int, int, int]
     plan: NDArray[np.int64] | None

@@ -1,4 +1,4 @@
-"""How the floats of a chunk are coded: which of their top bits are symbols, by the size that follows."""
+"""Choose how the floats of a chunk are coded: which top bits are symbols, by the size that follows."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _TRIED, _SPREAD = 5, 0.08
 
 
 class Coding(NamedTuple):
-    """Which bits of a turned value are its symbol: `bits` of them below the `lead` top ones."""
+    """The bits of a turned value that are its symbol: `bits` of them below the `lead` top ones."""
 
     bits: int
     turn: int = AS_IS

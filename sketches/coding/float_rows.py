@@ -1,4 +1,4 @@
-"""What may stand in brackets after compressed floats: rows along the first axis."""
+"""Read what stands in brackets after compressed floats: rows along the first axis."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ __all__ = ["FloatArchive", "TensorInfo", "open_base"]
 
 
 class TensorInfo(NamedTuple):
-    """How an archive keeps a tensor.
+    """The way an archive keeps a tensor.
 
     Attributes
     ----------

@@ -34,7 +34,7 @@ __all__ = [
 
 
 class PackedFile(NamedTuple):
-    """What has become of a file of a model."""
+    """Report what has become of a file of a model."""
 
     kept: KeptFile
     #: What was written of its tensors, or None if the file is kept as it is.

@@ -49,7 +49,7 @@ def hash_ids(ids: Any, seed: int = 0) -> Tensor:
 
 
 class EmbeddingTable(HashedTable):
-    """What both embeddings have in common: their arguments, and the table as a whole."""
+    """The base of both embeddings: their arguments, and the table as a whole."""
 
     #: False for a row of padding that has the values of its parameters, and no gradient.
     padding_is_zero = True

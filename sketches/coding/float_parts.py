@@ -44,7 +44,7 @@ Values = Callable[[int, int], NDArray[Any]]
 
 
 class PartPlan(NamedTuple):
-    """The way a tensor is kept: whether anything is gained by coding it, and the rule of differences if any."""
+    """The way a tensor is kept: whether coding it gains anything, and the rule of differences if any."""
 
     is_coded: bool
     rule: Rule | None

@@ -244,6 +244,10 @@ class CompressedTensor(Tensor):  # type: ignore[misc]
         cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if torch.is_inference_mode_enabled() and func.is_view:
+            # A view of this tensor, which was made outside of the inference mode, must be made there, too.
+            with torch.inference_mode(False), torch.no_grad():
+                return cls.__torch_dispatch__(func, types, args, kwargs)
         special = _OPERATIONS.get(func)
         if special is not None:
             found = special(*args, **kwargs)

@@ -311,6 +311,21 @@ def test_weights_that_a_call_changes_stay_as_they_are() -> None:
     assert not compressed(module) and equal(module(IDS % 800), plain(IDS % 800))
 
 
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
+def test_views_of_weights(mode: Any) -> None:
+    plain = nn.Linear(60, 80).weight
+    weight = compress_module(nn.Linear(60, 80).requires_grad_(False), min_size=0).weight
+    weight.copy_(plain.detach())
+    x = torch.randn(3, 80)
+    with mode():
+        for view in (
+            lambda w: w[:7, 3:], lambda w: w[5], lambda w: w.T, lambda w: w.detach(), lambda w: x @ w,
+            lambda w: w.permute(1, 0)[2:], lambda w: w.chunk(3)[1], lambda w: w.reshape(-1, 2, 3),
+        ):  # fmt: skip
+            found = view(weight)
+            assert torch.equal(found, view(plain)) and torch.equal(found * 2, view(plain) * 2)
+
+
 @pytest.mark.parametrize("blocks", [(), ["", "layer"]])
 def test_threads_may_call_at_once(blocks: list[str]) -> None:
     plain = prepared(Language())

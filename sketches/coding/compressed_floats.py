@@ -31,7 +31,7 @@ class CompressedFloats(FloatArray):
     ----------
     array : array_like of any shape
         Of dtype float16, float32, float64, or of the dtypes bfloat16, float8_e4m3fn, float8_e5m2,
-        float8_e4m3fnuz and float8_e5m2fnuz of `ml_dtypes`; a tensor of PyTorch in main memory; or unsigned
+        float8_e4m3fnuz and float8_e5m2fnuz of `ml_dtypes`; a tensor of PyTorch; or unsigned
         integers with the bits of such floats, and `dtype`. Big-endian arrays are brought to the native byte
         order.
     dtype : str or dtype, optional

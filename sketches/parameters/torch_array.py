@@ -107,8 +107,7 @@ class SharedArray(nn.Module):  # type: ignore[misc]
         Tensor of shape (n_parameters,), float32 or float64
             Parameters of half precision are copied to float32.
         """
-        if self._is_stale:
-            self._set_divisors()
+        self.refresh()
         weights: Tensor = self.weights
         if self.divisors is not None:
             weights = _Scaled.apply(weights, self.divisors)
@@ -223,6 +222,11 @@ class SharedArray(nn.Module):  # type: ignore[misc]
                 words = layout.map.numbered_words(start, stop, layout.of(m))
                 layout.map.add_loads(words, layout.of(m), scale, loads)
         return loads
+
+    def refresh(self) -> None:
+        """Compute the divisors anew if scales or places have changed."""
+        if self._is_stale:
+            self._set_divisors()
 
     def note_loaded(self, table: int) -> None:
         """Note that a layer is loaded, and compute the divisors anew when all layers are.

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ...lsh.support.checks import check_int, check_real
 from .hashed_maps import PairMap
 from .parameter_map import ParameterMap, Table
+from .semantic_map import SemanticMap
 from .shared_parameters import SharedParameters
 from .torch_array import SharedArray, kept_precision, mark_stale
 from .torch_frequent import adapted_layout, with_saved_rows
@@ -46,6 +47,10 @@ class HashedTable(nn.Module):  # type: ignore[misc]
         """Take a table of a given array, or of a new one; its entries should have the deviation `std`."""
         if not isinstance(map, ParameterMap):
             raise TypeError(f"map must be a ParameterMap, such as RobeMap(), got {type(map).__name__}")
+        if isinstance(map, SemanticMap):
+            raise ValueError(
+                f"map must have rows that are numbers or hashes, and not signatures, got {map!r}"
+            )
         if (shared is None) == (n_parameters is None):
             raise ValueError("give either n_parameters or shared, a SharedArray")
         if shared is None:
@@ -160,6 +165,7 @@ class HashedTable(nn.Module):  # type: ignore[misc]
                 f"a table adapts only if it shares its parameters with no other, got {self.shared.n_tables}"
             )
         self._take(adapted_layout(self.shared.weights, self.layout, importance, margin, optimizer))
+        self.shared.refresh()
 
     def _take(self, layout: Layout) -> None:
         """Replace the layout by one of other frequent rows."""

@@ -15,6 +15,7 @@ from mergesketch import (  # noqa: E402
     HashedEmbeddingBag,
     HashedLinear,
     PairMap,
+    SemanticMap,
     SharedArray,
     hash_ids,
     share_parameters,
@@ -93,6 +94,9 @@ def test_divisors_follow_the_frequent_rows_that_are_loaded() -> None:
     assert torch.equal(layer(IDS), saved(IDS))
     assert torch.equal(layer.shared.divisors, saved.shared.divisors)
     assert not torch.equal(layer.shared.divisors, before)
+    compiled = torch.compile(layer, fullgraph=True, backend="eager")
+    layer.adapt([(1, 9.0)], margin=0.0)
+    assert torch.equal(compiled(IDS), layer(IDS))
 
 
 def test_layers_from_a_meta_device_can_be_reset() -> None:
@@ -140,6 +144,7 @@ def test_bad_arguments_are_refused_by_name() -> None:
         (lambda: shared.fit([layer], [torch.full((5, 2), torch.inf)]), "tables"),
         (lambda: shared.fit([layer], [[[1.0, 2.0]] * 5]), "tables"),  # type: ignore[list-item]
         (lambda: shared.fit([3], [torch.ones(5, 2)]), "layers"),
+        (lambda: HashedEmbedding(None, 4, n_parameters=99, map=SemanticMap()), "map"),
         (lambda: HashedEmbedding.from_pretrained(torch.full((3, 3), torch.nan), 4), "tables"),
     ):
         with pytest.raises((TypeError, ValueError), match=rf"^{name} must"):

@@ -113,7 +113,7 @@ class CompressedFloats(FloatArray):
 
     @property
     def coding(self) -> str:
-        """Name what has code words in most values: "exponent", "sign+exponent+2" (two bits of mantissa), "raw"."""
+        """Name what has code words in most values: "exponent", "sign+exponent+2" or the like, or "raw"."""
         plans = self._reader.plans.plans
         values: dict[tuple[int, int], int] = {}
         for n, bits, turn in plans[:, [0, 3, 7]].tolist():

@@ -238,8 +238,14 @@ def _join(symbols, data, place, n, plan, rest, values):
         fill |= shift_up(one(plan[9]), up)
         if n_bytes > 0:
             plane = data[place : place + n]
-            for j in range(n):
-                values[j] = (shift_up(one(symbols[j]), up) + fill) | shift_up(one(plane[j]), shift)
+            if n_bytes == 1 and n_bits > 0:
+                for j in range(n):
+                    low = shift_up(one(plane[j]), shift) | shift_up(one(rest[j]), high)
+                    values[j] = (shift_up(one(symbols[j]), up) + fill) | low
+                n_bits = 0
+            else:
+                for j in range(n):
+                    values[j] = (shift_up(one(symbols[j]), up) + fill) | shift_up(one(plane[j]), shift)
             done = 1
         else:
             if n_bits == 0:

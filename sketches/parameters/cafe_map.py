@@ -64,6 +64,8 @@ class CafeMap(ParameterMap):
     The time to find a row's places hardly depends on the number of frequent rows. Reading takes longer than
     with `RobeMap`, because places are written down before they are read.
 
+    A file keeps the frequent rows in its header, which has room for about 47,000. `save` refuses more.
+
     References
     ----------
     - Zhang, Liu, Chen, Zhao, Zhao, Yang, Cui. CAFE: Towards compact, adaptive, and fast embedding for

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -81,17 +82,23 @@ class FrequentRows(MatrixProducts):
         if not isinstance(self.map, CafeMap):
             raise ValueError(f"map must be a CafeMap to adapt, got {self.map!r}")
         margin = check_real("margin", margin, 0.0, _MOST_MARGIN, closed=True)
+        refusal = f"importance must be pairs of a row and a number, got {importance!r:.80}"
+        if isinstance(importance, Mapping):  # Its keys may be pairs, too.
+            raise TypeError(refusal)
         try:
-            pairs = list(importance)
-            rows, numbers = [row for row, _ in pairs], [float(number) for _, number in pairs]
+            pairs = [(row, number) for row, number in importance]
         except (TypeError, ValueError):
-            raise TypeError(
-                f"importance must be pairs of a row and a number, got {importance!r:.80}"
-            ) from None
+            raise TypeError(refusal) from None
+        if not all(isinstance(number, Real) for _, number in pairs):
+            raise TypeError(refusal)
+        rows, numbers = [row for row, _ in pairs], [float(number) for _, number in pairs]
         for row, number in zip(rows, numbers, strict=True):
             if not (math.isfinite(number) and number >= 0.0):
                 raise ValueError(f"importance must be finite and at least 0, got {number} for {row!r}")
-        words = read_table_rows(rows, self.seed, "importance").words.tolist()
+        read = read_table_rows(rows, self.seed, "importance")
+        words = read.words.tolist()
+        if read.shape != (len(rows),):
+            raise TypeError("importance must have one integer, str or bytes as each row, got several in one")
         if len(set(words)) < len(words):
             raise ValueError("importance must have each row once, got some twice")
         return self._moved_to(with_important(self.map, dict(zip(words, numbers, strict=True)), margin))

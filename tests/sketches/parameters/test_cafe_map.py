@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -139,7 +141,8 @@ def test_refusals() -> None:
         parameters.fold(50)
     with pytest.raises(ValueError, match=r"^map must be a CafeMap"):
         SharedParameters(100).adapt([])
-    for importance in ([(1, -1.0)], [(1, np.nan)], [(1, 2), (1, 3)], [1, 2], [(1, "a")], [(1.5, 2)], 3):
+    odd: list[Any] = [[(1, "3")], {(1, 2): 3}, [((1, 2), 1.0)], [([1], 1.0)], [(1, 1j)]]
+    for importance in ([(1, -1.0)], [(1, np.nan)], [(1, 2), (1, 3)], [1, 2], [(1, "a")], [(1.5, 2)], 3, *odd):
         with pytest.raises((TypeError, ValueError), match=r"importance"):
             parameters.adapt(importance)
     with pytest.raises((TypeError, ValueError), match=r"^margin must"):

@@ -67,7 +67,7 @@ class ChangesOverRanks:
         self.comm.check_same("missing", missing)
         found, _ = self._find_rows(ids, None, missing == "raise")
         with self.comm.agree():
-            self.local.change_rows(found.only(found.is_there))
+            self._let_go(found.only(found.is_there))
         self.n_rows = self.comm.sum(self.local.n_updates)
         return self
 
@@ -106,10 +106,16 @@ class ChangesOverRanks:
         found, is_ours = self._find_rows(ids, len(codes), missing == "raise")
         with comm.agree():
             vars(index)["family"] = family
-            index.change_rows(found.only(found.is_there & ~is_ours))
+            self._let_go(found.only(found.is_there & ~is_ours))
             index.change_rows(found.only(is_ours), codes)
         self.n_rows = comm.sum(index.n_updates)
         return self
+
+    def _let_go(self, found: FoundRows) -> None:
+        """Take rows out of our tables whose ids may be on other ranks afterwards."""
+        self.local.change_rows(found)
+        if found.ids.size and int(found.ids.min()) < self.local.part_numbers()[0]:
+            self.local.count_default_ids_as_numbered()
 
     def _find_rows(
         self, ids: ArrayLike | None, n: int | None, refuse_missing: bool

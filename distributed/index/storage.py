@@ -72,8 +72,12 @@ def load(folder: str, comm: Communicator) -> tuple[LSHIndex, int]:
         index = LSHIndex.load(os.path.join(folder, parts[min(first, len(parts) - 1)]), mmap=first == last)
         if first == last:
             index = index.empty_like()
-        for part in parts[first + 1 : last]:
-            index.merge(LSHIndex.load(os.path.join(folder, part)))
+        for name in parts[first + 1 : last]:
+            part = LSHIndex.load(os.path.join(folder, name))
+            # Any rank may have an id that another rank has numbered and then lost.
+            index.count_default_ids_as_numbered()
+            part.count_default_ids_as_numbered()
+            index.merge(part)
     n_found = comm.sum(index.n_updates)
     if n_found != n_rows:
         raise SketchFormatError(f"{folder}: expected parts of {counted(n_rows, 'row')}, got {n_found}")

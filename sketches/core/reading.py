@@ -38,6 +38,7 @@ _CHANGING = frozenset(
         "admit_keys",
         "advance",
         "change_rows",
+        "count_default_ids_as_numbered",
         "count_ids_as_default",
         "initialize",
         "note_ids",

@@ -81,11 +81,12 @@ def check_places(slots, seen, ids, start, stop, buckets):
 
 
 @helper
-def _take_out(table, counts, b, capacity, slot, key):
-    """Take all entries of an id out of a bucket; return their number, or 1 for an id that was dropped."""
+def _take_out(table, counts, b, capacity, slot, key, most):
+    """Take up to `most` entries of an id out of a bucket; return their number, or 1 if the id was dropped."""
     base, kept, filled = b * capacity, 0, count_filled(table, b * capacity, capacity)
     for j in range(base, base + filled):
-        if table[j] != slot:
+        # The entries before this one that were taken out are `j - base - kept`.
+        if table[j] != slot or j - base - kept == most:
             table[base + kept] = table[j]
             kept += 1
     table[base + kept : base + filled] = 0
@@ -101,12 +102,12 @@ def _take_out(table, counts, b, capacity, slot, key):
 
 
 @kernel
-def move_ids(ids, buckets, codes, keys, start, stop, slots, seen):
+def move_ids(ids, buckets, codes, keys, most, start, stop, slots, seen):
     """Move every id from ``buckets[i, t]`` to ``codes[i, t]``, for tables t in [start, stop).
 
     Overwrite each bucket with the number of entries that the id had there. Buckets may be NOWHERE. Without
-    codes, of which there are none or one for each id, the ids are only taken out. An id that stays in its
-    bucket is not touched.
+    codes, of which there are none or one for each id, the ids are only taken out, with up to `most` of their
+    entries in a bucket. An id that stays in its bucket is not touched.
     """
     capacity = slots.shape[2]
     for t in range(start, stop):
@@ -120,7 +121,7 @@ def move_ids(ids, buckets, codes, keys, start, stop, slots, seen):
                 buckets[i, t] = 1
                 continue
             if b >= 0:
-                buckets[i, t] = _take_out(table, counts, b, capacity, slot, key)
+                buckets[i, t] = _take_out(table, counts, b, capacity, slot, key, most)
             if to >= 0:
                 filled = np.int64(counts[to])
                 counts[to] = filled + 1

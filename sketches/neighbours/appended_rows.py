@@ -163,12 +163,17 @@ class AppendedRows(StoredMergeable):
         Notes
         -----
         The other rows keep their ids, so that they have ids afterwards, and rows that are appended need ids,
-        too. If no row is left, the object is as new. Cost: a copy of the other rows.
+        too. If no row is left, the object is as new. If no row is removed, nothing changes. Cost: a copy of
+        the other rows.
         """
         check_choice("missing", missing, ("raise", "ignore"))
         with self._lock, changing(self, beside_queries=True):
             _, numbers = self._find(ids, missing == "raise")
-            stay = np.delete(np.arange(len(self)), numbers[numbers >= 0])
+            gone = numbers[numbers >= 0]
+            if not gone.size:
+                # Rows without ids need none either.
+                return self
+            stay = np.delete(np.arange(len(self)), gone)
             ours = {**self._arrays, "ids": self.ids}
             kept = {n: ours[n][self._beside(ours[n], stay)] for n in self._row_arrays if ours[n].size}
             with changing(self), uninterrupted():

@@ -16,6 +16,9 @@ from .tables import IndexTables, listed_ids
 
 __all__ = ["ChangingRows", "FoundRows", "refuse_missing_ids", "refuse_repeated_ids"]
 
+#: More entries than a bucket has.
+_ALL = 1 << 31
+
 
 class FoundRows(NamedTuple):
     """Distinct ids, and where they are in the tables."""
@@ -28,10 +31,14 @@ class FoundRows(NamedTuple):
     is_there: NDArray[np.bool_]
     #: The number of entries in further buckets, for ids that were added several times.
     n_further: int = 0
+    #: The largest number of entries of an id that leave a bucket: 1 if the rows themselves were given.
+    most: int = _ALL
 
     def only(self, chosen: NDArray[np.bool_]) -> FoundRows:
         """Return some of the rows."""
-        return FoundRows(self.ids[chosen], self.buckets[chosen], self.is_there[chosen], self.n_further)
+        return self._replace(
+            ids=self.ids[chosen], buckets=self.buckets[chosen], is_there=self.is_there[chosen]
+        )
 
 
 class ChangingRows(IndexTables):
@@ -45,10 +52,11 @@ class ChangingRows(IndexTables):
         Parameters
         ----------
         ids : array_like of n integers
-            Distinct. An id that was added several times is removed completely.
+            Distinct. An id that was added several times is removed completely, unless `X` is given.
         X : n rows, optional
-            The rows, as they were added. With them only their own buckets are read. Without them, all buckets
-            are searched for the ids.
+            The rows, as they were added. With them only their own buckets are read, and an id that was added
+            several times loses only the row that is given. Without them, all buckets are searched for the
+            ids.
         missing : {"raise", "ignore"}
             What to do with ids that are not in the index.
 
@@ -124,7 +132,8 @@ class ChangingRows(IndexTables):
         old : n rows, optional
             The rows until now, as they were added: see `X` of `remove`.
         missing : {"raise", "add"}
-            What to do with ids that are not in the index. "add" adds their rows.
+            What to do with ids that are not in the index, or not with the row of `old`. "add" adds their
+            rows.
 
         Returns
         -------
@@ -211,8 +220,11 @@ class ChangingRows(IndexTables):
                 lambda a, b: index_removal.check_places(*places, numbers, a, b, buckets), n_tables, 1
             )
         # A row is in the buckets of all tables, of which full ones may have dropped it.
-        n_found = (buckets >= 0).sum(axis=1)
-        return FoundRows(numbers, buckets, n_found >= (1 if codes is None else n_tables), n_further)
+        is_there = (buckets >= 0).sum(axis=1) >= (1 if codes is None else n_tables)
+        # Full buckets may have dropped any id, so that they do not tell which rows are missing. No bucket
+        # counts one id less for a row that is missing.
+        buckets[~is_there] = -1
+        return FoundRows(numbers, buckets, is_there, n_further, _ALL if codes is None else 1)
 
     def change_rows(self, found: FoundRows, codes: NDArray[np.uint32] | None = None) -> None:
         """Take rows out of their buckets, and put them into those of new codes, if there are codes.
@@ -252,9 +264,11 @@ class ChangingRows(IndexTables):
     def _move(self, found: FoundRows, codes: NDArray[np.uint32], counts: NDArray[np.int64]) -> None:
         """Move the entries of ids in all tables, and add the number of those that were there to `counts`."""
         (slots, seen), keys, new = self.buckets(), self._keys, read_only(codes)
-        ids, buckets = found.ids, found.buckets
+        ids, buckets, most = found.ids, found.buckets, found.most
         self._backend.map_blocks(
-            lambda a, b: index_removal.move_ids(ids, buckets, new, keys, a, b, slots, seen), len(seen), 1
+            lambda a, b: index_removal.move_ids(ids, buckets, new, keys, most, a, b, slots, seen),
+            len(seen),
+            1,
         )
         counts += buckets
 

@@ -209,6 +209,19 @@ class IndexTables(MergeableSketch):
             arrays["smallest_given_id"][0] = arrays["first_numbered_id"][0] = _NO_ID
             arrays["last_numbered_id"][0] = -1
 
+    def count_default_ids_as_numbered(self) -> None:
+        """Let merges compare the ids that were numbered from 0 one by one, and not all below the largest.
+
+        This is for ids that have left for another part of the same index.
+        """
+        n = int(self._arrays["default_ids"][0]) if self._state.is_allocated else 0
+        if not n:
+            return
+        with self._lock:
+            arrays = self._arrays
+            arrays["default_ids"][0] = arrays["smallest_given_id"][0] = arrays["first_numbered_id"][0] = 0
+            arrays["last_numbered_id"][0] = max(n - 1, int(arrays["last_numbered_id"][0]))
+
     # -- buckets ----------------------------------------------------------------------------------
 
     def buckets(self) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Iterable, Mapping
-from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -17,7 +16,7 @@ from .table_rows import read_table_rows
 
 __all__ = ["FrequentRows"]
 
-_MOST_MARGIN = 2.0**64
+_MOST_MARGIN, _LARGEST = 2.0**64, sys.float_info.max
 
 
 class FrequentRows(MatrixProducts):
@@ -89,12 +88,11 @@ class FrequentRows(MatrixProducts):
             pairs = [(row, number) for row, number in importance]
         except (TypeError, ValueError):
             raise TypeError(refusal) from None
-        if not all(isinstance(number, Real) for _, number in pairs):
-            raise TypeError(refusal)
-        rows, numbers = [row for row, _ in pairs], [float(number) for _, number in pairs]
-        for row, number in zip(rows, numbers, strict=True):
-            if not (math.isfinite(number) and number >= 0.0):
-                raise ValueError(f"importance must be finite and at least 0, got {number} for {row!r}")
+        numbers = [
+            check_real(f"importance of row {row!r:.40}", number, 0.0, _LARGEST, closed=True)
+            for row, number in pairs
+        ]
+        rows = [row for row, _ in pairs]
         read = read_table_rows(rows, self.seed, "importance")
         words = read.words.tolist()
         if read.shape != (len(rows),):

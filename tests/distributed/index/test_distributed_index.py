@@ -501,6 +501,7 @@ def test_recall_of_the_sketch_is_that_of_counting_where_neighbours_stand_out() -
 # -- rows that are removed and replaced -----------------------------------------------------------
 
 CHANGES = """
+import shutil, tempfile
 import numpy as np
 from mergesketch import LSHIndex
 from mergesketch.distributed import DistributedIndex, communicator, merge_over_ranks
@@ -532,9 +533,9 @@ mine = np.array_split(gone, size)[rank]
 assert index.remove(mine if rank or size == 1 else None) is index
 plain.remove(gone if size == 1 else np.concatenate(np.array_split(gone, size)[1:]))
 same()
-# Rows move to the rank that passes them.
+# Rows move to the rank that passes them, also those that rank 0 has numbered from 0.
 left = np.setdiff1d(np.arange(200), gone)[:40]
-theirs = np.array_split(left, size)[rank]
+theirs = np.array_split(left, size)[rank - 1]
 index.replace(theirs, X[theirs] * 0 + 1)
 plain.replace(left, X[left] * 0 + 1)
 same()
@@ -567,6 +568,15 @@ same()
 index.update(X[:1])
 plain.update(np.repeat(X[:1], size, axis=0), first_id=500 + size)
 same()
+if size > 1:
+    from mpi4py import MPI
+    folder = comm.bcast(tempfile.mkdtemp())
+    index.save(folder)
+    one = DistributedIndex.load(folder, MPI.COMM_SELF)
+    assert one.local == plain
+    comm.allgather(rank)
+    if rank == 0:
+        shutil.rmtree(folder)
 unknown = DistributedIndex(SignedRandomProjection(n_hashes=3, power=2))
 unknown.replace([rank], np.ones((1, 3)), missing="add")
 assert unknown.family.n_features == 3 and unknown.n_rows == size

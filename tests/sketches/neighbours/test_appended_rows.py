@@ -27,13 +27,13 @@ def test_codes_are_those_of_the_rows_that_are_left(center: bool, with_ids: bool,
     stay = np.setdiff1d(np.arange(60), gone)
     codes = empty_codes(center).update(X, ids if with_ids else None)
     codes.save(tmp_path / "codes.sketch")
+    rows = X.copy()
+    rows[gone] = NEW[gone]
     for mmap in (False, True):
         loaded = VectorCodes.load(tmp_path / "codes.sketch", mmap=mmap)
         assert loaded.remove(ids[gone]) == empty_codes(center).update(X[stay], ids[stay])
-        assert loaded.update(NEW[gone], ids[gone]) == codes.copy().replace(ids[gone], NEW[gone]).remove([])
+        assert loaded.update(NEW[gone], ids[gone]) == empty_codes(center).update(rows, ids)
         changed = VectorCodes.load(tmp_path / "codes.sketch", mmap=mmap).replace(ids[gone], NEW[gone])
-        rows = X.copy()
-        rows[gone] = NEW[gone]
         assert changed == empty_codes(center).update(rows, ids if with_ids else None)
         more = changed.replace([5, 999, ids[3]], NEW[:3], missing="add")
         assert len(more) == (62 if with_ids else 61)
@@ -44,6 +44,11 @@ def test_codes_are_those_of_the_rows_that_are_left(center: bool, with_ids: bool,
     assert empty_codes(center).replace([4, 2], X[:2], missing="add") == empty_codes(center).update(
         X[:2], [4, 2]
     )
+
+
+def test_codes_without_ids_need_none_after_nothing_was_removed() -> None:
+    codes = empty_codes().update(X[:10]).remove([]).remove([99], missing="ignore")
+    assert codes.update(X[10:]) == empty_codes().update(X)
 
 
 def test_soft_collisions_lose_rows_too() -> None:

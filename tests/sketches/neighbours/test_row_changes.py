@@ -24,7 +24,8 @@ TABLES = 3
 
 
 def empty_index(capacity: int = 3, seed: int = 5, n_buckets: int = 3) -> LSHIndex:
-    return LSHIndex(ToyFamily(2, TABLES, n_buckets), capacity=capacity, seed=seed)
+    # With this seed of the family, not all tables hash the same feature.
+    return LSHIndex(ToyFamily(2, TABLES, n_buckets, seed=1), capacity=capacity, seed=seed)
 
 
 def assert_is(index: LSHIndex, slow: SlowIndex) -> None:
@@ -195,6 +196,34 @@ def test_an_id_that_was_added_several_times_is_removed_completely() -> None:
     assert index.copy().remove([4]) == empty_index(capacity=9).update(X[4:], ids=[5])
     assert index.replace([4], X[:1]) == empty_index(capacity=9).update(X[[0, 4]], ids=[4, 5])
     assert index.n_updates == 2
+
+
+def test_rows_of_an_id_that_was_added_several_times_leave_one_by_one() -> None:
+    # The first two rows have the same buckets, and the third shares one with them.
+    X, ids = np.array([[0, 0], [0, 0], [1, 0], [2, 2]]), np.full(4, 4)
+    index = empty_index(capacity=9).update(X, ids)
+    for left in ([1, 2, 3], [2, 3], [3], []):
+        row = X[3 - len(left)]
+        index.remove([4], row[None])
+        assert index == empty_index(capacity=9).update(X[left], ids[left])
+        assert index.n_updates == len(left)
+    index.update(X, ids).replace([4], X[3:], old=X[:1])
+    assert index == empty_index(capacity=9).update(X[[3, 1, 2, 3]], ids)
+
+
+def test_full_buckets_forget_nothing_for_a_row_that_is_missing() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 3, (40, 2))
+    # Some buckets have dropped ids and may have dropped any row, others have all their ids.
+    index = empty_index(capacity=14).update(X, np.arange(40))
+    full = (index.state["seen"].array > 14)[np.arange(TABLES), index.family.hash(X)]
+    strangers = X[full.any(axis=1) & ~full.all(axis=1)]
+    assert len(strangers)
+    for old in strangers[:4]:
+        assert index.copy().remove([99], old[None], missing="ignore") == index
+        added = index.copy().replace([99], X[:1], old=old[None], missing="add")
+        assert added == index.copy().update(X[:1], [99])
+        assert added.n_updates == 41
 
 
 def test_merging_brings_removed_rows_back() -> None:

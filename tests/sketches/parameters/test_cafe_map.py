@@ -141,7 +141,7 @@ def test_refusals() -> None:
         parameters.fold(50)
     with pytest.raises(ValueError, match=r"^map must be a CafeMap"):
         SharedParameters(100).adapt([])
-    odd: list[Any] = [[(1, "3")], {(1, 2): 3}, [((1, 2), 1.0)], [([1], 1.0)], [(1, 1j)]]
+    odd: list[Any] = [[(1, "3")], {(1, 2): 3}, [((1, 2), 1.0)], [([1], 1.0)], [(1, 1j)], [(1, 10**400)]]
     for importance in ([(1, -1.0)], [(1, np.nan)], [(1, 2), (1, 3)], [1, 2], [(1, "a")], [(1.5, 2)], 3, *odd):
         with pytest.raises((TypeError, ValueError), match=r"importance"):
             parameters.adapt(importance)

@@ -106,7 +106,7 @@ def masked(good: Any) -> np.ma.MaskedArray:
         ("infected", [False] * 20, POOLS.outcomes),
         ("posterior", [0.1] * 20, lambda a: POOLS.suggest_pools(a, 2)),
         ("prevalence", [0.1] * 20, lambda a: BloomPooling(20, 8, prevalence=a)),
-        ("ids", [0, 1, 2], lambda a: INDEX.copy().add(np.ones((3, 4)), a)),
+        ("ids", [7, 8, 9], lambda a: INDEX.copy().add(np.ones((3, 4)), a)),
         ("codes", np.zeros((3, 2), np.uint32), lambda a: INDEX.query_codes(a, 1)),
         ("counts", [1, 2], INDEX.kernel_estimate),
         ("counts", [1, 2], INDEX.distance_estimate),

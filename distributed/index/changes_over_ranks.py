@@ -33,8 +33,10 @@ class ChangesOverRanks:
         index, comm = self.local, self.comm
         ranges = [some for every in comm.allgather(index.numbered_ranges()) for some in every]
         asked = comm.allgather(ids_within(ids, ranges))
+        every = np.unique(np.concatenate(asked))
         with comm.agree():
-            refuse_ids_there(index.ids_there(np.unique(np.concatenate(asked))))
+            refuse_ids_there(index.ids_there(every))
+        self._leave_to_others(every)
 
     def remove(self, ids: ArrayLike | None, *, missing: str = "raise") -> Self:
         """Remove rows by their ids, whatever rank has them.
@@ -67,7 +69,9 @@ class ChangesOverRanks:
         self.comm.check_same("missing", missing)
         found, _ = self._find_rows(ids, None, missing == "raise")
         with self.comm.agree():
-            self._let_go(found.only(found.is_there))
+            gone = found.only(found.is_there)
+            self.local.change_rows(gone)
+            self._leave_to_others(gone.ids)
         self.n_rows = self.comm.sum(self.local.n_updates)
         return self
 
@@ -106,15 +110,15 @@ class ChangesOverRanks:
         found, is_ours = self._find_rows(ids, len(codes), missing == "raise")
         with comm.agree():
             vars(index)["family"] = family
-            self._let_go(found.only(found.is_there & ~is_ours))
+            index.change_rows(found.only(found.is_there & ~is_ours))
             index.change_rows(found.only(is_ours), codes)
+            self._leave_to_others(found.ids[~is_ours])
         self.n_rows = comm.sum(index.n_updates)
         return self
 
-    def _let_go(self, found: FoundRows) -> None:
-        """Take rows out of our tables whose ids may be on other ranks afterwards."""
-        self.local.change_rows(found)
-        if found.ids.size and int(found.ids.min()) < self.local.part_numbers()[0]:
+    def _leave_to_others(self, ids: NDArray[np.integer]) -> None:
+        """Let other ranks have ids that this rank may have chosen, and that are in its tables no longer."""
+        if ids.size and int(ids.min()) < self.local.part_numbers()[0]:
             self.local.count_default_ids_as_numbered()
 
     def _find_rows(

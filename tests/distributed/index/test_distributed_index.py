@@ -577,6 +577,14 @@ if size > 1:
     comm.allgather(rank)
     if rank == 0:
         shutil.rmtree(folder)
+# Ids that rank 0 has numbered, and that its full buckets have dropped, are free for other ranks.
+few = DistributedIndex(family, capacity=1).update(X[[0] * 9])
+lost = comm.bcast([i for i in range(9) if not few.local.ids_there(np.array([i], np.uint32)).size])
+last, nothing = rank == size - 1, (None, None)
+few.replace(*(([lost[0]], X[:1]) if last else nothing), missing="add")
+few.update(*((X[:1], [lost[1]]) if last else nothing))
+merged = merge_over_ranks(few.local.copy())
+assert merged.n_updates == few.n_rows == 9 * size + 2
 unknown = DistributedIndex(SignedRandomProjection(n_hashes=3, power=2))
 unknown.replace([rank], np.ones((1, 3)), missing="add")
 assert unknown.family.n_features == 3 and unknown.n_rows == size

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...lsh.support.backend import backend_of, read_only
+from ...lsh.support.backend import backend_of, read_only, to_host
 from ...lsh.support.checks import check_int
 from ..kernels import frequent_rows, shared_parameters
 from .parameter_map import ParameterMap, Runs, Table, table_keys
@@ -92,7 +92,7 @@ class CafeMap(ParameterMap):
         read = read_table_rows(list(frequent) if isinstance(frequent, tuple) else frequent, 0, "frequent")
         if not read.are_numbers:
             raise TypeError("frequent must be integers; SharedParameters.adapt also takes strings")
-        words = np.unique(read.words)
+        words = np.unique(to_host(read.words))
         if words.size > self.n_frequent:
             raise ValueError(f"frequent must have at most n_frequent = {n_frequent} rows, got {words.size}")
         self.frequent: tuple[int, ...] = tuple(words.tolist())

@@ -25,7 +25,7 @@ def test_every_class_shows_its_configuration_size_and_fullness(name: str) -> Non
     assert set(stored._parameters) <= set(names)
     assert dict(rows)["size"] == f"{stored.nbytes:,} bytes"
     assert "color" not in text and "script" not in text
-    share = re.search(r"([\d.e+-]+)% of (counters|bits|bins|slots|registers)", repr(stored))
+    share = re.search(r"([\d.e+-]+)% of (counters|bits|bins|slots|registers|parameters)", repr(stored))
     meters = list(table.iter("meter"))
     assert len(meters) == (share is not None)
     if share is not None:

@@ -149,7 +149,7 @@ def _prepare(values: NDArray[Any], form: FloatFormat, coding: Coding | None, fou
 
 
 def _write(values: NDArray[Any], prepared: _Prepared, room: NDArray[np.uint8]) -> Encoded:
-    """Encode a chunk to an array that has as many bytes as the values, without padding around its data."""
+    """Encode a chunk, without padding around its data, to an array of the size of the values."""
     backend = backend_of(values)
     xp, chunks = backend.xp, _words([prepared.description])
     if prepared.plan is None:

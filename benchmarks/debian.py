@@ -6,10 +6,33 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["NEEDED", "dependencies"]
+__all__ = ["NEEDED", "dependencies", "dependency_names", "records"]
 
 LISTS = Path("/var/lib/apt/lists")
 NEEDED = "Debian's lists of packages are not here: they come with apt-get update on a Debian system"
+
+
+def records(*names):
+    """Return the fields of each package that have these names, as dicts, or None where apt has no lists."""
+    files = [p for p in LISTS.glob("*_main_binary-*_Packages*") if p.stat().st_size]
+    if not files:
+        return None
+    # The archive has more packages than its updates.
+    largest = max(files, key=lambda p: p.stat().st_size)
+    text = subprocess.run(
+        ["/usr/lib/apt/apt-helper", "cat-file", str(largest)], check=True, capture_output=True
+    ).stdout.decode()
+    wanted = re.compile(f"^({'|'.join(names)}): (.*)$", flags=re.MULTILINE)
+    found = [dict(wanted.findall(block)) for block in text.split("\n\n")]
+    return [fields for fields in found if "Package" in fields]
+
+
+def dependency_names(fields):
+    """Return the names in Depends and Pre-Depends, each once. Alternatives ("a | b") all count."""
+    parts = re.split(r"[,|]", f"{fields.get('Depends', '')},{fields.get('Pre-Depends', '')}")
+    # "libc6:any (>= 2.34)" is the name alone.
+    names = (part.split("(")[0].split(":")[0].strip() for part in parts)
+    return list(dict.fromkeys(name for name in names if name))
 
 
 def dependencies():
@@ -23,20 +46,12 @@ def dependencies():
     packages, labels : list of str
         Their names, in the order in which they appear.
     """
-    files = sorted(p for p in LISTS.glob("*_main_binary-*_Packages*") if p.stat().st_size)
-    if not files:
+    found = records("Package", "Depends", "Pre-Depends")
+    if found is None:
         return None
-    text = subprocess.run(
-        ["/usr/lib/apt/apt-helper", "cat-file", str(files[0])], check=True, capture_output=True
-    ).stdout.decode()
     packages, labels, pairs = {}, {}, {}
-    for block in text.split("\n\n"):
-        fields = dict(re.findall(r"^(Package|Depends|Pre-Depends): (.*)$", block, flags=re.MULTILINE))
-        if "Package" not in fields:
-            continue
+    for fields in found:
         package = packages.setdefault(fields["Package"], len(packages))
-        for part in re.split(r"[,|]", f"{fields.get('Depends', '')},{fields.get('Pre-Depends', '')}"):
-            # "libc6:any (>= 2.34)" is the name alone.
-            if name := part.split("(")[0].split(":")[0].strip():
-                pairs[package, labels.setdefault(name, len(labels))] = None
+        for name in dependency_names(fields):
+            pairs[package, labels.setdefault(name, len(labels))] = None
     return np.array(list(pairs), np.int64), list(packages), list(labels)

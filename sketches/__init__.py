@@ -1,5 +1,6 @@
 """The sketches, their common interface and their storage."""
 
+from .attention.race_attention import RaceAttention
 from .coding.compressed_floats import CompressedFloats
 from .coding.float_delta import FloatDelta
 from .coding.loss_aware_grid import LossAwareGrid
@@ -87,6 +88,7 @@ __all__ = [
     "ProductQuantizer",
     "QuotientRemainderMap",
     "Race",
+    "RaceAttention",
     "RaceWindow",
     "ReleasedClassifier",
     "ReleasedRegressor",

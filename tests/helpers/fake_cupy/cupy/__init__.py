@@ -255,6 +255,7 @@ for _name in (
         "exp",
         "arcsin",
         "hypot",
+        "rint",
         "tanh",
         "take_along_axis",
     ),

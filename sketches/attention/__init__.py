@@ -1,0 +1,1 @@
+"""Attention from counters and from few tokens."""

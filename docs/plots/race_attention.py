@@ -1,0 +1,56 @@
+"""Draw docs/images/race_attention.svg: how a context goes into counters, and time against tokens."""
+
+import json
+
+import matplotlib.pyplot as plt
+import numpy as np
+from picture import GREY, ROOT, WIDTH, save
+
+
+def plane(axes):
+    """Draw keys in the plane, cut by two lines into the buckets of one table."""
+    rng = np.random.default_rng(3)
+    keys = rng.standard_normal((60, 2))
+    lines = np.array([[0.9, 0.45], [-0.35, 0.95]])
+    codes = ((keys @ lines.T) >= 0.0) @ [1, 2]
+    for code in range(4):
+        some = keys[codes == code]
+        axes.plot(*some.T, ".", color=f"C{code}", markersize=5)
+        at = 2.3 * some.mean(axis=0) / np.linalg.norm(some.mean(axis=0))
+        axes.annotate(
+            f"{len(some)} keys\nsum of values", at, ha="center", va="center", fontsize=8, weight="bold"
+        )
+    for line in lines:
+        ends = 6.0 * np.array([[-line[1], line[0]], [line[1], -line[0]]])
+        axes.plot(*ends.T, color=GREY, linewidth=1)
+    axes.set(xlim=(-3.3, 3.3), ylim=(-2.8, 2.8), xticks=[], yticks=[], aspect="equal")
+    axes.grid(visible=False)
+    axes.set_title("one table of 2 bits: 4 buckets of keys")
+
+
+def times(axes):
+    rows = json.loads((ROOT / "benchmarks" / "results" / "race_attention.json").read_text())["rows"]
+    rows = [row for row in rows if row["kind"] == "all tokens"]
+    series = (
+        ("exact", GREY, "exact"),
+        ("soft", "C1", "counters, soft codes"),
+        ("hard", "C0", "counters, hard"),
+    )
+    places = (((-6, 0), "right"), ((-6, 4), "right"), ((8, -4), "left"))
+    for (name, colour, label), (at, side) in zip(series, places, strict=True):
+        found = [(row["tokens"], row[f"{name}, s"]) for row in rows if row[f"{name}, s"] != ""]
+        axes.plot(*zip(*found, strict=True), "o-", color=colour, markersize=3)
+        axes.annotate(label, found[-2], at, textcoords="offset points", color=colour, ha=side, fontsize=8)
+    axes.set(xscale="log", yscale="log", xlabel="tokens", ylabel="seconds for all queries (less is better)")
+    axes.set_title("attention of n queries over n tokens")
+
+
+def main():
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.4))
+    plane(left)
+    times(right)
+    save(figure, "race_attention")
+
+
+if __name__ == "__main__":
+    main()

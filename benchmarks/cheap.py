@@ -249,6 +249,15 @@ def nadaraya_watson() -> Cases:
 
 
 @benchmark
+def race_attention() -> Cases:
+    for n in SIZES:
+        X = rows(n)
+        context = ms.RaceAttention(X.shape[1], X.shape[1], seed=1)
+        yield f"update, {n:,}", partial(context.update, X, X)
+        yield f"query, {n:,}", partial(context.query, X)
+
+
+@benchmark
 def representer() -> Cases:
     X = rows(2000)
     fit = partial(ms.RepresenterSketch.fit, X[:, :2], X, family=signs())

@@ -36,7 +36,7 @@ def times(axes):
         ("soft", "C1", "counters, soft codes"),
         ("hard", "C0", "counters, hard"),
     )
-    places = (((-6, 0), "right"), ((-6, 4), "right"), ((8, -4), "left"))
+    places = (((-6, 0), "right"), ((8, -4), "left"), ((8, -4), "left"))
     for (name, colour, label), (at, side) in zip(series, places, strict=True):
         found = [(row["tokens"], row[f"{name}, s"]) for row in rows if row[f"{name}, s"] != ""]
         axes.plot(*zip(*found, strict=True), "o-", color=colour, markersize=3)

@@ -59,6 +59,7 @@ from .sketches import (
     KLLSketch,
     LossAwareGrid,
     LSHIndex,
+    LSHSampler,
     MergeableSketch,
     MinHashSketch,
     MultiHashMap,
@@ -80,6 +81,8 @@ from .sketches import (
     RepresenterSketch,
     RibbonFilter,
     RobeMap,
+    Sample,
+    SampledLoss,
     ScalableBloomFilter,
     SecondMoments,
     SemanticMap,
@@ -100,6 +103,7 @@ from .sketches import (
     load,
     private_classifier,
     private_regressor,
+    sampled_softmax,
     suggest,
 )
 
@@ -126,6 +130,7 @@ _LAZY = {
     "pack_model": ".sketches.coding.model_packing",
     "unpack_model": ".sketches.coding.model_packing",
     "hash_ids": ".sketches.parameters.torch_embedding",
+    "sampled_softmax_loss": ".sketches.neighbours.torch_sampled_softmax",
     "share_parameters": ".sketches.parameters.torch_sharing",
     "compress_module": ".sketches.coding.torch_modules",
     "decompress_module": ".sketches.coding.torch_modules",
@@ -169,6 +174,7 @@ if TYPE_CHECKING:
     from .sketches.coding.torch_modules import decompress_module as decompress_module
     from .sketches.coding.torch_modules import load_compressed as load_compressed
     from .sketches.neighbours.lsh_neighbors import LSHNeighbors as LSHNeighbors
+    from .sketches.neighbours.torch_sampled_softmax import sampled_softmax_loss as sampled_softmax_loss
     from .sketches.parameters.torch_array import SharedArray as SharedArray
     from .sketches.parameters.torch_embedding import HashedEmbedding as HashedEmbedding
     from .sketches.parameters.torch_embedding import hash_ids as hash_ids
@@ -231,6 +237,7 @@ __all__ = [
     "InnerProduct",
     "KLLSketch",
     "LSHIndex",
+    "LSHSampler",
     "LossAwareGrid",
     "MergeableSketch",
     "MinHash",
@@ -255,6 +262,8 @@ __all__ = [
     "RepresenterSketch",
     "RibbonFilter",
     "RobeMap",
+    "Sample",
+    "SampledLoss",
     "ScalableBloomFilter",
     "SecondMoments",
     "SemanticMap",
@@ -285,6 +294,7 @@ __all__ = [
     "lsh",
     "private_classifier",
     "private_regressor",
+    "sampled_softmax",
     "set_num_threads",
     "shingle",
     "suggest",

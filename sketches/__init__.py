@@ -18,6 +18,8 @@ from .counts.kll import KLLSketch
 from .counts.top_k import TopK
 from .density.density import DensitySketch
 from .neighbours.index import LSHIndex, Nearest, Neighbours
+from .neighbours.lsh_sampler import LSHSampler, Sample
+from .neighbours.sampled_softmax import SampledLoss, sampled_softmax
 from .neighbours.soft_collisions import SoftCollisions
 from .neighbours.suggestion import Suggestion, suggest
 from .neighbours.vector_codes import VectorCodes
@@ -73,6 +75,7 @@ __all__ = [
     "HyperLogLog",
     "KLLSketch",
     "LSHIndex",
+    "LSHSampler",
     "LossAwareGrid",
     "MergeableSketch",
     "MinHashSketch",
@@ -95,6 +98,8 @@ __all__ = [
     "RepresenterSketch",
     "RibbonFilter",
     "RobeMap",
+    "Sample",
+    "SampledLoss",
     "ScalableBloomFilter",
     "SecondMoments",
     "SemanticMap",
@@ -115,5 +120,6 @@ __all__ = [
     "load",
     "private_classifier",
     "private_regressor",
+    "sampled_softmax",
     "suggest",
 ]

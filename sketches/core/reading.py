@@ -42,6 +42,7 @@ _CHANGING = frozenset(
         "count_ids_as_default",
         "initialize",
         "note_ids",
+        "ordered_ids",
         "partial_fit",
         "remove",
         "replace",

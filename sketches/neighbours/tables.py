@@ -174,6 +174,31 @@ class IndexTables(MergeableSketch):
         self._find(ids, buckets)
         return ids[(buckets >= 0).any(axis=1)]
 
+    def ordered_ids(self) -> NDArray[Any]:
+        """Bring all buckets into order, and return the distinct ids in the tables, rising, in main memory.
+
+        Afterwards the places of ids in buckets depend on the contents of the index alone.
+        """
+        with self._lock:
+            self._canonicalise()
+            return self._state.cached("ids", self._distinct_ids)
+
+    def _distinct_ids(self) -> NDArray[Any]:
+        if not self._state.is_allocated:
+            return np.empty(0, self._id_dtype)
+        # One table has all ids, unless entries were dropped.
+        slots = self._arrays["slots"] if self.overflow > 0.0 else self._arrays["slots"][:1]
+        largest = self.largest_id
+        if largest >= slots[0].size:
+            ids = np.empty(0, self._id_dtype)
+            for table in slots:
+                ids = np.union1d(ids, to_host(table[table > 0]))
+            return read_only(ids - np.ones(1, ids.dtype))
+        is_there = np.zeros(largest + 2, bool)
+        for table in slots:
+            is_there[to_host(table).reshape(-1)] = True
+        return read_only(np.flatnonzero(is_there[1:]).astype(self._id_dtype))
+
     def check_new_ids(self, ids: NDArray[Any]) -> NDArray[Any]:
         """Return ids that were given for new rows; ValueError if they are those of rows numbered here."""
         refuse_ids_there(self.ids_there(ids_within(ids, self.numbered_ranges())))
@@ -333,6 +358,7 @@ class IndexTables(MergeableSketch):
     def _order_buckets(self) -> None:
         caches = self._state.caches
         caches["n_orderings"] = self._n_orderings + 1
+        caches.pop("ids", None)  # Buckets that are out of order have changed.
         try:
             kernel, slots = self._backend.kernels(index).order_buckets, self._arrays["slots"]
             self._backend.map_blocks(lambda a, b: kernel(self._keys, a, b, slots), self.family.n_hashes, 1)

@@ -17,6 +17,7 @@ from .counts.kll import KLLSketch
 from .counts.top_k import TopK
 from .density.density import DensitySketch
 from .neighbours.index import LSHIndex, Nearest, Neighbours
+from .neighbours.neighbour_graph import NeighbourGraph, Visits
 from .neighbours.soft_collisions import SoftCollisions
 from .neighbours.suggestion import Suggestion, suggest
 from .neighbours.vector_codes import VectorCodes
@@ -78,6 +79,7 @@ __all__ = [
     "MultiHashMap",
     "NadarayaWatsonSketch",
     "Nearest",
+    "NeighbourGraph",
     "Neighbours",
     "PairMap",
     "ParameterMap",
@@ -108,6 +110,7 @@ __all__ = [
     "TileMap",
     "TopK",
     "VectorCodes",
+    "Visits",
     "from_bytes",
     "inspect",
     "load",

@@ -20,6 +20,7 @@ from .density.density import DensitySketch
 from .neighbours.index import LSHIndex, Nearest, Neighbours
 from .neighbours.lsh_sampler import LSHSampler, Sample
 from .neighbours.sampled_softmax import SampledLoss, sampled_softmax
+from .neighbours.neighbour_graph import NeighbourGraph, Visits
 from .neighbours.soft_collisions import SoftCollisions
 from .neighbours.suggestion import Suggestion, suggest
 from .neighbours.vector_codes import VectorCodes
@@ -82,6 +83,7 @@ __all__ = [
     "MultiHashMap",
     "NadarayaWatsonSketch",
     "Nearest",
+    "NeighbourGraph",
     "Neighbours",
     "PairMap",
     "ParameterMap",
@@ -115,6 +117,7 @@ __all__ = [
     "TileMap",
     "TopK",
     "VectorCodes",
+    "Visits",
     "from_bytes",
     "inspect",
     "load",

@@ -28,7 +28,10 @@ FLOATS = [np.dtype(name) for name in ("f2", "f4", "f8", "g")]
 LEFT_OUT = {
     "StaticFunctionBuilder.extend batches": "pairs of keys and values, which are there",
     **dict.fromkeys(("CompressedFloats.bits out", "CompressedFloats.decode out"), "written, not read"),
-    **dict.fromkeys(("SoftCollisions.update ids", "VectorCodes.update ids"), "distinct: none repeats"),
+    **dict.fromkeys(
+        ("NeighbourGraph.update ids", "SoftCollisions.update ids", "VectorCodes.update ids"),
+        "distinct: none repeats",
+    ),
 }
 #: Methods for the package's own rooms, which hand over states of sketches and not a caller's arrays.
 INNER = {"reduce_arrays", "add_loads", "checked_rows", "gather_into", "runs", "scatter_into"}

@@ -17,6 +17,7 @@ ROOT = Path(mergesketch.__file__).parent
 TOPS = ("lsh", "sketches", "distributed", "gpu")
 KERNELS = ("lsh/kernels", "sketches/kernels", "distributed/kernels")
 TOPICS = ("counts", "race", "density", "regression", "sets", "neighbours", "static", "coding", "parameters")
+TOPICS += ("learned",)
 LSH = (
     "lsh/support",
     "lsh/inputs",

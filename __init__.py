@@ -120,6 +120,7 @@ _LAZY = {
     "HashedEmbeddingBag": ".sketches.parameters.torch_embedding_bag",
     "HashedLinear": ".sketches.parameters.torch_linear",
     "LSHNeighbors": ".sketches.neighbours.lsh_neighbors",
+    "LabelHash": ".sketches.learned.label_hash",
     "LinkFeatures": ".sketches.sets.link_features",
     "NadarayaWatsonRegressor": ".sketches.race.nadaraya_watson_regressor",
     "PrivateClassifier": ".sketches.race.private_estimators",
@@ -175,6 +176,7 @@ if TYPE_CHECKING:
     from .sketches.coding.torch_modules import compress_module as compress_module
     from .sketches.coding.torch_modules import decompress_module as decompress_module
     from .sketches.coding.torch_modules import load_compressed as load_compressed
+    from .sketches.learned.label_hash import LabelHash as LabelHash
     from .sketches.neighbours.lsh_neighbors import LSHNeighbors as LSHNeighbors
     from .sketches.neighbours.torch_sampled_softmax import sampled_softmax_loss as sampled_softmax_loss
     from .sketches.parameters.torch_array import SharedArray as SharedArray

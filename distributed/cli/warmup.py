@@ -30,6 +30,7 @@ _MODULES = ("mergesketch", "mergesketch.lsh", "mergesketch.distributed")
 _ESTIMATORS = (
     "AceDetector",
     "LSHNeighbors",
+    "LabelHash",
     "LinkFeatures",
     "NadarayaWatsonRegressor",
     "PrivateClassifier",

@@ -6,7 +6,7 @@ This module imports scikit-learn, so no module imports it that `import mergesket
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
 from numbers import Integral
 from typing import Any, ClassVar, Self, cast
@@ -21,7 +21,7 @@ from ...lsh.inputs.columns import refuse_masked
 from .base import MergeableSketch
 from .merging import parts_of
 
-__all__ = ["SketchEstimator", "seed_of", "validated"]
+__all__ = ["SketchEstimator", "restored_if_it_raises", "seed_of", "validated"]
 
 
 class SketchEstimator(BaseEstimator):  # type: ignore[misc]
@@ -97,22 +97,27 @@ class SketchEstimator(BaseEstimator):  # type: ignore[misc]
         """Merge the other estimator into this one."""
         return self.merge(other) if isinstance(other, SketchEstimator) else NotImplemented
 
-    @contextmanager
-    def _restored_if_it_raises(self) -> Iterator[None]:
+    def _restored_if_it_raises(self) -> AbstractContextManager[None]:
         """Bring back the attributes of the estimator if the block raises."""
-        attributes = cast(dict[str, Any], vars(self))
-        before = attributes.copy()
-        try:
-            yield
-        except BaseException:
-            attributes.clear()
-            attributes.update(before)
-            raise
+        return restored_if_it_raises(self)
 
     def _forget(self) -> None:
         """Forget what was learnt before: all attributes that a fit has set."""
         for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
             delattr(self, name)
+
+
+@contextmanager
+def restored_if_it_raises(estimator: BaseEstimator) -> Iterator[None]:
+    """Bring back the attributes of an estimator if the block raises."""
+    attributes = cast(dict[str, Any], vars(estimator))
+    before = attributes.copy()
+    try:
+        yield
+    except BaseException:
+        attributes.clear()
+        attributes.update(before)
+        raise
 
 
 def validated(estimator: BaseEstimator, X: Any, y: Any = "no_validation", **options: Any) -> Any:

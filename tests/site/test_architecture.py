@@ -21,6 +21,7 @@ TOPICS = (
     "coding",
     "counts",
     "density",
+    "learned",
     "neighbours",
     "parameters",
     "race",

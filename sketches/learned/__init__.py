@@ -1,0 +1,1 @@
+"""Models that learn over hashed labels, rows and neurons."""

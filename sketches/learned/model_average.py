@@ -1,0 +1,202 @@
+"""Averages of the parameters of classifiers, as federated averaging makes them, and their memory.
+
+This module imports scikit-learn, so no module imports it that `import mergesketch` imports.
+"""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from ...errors import IncompatibleSketchError
+from .bucket_models import leaves_of
+
+__all__ = ["averages", "full_bytes", "parameter_bytes", "read_weights", "row_weights", "set_averages"]
+
+#: The fitted attributes in which models that are averaged must not differ.
+_MUST_AGREE = ("n_repetitions_", "n_buckets_", "seed_", "targets_", "form_", "n_features_in_")
+
+#: The attributes of the parameters of linear classifiers, and of neural networks.
+_NAMES = (("coef_", "intercept_"), ("coefs_", "intercepts_"))
+#: Attributes that belong to single clients: moments of the optimiser, which a new one replaces.
+_CLIENT_ONLY = ("_optimizer",)
+
+
+def _parameter_arrays(leaf: Any) -> list[NDArray[Any]] | None:
+    """Return the parameters of a fitted linear classifier or neural network; None for other classifiers."""
+    attributes = vars(leaf)
+    for names in _NAMES:
+        if all(name in attributes for name in names):
+            arrays: list[Any] = []
+            for name in names:
+                value = attributes[name]
+                arrays += value if isinstance(value, list) else [value]
+            if all(isinstance(array, np.ndarray) and array.dtype.kind == "f" for array in arrays):
+                return arrays
+    return None
+
+
+def _set_parameters(leaf: Any, arrays: list[NDArray[Any]]) -> None:
+    attributes = vars(leaf)
+    names = next(names for names in _NAMES if all(name in attributes for name in names))
+    for name in names:
+        if isinstance(attributes[name], list):
+            size = len(attributes[name])
+            attributes[name], arrays = arrays[:size], arrays[size:]
+        else:
+            attributes[name], arrays = arrays[0], arrays[1:]
+
+
+def row_weights(models: list[Any], kind: type) -> NDArray[np.float64]:
+    """Return the numbers of rows that fitted models have learnt; other objects are refused."""
+    for model in models:
+        if not isinstance(model, kind):
+            raise IncompatibleSketchError(f"expected a LabelHash to average, got {type(model).__name__}")
+        check_is_fitted(model, "models_")
+    return np.array([model.n_rows_ for model in models], float)
+
+
+def read_weights(weights: Any, n: int) -> NDArray[np.float64]:
+    """Return the weights that a caller gives to n models."""
+    read = np.asarray(weights)
+    if read.shape != (n,) or read.dtype.kind not in "iuf":
+        raise ValueError(f"weights must be {n} positive numbers, one for each model, got {weights!r}")
+    read = read.astype(float)
+    if not (np.isfinite(read).all() and (read > 0.0).all()):
+        raise ValueError(f"weights must be {n} positive numbers, one for each model, got {weights!r}")
+    return read
+
+
+def averages(
+    models: list[Any], weights: NDArray[np.float64]
+) -> tuple[list[list[NDArray[Any]]], NDArray[Any]]:
+    """Return the mean parameters of the classifiers of models, and the labels of all; refuse what differs.
+
+    Parameters
+    ----------
+    models : list of LabelHash
+    weights : ndarray
+        A positive number for each model.
+    """
+    first = models[0]
+    for other in models[1:]:
+        for name in _MUST_AGREE:
+            ours, theirs = getattr(first, name), getattr(other, name)
+            if ours != theirs:
+                raise IncompatibleSketchError(
+                    f"LabelHash models differ in {name.rstrip('_')}: {ours!r} here, {theirs!r} there"
+                )
+        names = [getattr(model, "feature_names_in_", None) for model in (first, other)]
+        if not np.array_equal(*names):
+            raise IncompatibleSketchError("LabelHash models differ in the names of their features")
+    every = [leaves_of(model.models_) for model in models]
+    if any(type(a) is not type(b) for leaves in every[1:] for a, b in zip(every[0], leaves, strict=True)):
+        kinds = [type(leaves[0]).__name__ for leaves in every]
+        if len(set(kinds)) > 1:
+            raise IncompatibleSketchError(f"LabelHash models differ in their classifiers: {kinds}")
+    means = _average_leaves([*zip(*every, strict=True)], weights / weights.sum())
+    classes = first.classes_
+    for other in models[1:]:
+        classes = np.union1d(classes, other.classes_)
+    return means, classes
+
+
+def _average_leaves(groups: list[tuple[Any, ...]], weights: NDArray[np.float64]) -> list[list[NDArray[Any]]]:
+    """Return the weighted means of the parameters of classifiers.
+
+    Parameters
+    ----------
+    groups : list of tuples
+        The classifiers of all models that are averaged, for each place in a model.
+    weights : ndarray
+        A weight for each model. They add up to 1.
+
+    Returns
+    -------
+    list of lists of ndarray
+        The means, for each place. An empty list for a place that is constant in all models.
+
+    Raises
+    ------
+    TypeError
+        If the classifiers are not linear ones or neural networks.
+    IncompatibleSketchError
+        If they have other classes or shapes than each other.
+    """
+    return [_average(group, weights) for group in groups]
+
+
+def _average(group: tuple[Any, ...], weights: NDArray[np.float64]) -> list[NDArray[Any]]:
+    if all(leaf is None for leaf in group):
+        return []
+    if any(leaf is None for leaf in group):
+        raise IncompatibleSketchError(
+            "LabelHash models differ in the buckets that their rows have: train with partial_fit, which "
+            "gives every bucket parameters from the first batch on"
+        )
+    every = [_checked(leaf) for leaf in group]
+    first = group[0]
+    for leaf, arrays in zip(group[1:], every[1:], strict=True):
+        same = np.array_equal(getattr(leaf, "classes_", None), getattr(first, "classes_", None))
+        if not same or [a.shape for a in arrays] != [a.shape for a in every[0]]:
+            raise IncompatibleSketchError(
+                "LabelHash models differ in the buckets or features that their rows have: train with "
+                "partial_fit, which gives every bucket parameters from the first batch on"
+            )
+    return [
+        sum((w * part for w, part in zip(weights, parts, strict=True)), np.zeros_like(parts[0])).astype(
+            parts[0].dtype
+        )
+        for parts in zip(*every, strict=True)
+    ]
+
+
+def _checked(leaf: Any) -> list[NDArray[Any]]:
+    arrays = _parameter_arrays(leaf)
+    if arrays is None:
+        raise TypeError(
+            "merge and average need classifiers with the parameters coef_ and intercept_ (linear ones) or "
+            f"coefs_ and intercepts_ (neural networks), got {type(leaf).__name__}"
+        )
+    if getattr(leaf, "average", False):
+        raise TypeError(
+            f"merge and average need {type(leaf).__name__}(average=False), got average={leaf.average!r}, "
+            "which keeps a second set of parameters"
+        )
+    return arrays
+
+
+def set_averages(leaves: list[Any], means: list[list[NDArray[Any]]]) -> None:
+    """Give classifiers the parameters that `averages` has returned."""
+    for leaf, arrays in zip(leaves, means, strict=True):
+        if leaf is not None:
+            _set_parameters(leaf, arrays)
+            for name in _CLIENT_ONLY:
+                vars(leaf).pop(name, None)
+
+
+def parameter_bytes(leaf: Any) -> int:
+    """Return the bytes of the parameters of a classifier; of others than linear ones, those of its pickle."""
+    if leaf is None:
+        return 8
+    arrays = _parameter_arrays(leaf)
+    return len(pickle.dumps(leaf)) if arrays is None else sum(array.nbytes for array in arrays)
+
+
+def full_bytes(leaf: Any, n_labels: int) -> int | None:
+    """Return the bytes of a classifier's parameters if it had `n_labels` outputs; None if they are unknown.
+
+    Linear classifiers have all parameters, and neural networks those of the last layer, for each output.
+    """
+    arrays = None if leaf is None else _parameter_arrays(leaf)
+    if arrays is None:
+        return None
+    if "coef_" in vars(leaf):
+        return sum(array.nbytes // array.shape[0] * n_labels for array in arrays)
+    last = (len(arrays) // 2 - 1, len(arrays) - 1)
+    n_outputs = arrays[-1].size
+    return sum(a.nbytes // n_outputs * n_labels if i in last else a.nbytes for i, a in enumerate(arrays))

@@ -16,6 +16,7 @@ from .counts.hyperloglog import HyperLogLog
 from .counts.kll import KLLSketch
 from .counts.top_k import TopK
 from .density.density import DensitySketch
+from .learned.learned_hash import LearnedHash
 from .neighbours.index import LSHIndex, Nearest, Neighbours
 from .neighbours.soft_collisions import SoftCollisions
 from .neighbours.suggestion import Suggestion, suggest
@@ -72,6 +73,7 @@ __all__ = [
     "HyperLogLog",
     "KLLSketch",
     "LSHIndex",
+    "LearnedHash",
     "LossAwareGrid",
     "MergeableSketch",
     "MinHashSketch",

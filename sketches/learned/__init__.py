@@ -1,0 +1,1 @@
+"""Indexes that learn from examples which items belong to a query."""

@@ -17,6 +17,7 @@ from .counts.kll import KLLSketch
 from .counts.top_k import TopK
 from .density.density import DensitySketch
 from .learned.learned_hash import LearnedHash
+from .learned.sparse_code_index import SparseCodeIndex
 from .neighbours.index import LSHIndex, Nearest, Neighbours
 from .neighbours.soft_collisions import SoftCollisions
 from .neighbours.suggestion import Suggestion, suggest
@@ -100,6 +101,7 @@ __all__ = [
     "SemanticMap",
     "SharedParameters",
     "SoftCollisions",
+    "SparseCodeIndex",
     "StateArray",
     "StaticFunction",
     "StaticFunctionBuilder",

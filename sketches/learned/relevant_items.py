@@ -11,7 +11,7 @@ from ...lsh.inputs.rows import read_rows
 from ...lsh.support.backend import read_only, refuse_gpu
 from ...lsh.support.wording import counted
 
-__all__ = ["Relevant", "read_relevant"]
+__all__ = ["Relevant", "UsedRows", "read_relevant"]
 
 
 class Relevant(NamedTuple):
@@ -23,6 +23,22 @@ class Relevant(NamedTuple):
     items: NDArray[np.int32]
     #: The row of each item: int32.
     rows: NDArray[np.int32]
+
+    def without_empty_rows(self) -> UsedRows:
+        """Return the rows that have items, and their items."""
+        numbers = np.flatnonzero(np.diff(self.indptr))
+        rows = np.searchsorted(numbers, self.rows).astype(np.int32)
+        indptr = np.append(self.indptr[numbers], self.items.size)
+        return UsedRows(numbers, Relevant(read_only(indptr), self.items, read_only(rows)))
+
+
+class UsedRows(NamedTuple):
+    """Those of some rows that have relevant items."""
+
+    #: Their numbers among all rows: int64, rising.
+    numbers: NDArray[np.int64]
+    #: Their items.
+    relevant: Relevant
 
 
 def read_relevant(Y: Any, n: int, n_items: int, name: str = "Y") -> Relevant:

@@ -4,6 +4,7 @@ from .families.bbit_minhash import BBitMinHash
 from .families.bit_sampling import BitSampling
 from .families.cross_polytope import CrossPolytope
 from .families.inner_product import InnerProduct
+from .families.learned_projection import LearnedProjection
 from .families.minhash import MinHash
 from .families.pstable import PStable
 from .families.srp import SignedRandomProjection
@@ -20,6 +21,7 @@ __all__ = [
     "CrossPolytope",
     "HashFamily",
     "InnerProduct",
+    "LearnedProjection",
     "MinHash",
     "PStable",
     "Shingles",

@@ -17,6 +17,8 @@ from .counts.hyperloglog import HyperLogLog
 from .counts.kll import KLLSketch
 from .counts.top_k import TopK
 from .density.density import DensitySketch
+from .learned.learned_hash import LearnedHash
+from .learned.sparse_code_index import SparseCodeIndex
 from .neighbours.index import LSHIndex, Nearest, Neighbours
 from .neighbours.lsh_sampler import LSHSampler, Sample
 from .neighbours.sampled_softmax import SampledLoss, sampled_softmax
@@ -77,6 +79,7 @@ __all__ = [
     "KLLSketch",
     "LSHIndex",
     "LSHSampler",
+    "LearnedHash",
     "LossAwareGrid",
     "MergeableSketch",
     "MinHashSketch",
@@ -107,6 +110,7 @@ __all__ = [
     "SemanticMap",
     "SharedParameters",
     "SoftCollisions",
+    "SparseCodeIndex",
     "StateArray",
     "StaticFunction",
     "StaticFunctionBuilder",

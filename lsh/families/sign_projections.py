@@ -20,7 +20,7 @@ from ..support.random import normal, random_uint64
 from ..support.threads import get_num_threads
 from .projection import RandomVectors, prepare_vectors, rows_of_a_range
 
-__all__ = ["PROJECTIONS", "SignProjection"]
+__all__ = ["PROJECTIONS", "Gaussian", "Given", "SignProjection"]
 
 #: A function ``(start, stop)`` that returns the products of the rows [start, stop), whose signs are the bits.
 Products = Callable[[int, int], NDArray[np.float32]]
@@ -99,6 +99,22 @@ class Gaussian(SignProjection):
 
     def range_size(self, rows: VectorRows) -> int:
         return rows_of_a_range(rows.n, self.n_values)
+
+
+class Given(Gaussian):
+    """Vectors that a caller has given, and that are not random."""
+
+    def __init__(self, matrix: NDArray[np.float32], n_hashes: int, power: int) -> None:
+        super().__init__(matrix.shape[1], n_hashes, power, 0)
+        self.matrix = matrix
+
+    @property
+    def n_drawn(self) -> int:
+        return 0
+
+    @lazy
+    def vectors(self) -> RandomVectors:
+        return prepare_vectors(self.matrix)
 
 
 class Hadamard(SignProjection):

@@ -7,16 +7,11 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..family import RowsToCodes
-from ..inputs.rows import VectorRows
-from ..kernels import probing, projection
 from ..support.backend import read_only
 from ..support.checks import check_choice
-from ..support.lazy import lazy
-from ..support.random import random_uint64
 from ..support.types import RowsLike
 from .angles import angles_of_rows
-from .projection import ProjectionFamily
+from .sign_family import SignFamily
 from .sign_projections import PROJECTIONS, Gaussian
 from .width import with_width
 
@@ -25,7 +20,7 @@ __all__ = ["SignedRandomProjection"]
 _MAX_VALUES = 1 << 24
 
 
-class SignedRandomProjection(ProjectionFamily):
+class SignedRandomProjection(SignFamily):
     """Hash vectors, such as embeddings, by angle (cosine similarity, SimHash): small angles share more codes.
 
     Parameters
@@ -137,42 +132,6 @@ class SignedRandomProjection(ProjectionFamily):
             raise ValueError(f'projection must be "gaussian" to have vectors, got {self.projection!r}')
         self._known_features  # noqa: B018 - raises without a number of features
         return read_only(self._sign_projection.vectors.matrix)
-
-    @lazy
-    def _keys(self) -> NDArray[np.uint64]:
-        return random_uint64(self.seed, "srp codes", self.n_hashes)
-
-    def _range_size(self, rows: VectorRows) -> int:
-        return self._sign_projection.range_size(rows)
-
-    def _coder(self, rows: VectorRows) -> RowsToCodes:
-        write_signs = self._sign_projection.signs(rows)
-        if self._code_is_exact:
-            return write_signs
-        mix_codes, keys = rows.backend.kernels(projection).mix_codes, self._keys
-
-        def write_codes(start: int, stop: int, out: NDArray[np.uint32]) -> None:
-            write_signs(start, stop, out)
-            mix_codes(keys, np.uint64(self.n_buckets), out[start:stop])
-
-        return write_codes
-
-    @property
-    def _changes(self) -> tuple[int, str]:
-        return 2, "bits"
-
-    def _prober(self, rows: VectorRows) -> RowsToCodes:
-        products, probe_signs = (
-            self._sign_projection.products(rows),
-            rows.backend.kernels(probing).probe_signs,
-        )
-        keys = self._keys[:0] if self._code_is_exact else self._keys
-        arguments = (self.n_hashes, self.power, keys, np.uint64(self.n_buckets))
-
-        def write_probes(start: int, stop: int, out: NDArray[np.uint32]) -> None:
-            probe_signs(products(start, stop), *arguments, out)
-
-        return write_probes
 
     # -- theory -----------------------------------------------------------------------------------
 

@@ -40,6 +40,7 @@ _CHANGING = frozenset(
         "change_rows",
         "count_default_ids_as_numbered",
         "count_ids_as_default",
+        "fit",
         "initialize",
         "note_ids",
         "ordered_ids",
@@ -48,6 +49,7 @@ _CHANGING = frozenset(
         "replace",
         "reserve_rows",
         "scatter_add",
+        "update",
         "update_bags",
         "update_product",
     }

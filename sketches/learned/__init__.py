@@ -1,1 +1,1 @@
-"""Models that learn over hashed labels, rows and neurons."""
+"""Models and indexes that learn, with hash tables in the place of large layers."""

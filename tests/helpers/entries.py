@@ -28,6 +28,8 @@ class Family:
     pairs: Callable[[np.random.Generator, float, int], tuple[Any, Any]] | None = None
     #: The error of collision probabilities that the documentation states.
     bias: float = 0.0
+    #: The reason why there are no collision probabilities, if there are none.
+    no_theory: str = ""
     #: The reason why rows cannot be SciPy sparse matrices, if they cannot.
     no_csr: str = ""
     #: The reason why a row cannot have a million features, if it cannot.

@@ -71,8 +71,10 @@ def argument_cases() -> list[Case]:
     for kind, family in SET_FAMILIES.items():
         cases += set_family_cases(kind, family)
     families = [family for family, _ in ROW_FAMILIES.values()] + list(SET_FAMILIES.values())
+    without_theory = {family.name for family in FAMILIES.values() if family.no_theory}
     for family in {type(family): family for family in families}.values():
-        cases += probability_cases(family)
+        if type(family).__name__ not in without_theory:
+            cases += probability_cases(family)
     for module in _MODULES:
         if hasattr(module, "argument_cases"):
             cases += module.argument_cases()

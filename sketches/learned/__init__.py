@@ -1,0 +1,1 @@
+"""Models and optimisers whose costly sums or searches go through hash tables."""

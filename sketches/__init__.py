@@ -16,6 +16,10 @@ from .counts.hyperloglog import HyperLogLog
 from .counts.kll import KLLSketch
 from .counts.top_k import TopK
 from .density.density import DensitySketch
+from .learned.frank_wolfe import FrankWolfeResult, frank_wolfe
+from .learned.herding import HerdingResult, herding
+from .learned.inner_product_oracle import InnerProductOracle
+from .learned.oracle_run import FoundAtom, OracleRun
 from .neighbours.index import LSHIndex, Nearest, Neighbours
 from .neighbours.soft_collisions import SoftCollisions
 from .neighbours.suggestion import Suggestion, suggest
@@ -67,9 +71,13 @@ __all__ = [
     "DensitySketch",
     "DocumentSignatures",
     "FloatDelta",
+    "FoundAtom",
     "FourierSketch",
+    "FrankWolfeResult",
     "HeavyHitters",
+    "HerdingResult",
     "HyperLogLog",
+    "InnerProductOracle",
     "KLLSketch",
     "LSHIndex",
     "LossAwareGrid",
@@ -79,6 +87,7 @@ __all__ = [
     "NadarayaWatsonSketch",
     "Nearest",
     "Neighbours",
+    "OracleRun",
     "PairMap",
     "ParameterMap",
     "PrivacyBudget",
@@ -108,7 +117,9 @@ __all__ = [
     "TileMap",
     "TopK",
     "VectorCodes",
+    "frank_wolfe",
     "from_bytes",
+    "herding",
     "inspect",
     "load",
     "private_classifier",

@@ -12,7 +12,7 @@ import numpy as np
 from ...lsh.kernels.compiled import helper, kernel
 from ...lsh.kernels.prefetch import prefetch_read
 
-__all__ = ["best_of_ids", "best_of_rows", "collect_ids"]
+__all__ = ["best_of_ids", "best_of_rows", "collect_ids", "inner_product"]
 
 #: Candidates by which rows are fetched ahead, the most bytes of a row, and bytes of a cache line.
 _ROWS_AHEAD, _BYTES_AHEAD, _LINE = 8, 1024, 64
@@ -57,6 +57,12 @@ def _value(flat, at, direction, matrix, bonus):
                 square += x * _product(flat, at, matrix, i * width, width)
         value += bonus * math.sqrt(max(square, 0.0))
     return value
+
+
+@kernel
+def inner_product(x, y):
+    """Return the inner product of two vectors of float64, as the other kernels compute it."""
+    return _product(x, 0, y, 0, x.size)
 
 
 @kernel

@@ -22,7 +22,7 @@ __all__ = ["InnerProductOracle"]
 #: The mean number of atoms in a bucket from which the default of `power` follows.
 _IN_BUCKET = 12.0
 #: The sizes of buckets, and the share of entries that buckets may drop.
-_CAPACITIES, _OVERFLOW = (16, 32, 64, 128, 256, 512, 1024), 0.005
+_CAPACITIES, _OVERFLOW = (16, 32, 64, 128), 0.05
 #: Numbers of atoms that are centred at a time.
 _NUMBERS = 1 << 20
 
@@ -84,7 +84,8 @@ class InnerProductOracle(Configured):
     takes less time.
 
     The tables take ``n_groups n_tables 2**power (4 B + 4)`` bytes. B, the capacity of a bucket, is chosen so
-    that at most 0.5 % of the entries are dropped, up to 1,024.
+    that at most 5 % of the entries are dropped, but is at most 128. Where many atoms are alike, buckets drop
+    some of them.
 
     References
     ----------

@@ -17,7 +17,7 @@ from ...lsh.support.threads import map_blocks
 from ..kernels import max_inner_product as kernels
 from ..neighbours.index import LSHIndex
 
-__all__ = ["Atom", "OracleRun", "read_atoms", "read_vector", "run_over"]
+__all__ = ["FoundAtom", "OracleRun", "inner_product", "read_atoms", "read_vector", "run_over"]
 
 #: Atoms that are worth a thread of their own in a scan.
 _ATOMS = 1 << 14
@@ -27,7 +27,7 @@ _NO_MATRIX, _NONE_EXCLUDED = read_only(np.zeros(0)), read_only(np.zeros(0, np.bo
 _ASCENTS = 2
 
 
-class Atom(NamedTuple):
+class FoundAtom(NamedTuple):
     """Contain an atom that a search has found."""
 
     #: The number of the atom; -1 if there is none.
@@ -92,7 +92,7 @@ class OracleRun:
         *,
         above: float = -math.inf,
         excluded: NDArray[np.bool_] | None = None,
-    ) -> Atom:
+    ) -> FoundAtom:
         """Return an atom of large inner product with a direction.
 
         Parameters
@@ -106,7 +106,7 @@ class OracleRun:
 
         Returns
         -------
-        Atom
+        FoundAtom
             Of equal candidates the one of the lowest id.
 
         Raises
@@ -121,13 +121,14 @@ class OracleRun:
             flags = read_only(np.ascontiguousarray(excluded))
             if flags.dtype != np.bool_ or flags.shape != (len(self._atoms),):
                 raise ValueError(
-                    f"excluded must be bool of shape ({len(self._atoms)},), got {flags.dtype} of {flags.shape}"
+                    f"excluded must be bool of shape ({len(self._atoms)},), got {flags.dtype} of "
+                    f"{flags.shape}"
                 )
         return self._search(vector[None], _Question(vector), above, flags)
 
     def best_with_bonus(
         self, direction: NDArray[np.float64], matrix: NDArray[np.float64], bonus: float, n_axes: int
-    ) -> Atom:
+    ) -> FoundAtom:
         """Return an atom x of a large value ``direction . x + bonus sqrt(x' matrix x)``.
 
         Parameters
@@ -141,7 +142,7 @@ class OracleRun:
 
         Returns
         -------
-        Atom
+        FoundAtom
 
         Notes
         -----
@@ -177,7 +178,7 @@ class OracleRun:
         asked: _Question,
         above: float,
         excluded: NDArray[np.bool_],
-    ) -> Atom:
+    ) -> FoundAtom:
         """Return the best candidate of the queries, or the best of all atoms if that is not above a value."""
         self._n_searches += 1
         checked = self._check_every is not None and self._n_searches % self._check_every == 0
@@ -196,15 +197,15 @@ class OracleRun:
             self._check(found, found, above)
         return found
 
-    def _check(self, found: Atom, exact: Atom, above: float) -> None:
+    def _check(self, found: FoundAtom, exact: FoundAtom, above: float) -> None:
         base = above if math.isfinite(above) else 0.0
         is_best = found.value == exact.value or exact.value == base
         self.ratios.append(1.0 if is_best else (found.value - base) / (exact.value - base))
 
     def _candidate(
         self, queries: NDArray[np.float64], asked: _Question, excluded: NDArray[np.bool_]
-    ) -> Atom:
-        """Return the best of the atoms in the buckets of queries in the next group; id -1 if there is none."""
+    ) -> FoundAtom:
+        """Return the best of the atoms in the next group's buckets of some queries; id -1 if they are empty."""
         group = self._next
         self._next = (group + 1) % len(self._groups)
         if self._redraw and self._redraw_after is not None and self._uses[group] >= self._redraw_after:
@@ -225,16 +226,16 @@ class OracleRun:
             raise ValueError(f"index must have ids of the {len(self._atoms)} atoms, got id {-1 - n}")
         self.inner_products += n
         best, value = kernels.best_of_ids(self._atoms, read_only(ids), *asked, 0, n)
-        return Atom(best, value, False)
+        return FoundAtom(best, value, False)
 
-    def _scan(self, asked: _Question, excluded: NDArray[np.bool_]) -> Atom:
+    def _scan(self, asked: _Question, excluded: NDArray[np.bool_]) -> FoundAtom:
         """Return the best of all atoms."""
         parts = map_blocks(
             lambda a, b: kernels.best_of_rows(self._atoms, *asked, excluded, a, b), len(self._atoms), _ATOMS
         )
         # Ranges come in rising order, and `max` returns the first of equal ones.
         best, value = max(parts, key=lambda part: part[1])
-        return Atom(best, value, True)
+        return FoundAtom(best, value, True)
 
 
 def run_over(index: Any, atoms: NDArray[Any], check_every: int | None) -> OracleRun:
@@ -260,6 +261,11 @@ def run_over(index: Any, atoms: NDArray[Any], check_every: int | None) -> Oracle
             f"index must hash {atoms.shape[1]} features, as atoms have, got {index.family.n_features}"
         )
     return OracleRun(atoms, (index,), 1, check_every)
+
+
+def inner_product(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Return the inner product of two vectors, with the rounding that it has in searches."""
+    return float(kernels.inner_product(read_only(x), read_only(y)))
 
 
 def read_atoms(atoms: Any, name: str = "atoms") -> NDArray[Any]:

@@ -228,7 +228,7 @@ class InnerProductOracle(Configured):
 
 def _capacity(codes: NDArray[np.uint32]) -> int:
     """Return a size of buckets that drops few entries of rows with these codes."""
-    loads = [np.unique(column, return_counts=True)[1] for column in codes.T]
+    loads = [np.bincount(column) for column in codes.T]
     for capacity in _CAPACITIES:
         dropped = sum(int(np.maximum(load - capacity, 0).sum()) for load in loads)
         if dropped <= _OVERFLOW * codes.size:

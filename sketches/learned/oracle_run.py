@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.families.inner_product import InnerProduct
-from ...lsh.inputs.arrays import check_dense, check_numbers
+from ...lsh.inputs.arrays import check_array, check_dense, check_numbers
 from ...lsh.support.backend import read_only, refuse_gpu
-from ...lsh.support.checks import check_int
+from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.threads import map_blocks
 from ..kernels import max_inner_product as kernels
 from ..neighbours.index import LSHIndex
@@ -91,7 +91,7 @@ class OracleRun:
         direction: ArrayLike,
         *,
         above: float = -math.inf,
-        excluded: NDArray[np.bool_] | None = None,
+        excluded: ArrayLike | None = None,
     ) -> FoundAtom:
         """Return an atom of large inner product with a direction.
 
@@ -118,7 +118,7 @@ class OracleRun:
         vector = read_vector("direction", direction, self._atoms.shape[1])
         flags = _NONE_EXCLUDED
         if excluded is not None:
-            flags = read_only(np.ascontiguousarray(excluded))
+            flags = read_only(np.ascontiguousarray(check_array("excluded", excluded)))
             if flags.dtype != np.bool_ or flags.shape != (len(self._atoms),):
                 raise ValueError(
                     f"excluded must be bool of shape ({len(self._atoms)},), got {flags.dtype} of "
@@ -127,22 +127,28 @@ class OracleRun:
         return self._search(vector[None], _Question(vector), above, flags)
 
     def best_with_bonus(
-        self, direction: NDArray[np.float64], matrix: NDArray[np.float64], bonus: float, n_axes: int
+        self, direction: ArrayLike, matrix: ArrayLike, bonus: float, *, n_axes: int = 2
     ) -> FoundAtom:
         """Return an atom x of a large value ``direction . x + bonus sqrt(x' matrix x)``.
 
         Parameters
         ----------
-        direction : float64 array of shape (n_features,)
-        matrix : float64 array of shape (n_features, n_features), symmetric and positive semidefinite
+        direction : array_like of shape (n_features,)
+        matrix : array_like of shape (n_features, n_features)
+            Symmetric and positive semidefinite.
         bonus : float
             At least 0.
-        n_axes : int
+        n_axes : int, default 2
             Number of axes of the matrix, those of the largest eigenvalues, along which candidates are sought.
 
         Returns
         -------
         FoundAtom
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has the wrong type, shape or range, or if no value is a finite number.
 
         Notes
         -----
@@ -152,10 +158,14 @@ class OracleRun:
         whose product with the gradient at x is the largest is never worse than x, and the search goes on with
         the gradient at the best atom found, while that improves it.
         """
-        asked = _Question(direction, read_only(np.ascontiguousarray(matrix).reshape(-1)), bonus)
-        starts = direction[None]
+        width = self._atoms.shape[1]
+        direction, n_axes = read_vector("direction", direction, width), check_int("n_axes", n_axes, 0)
+        square, bonus = _read_matrix(matrix, width), check_real("bonus", bonus, 0.0, math.inf, closed=True)
+        if bonus == math.inf:
+            raise ValueError("bonus must be finite, got inf")
+        asked, starts = _Question(direction, square.reshape(-1), bonus), direction[None]
         if self._groups and n_axes and bonus:
-            values, axes = np.linalg.eigh(matrix)
+            values, axes = np.linalg.eigh(square)
             longest = (axes * np.sqrt(np.maximum(values, 0.0))).T[::-1][:n_axes] * bonus
             starts = np.concatenate([starts, direction + longest, direction - longest])
         found = self._search(starts, asked, -math.inf, _NONE_EXCLUDED)
@@ -163,7 +173,7 @@ class OracleRun:
             if found.is_exact:
                 break
             atom = self._atoms[found.id].astype(np.float64)
-            image = matrix @ atom
+            image = square @ atom
             length = math.sqrt(max(float(atom @ image), 0.0))
             gradient = direction + (bonus / length if length else 0.0) * image
             better = self._candidate(gradient[None], asked, _NONE_EXCLUDED)
@@ -205,7 +215,7 @@ class OracleRun:
     def _candidate(
         self, queries: NDArray[np.float64], asked: _Question, excluded: NDArray[np.bool_]
     ) -> FoundAtom:
-        """Return the best of the atoms in the next group's buckets of some queries; id -1 if they are empty."""
+        """Return the best atom in the next group's buckets of some queries, of id -1 if they are empty."""
         group = self._next
         self._next = (group + 1) % len(self._groups)
         if self._redraw and self._redraw_after is not None and self._uses[group] >= self._redraw_after:
@@ -274,6 +284,17 @@ def read_atoms(atoms: Any, name: str = "atoms") -> NDArray[Any]:
     array = check_dense(atoms, name=name)
     if not array.size:
         raise ValueError(f"{name} must have at least one row and one column, got shape {array.shape}")
+    return read_only(array)
+
+
+def _read_matrix(matrix: Any, width: int) -> NDArray[np.float64]:
+    """Return a symmetric matrix as a float64 array of one's own, which cannot be written to."""
+    refuse_gpu("matrix", matrix)
+    array = check_dense(matrix, width, "matrix").astype(np.float64)
+    if array.shape != (width, width):
+        raise ValueError(f"matrix must have shape {(width, width)}, got {array.shape}")
+    if not np.allclose(array, array.T, rtol=1e-6, atol=1e-12 * float(np.abs(array).max())):
+        raise ValueError("matrix must be symmetric, got one that differs from its transpose")
     return read_only(array)
 
 

@@ -20,6 +20,7 @@ from .learned.frank_wolfe import FrankWolfeResult, frank_wolfe
 from .learned.herding import HerdingResult, herding
 from .learned.inner_product_oracle import InnerProductOracle
 from .learned.oracle_run import FoundAtom, OracleRun
+from .learned.value_iteration import LeastSquaresValueIteration
 from .neighbours.index import LSHIndex, Nearest, Neighbours
 from .neighbours.soft_collisions import SoftCollisions
 from .neighbours.suggestion import Suggestion, suggest
@@ -80,6 +81,7 @@ __all__ = [
     "InnerProductOracle",
     "KLLSketch",
     "LSHIndex",
+    "LeastSquaresValueIteration",
     "LossAwareGrid",
     "MergeableSketch",
     "MinHashSketch",

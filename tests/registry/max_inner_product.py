@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from argument_cases import FLAGS, ROWS, WEIGHTS, Case, D, N
 from later import Later
-from mergesketch import InnerProductOracle, frank_wolfe, herding
+from mergesketch import InnerProductOracle, LeastSquaresValueIteration, frank_wolfe, herding
 
 
 def argument_cases() -> Iterator[Case]:
@@ -29,6 +29,13 @@ def argument_cases() -> Iterator[Case]:
     def best_with_bonus(direction: Any, matrix: Any) -> Any:
         return made.start(ROWS).best_with_bonus(direction, matrix, 2.0)
 
+    def learn(features: Any) -> Any:
+        return LeastSquaresValueIteration(features, 2).update([0, 2], [1, 0], [0.5, 1.0]).coefficients
+
+    def add(states: Any, actions: Any, rewards: Any) -> Any:
+        agent = LeastSquaresValueIteration(ROWS.reshape(3, 3, D), len(states))
+        return agent.update(states, actions, rewards).coefficients
+
     yield Case("InnerProductOracle", find, {"atoms": ROWS})
     yield Case("InnerProductOracle.start", begin, {"atoms": ROWS})
     yield Case("OracleRun.best", best, {"direction": direction, "excluded": flags})
@@ -37,3 +44,6 @@ def argument_cases() -> Iterator[Case]:
     yield Case("frank_wolfe", lambda atoms: frank_wolfe(lambda x: x, atoms, n_steps=5), {"atoms": ROWS})
     yield Case("herding", lambda atoms, mean: herding(atoms, mean), {"atoms": ROWS, "mean": direction / N})
     yield Case("herding: weights", lambda weights: herding(ROWS, weights=weights), {"weights": shares})
+    yield Case("LeastSquaresValueIteration", learn, {"features": ROWS.reshape(3, 3, D)})
+    episode = {"states": np.arange(N) % 3, "actions": np.arange(N) // 3, "rewards": FLAGS.astype(float)}
+    yield Case("LeastSquaresValueIteration.update", add, episode)

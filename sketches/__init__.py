@@ -19,6 +19,11 @@ from .counts.top_k import TopK
 from .density.density import DensitySketch
 from .learned.learned_hash import LearnedHash
 from .learned.sparse_code_index import SparseCodeIndex
+from .learned.frank_wolfe import FrankWolfeResult, frank_wolfe
+from .learned.herding import HerdingResult, herding
+from .learned.inner_product_oracle import InnerProductOracle
+from .learned.oracle_run import FoundAtom, OracleRun
+from .learned.value_iteration import LeastSquaresValueIteration
 from .neighbours.index import LSHIndex, Nearest, Neighbours
 from .neighbours.lsh_sampler import LSHSampler, Sample
 from .neighbours.sampled_softmax import SampledLoss, sampled_softmax
@@ -73,13 +78,18 @@ __all__ = [
     "DensitySketch",
     "DocumentSignatures",
     "FloatDelta",
+    "FoundAtom",
     "FourierSketch",
+    "FrankWolfeResult",
     "HeavyHitters",
+    "HerdingResult",
     "HyperLogLog",
+    "InnerProductOracle",
     "KLLSketch",
     "LSHIndex",
     "LSHSampler",
     "LearnedHash",
+    "LeastSquaresValueIteration",
     "LossAwareGrid",
     "MergeableSketch",
     "MinHashSketch",
@@ -88,6 +98,7 @@ __all__ = [
     "Nearest",
     "NeighbourGraph",
     "Neighbours",
+    "OracleRun",
     "PairMap",
     "ParameterMap",
     "PrivacyBudget",
@@ -122,7 +133,9 @@ __all__ = [
     "TopK",
     "VectorCodes",
     "Visits",
+    "frank_wolfe",
     "from_bytes",
+    "herding",
     "inspect",
     "load",
     "private_classifier",

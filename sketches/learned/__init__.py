@@ -1,1 +1,1 @@
-"""Models and indexes that learn, with hash tables in the place of large layers."""
+"""Models and optimisers whose costly sums or searches go through hash tables."""

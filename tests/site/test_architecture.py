@@ -68,6 +68,7 @@ LATE = {("lsh/support", "gpu/launch"), ("distributed/cli", "")}
 #: Topics that build on another one.
 MAY_IMPORT["sketches/static"] += ("sketches/coding",)
 MAY_IMPORT["sketches/density"] += ("sketches/counts",)
+MAY_IMPORT["sketches/learned"] += ("sketches/neighbours",)
 
 
 class Import(NamedTuple):

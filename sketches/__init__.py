@@ -17,17 +17,17 @@ from .counts.hyperloglog import HyperLogLog
 from .counts.kll import KLLSketch
 from .counts.top_k import TopK
 from .density.density import DensitySketch
-from .learned.learned_hash import LearnedHash
-from .learned.sparse_code_index import SparseCodeIndex
 from .learned.frank_wolfe import FrankWolfeResult, frank_wolfe
 from .learned.herding import HerdingResult, herding
 from .learned.inner_product_oracle import InnerProductOracle
+from .learned.learned_hash import LearnedHash
 from .learned.oracle_run import FoundAtom, OracleRun
+from .learned.sparse_code_index import SparseCodeIndex
 from .learned.value_iteration import LeastSquaresValueIteration
 from .neighbours.index import LSHIndex, Nearest, Neighbours
 from .neighbours.lsh_sampler import LSHSampler, Sample
-from .neighbours.sampled_softmax import SampledLoss, sampled_softmax
 from .neighbours.neighbour_graph import NeighbourGraph, Visits
+from .neighbours.sampled_softmax import SampledLoss, sampled_softmax
 from .neighbours.soft_collisions import SoftCollisions
 from .neighbours.suggestion import Suggestion, suggest
 from .neighbours.vector_codes import VectorCodes

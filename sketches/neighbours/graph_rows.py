@@ -381,8 +381,8 @@ class GraphRows(AppendedRows):
         Notes
         -----
         The rows of all graphs but the largest are searched in all graphs, and linked with what is found.
-        Those of several graphs of the same size are all searched. With ids, the order of graphs does not matter,
-        but it matters which graphs merge first. Up to 1,024 distinct rows, merged graphs are exact.
+        Those of several graphs of the same size are all searched. With ids, the order of graphs does not
+        matter, but it matters which graphs merge first. Up to 1,024 distinct rows, merged graphs are exact.
         """
         parts: tuple[Self, ...] = parts_of(others)
         for part in parts:

@@ -24,7 +24,7 @@ import time
 import mergesketch
 import numpy as np
 from measure import parse, show, write
-from mergesketch import InnerProductOracle, LeastSquaresValueIteration, frank_wolfe, herding
+from mergesketch import InnerProductOracle, LeastSquaresValueIteration, OracleRun, frank_wolfe, herding
 from vector_codes import FASHION, folder, safetensor
 
 MARKS = (10, 20, 50, 100, 200)
@@ -309,11 +309,11 @@ def bonus(n_actions, d, factor):
     rows = []
     runs = {
         "NumPy": (None, exact),
-        "all actions, own kernel": ((run := mergesketch.OracleRun(atoms, (), 1, None)), by_axes(run, 0)),
-        "coefficients": ((run := plain_oracle.start(atoms)), by_axes(run, 0)),
-        "2 axes": ((run := plain_oracle.start(atoms)), by_axes(run, 2)),
-        "4 axes": ((run := plain_oracle.start(atoms)), by_axes(run, 4)),
-        "d * d numbers": ((run := wide_oracle.start(wide)), by_wide(run)),
+        "all actions, own kernel": ((run := OracleRun(atoms)), by_axes(run, 0)),
+        "coefficients": ((run := OracleRun(atoms, plain_oracle)), by_axes(run, 0)),
+        "2 axes": ((run := OracleRun(atoms, plain_oracle)), by_axes(run, 2)),
+        "4 axes": ((run := OracleRun(atoms, plain_oracle)), by_axes(run, 4)),
+        "d * d numbers": ((run := OracleRun(wide, wide_oracle)), by_wide(run)),
     }
     for name, (run, search) in runs.items():
         search(*asked[0])

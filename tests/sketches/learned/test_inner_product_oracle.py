@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mergesketch import InnerProductOracle, LSHIndex, frank_wolfe
+from mergesketch import InnerProductOracle, LSHIndex, OracleRun, frank_wolfe
 from mergesketch.lsh import InnerProduct, SignedRandomProjection
 from mergesketch.sketches.kernels import max_inner_product as kernels
 from naive import max_inner_product as naive
@@ -83,7 +83,7 @@ def test_candidates_are_those_of_the_buckets(n: int, tables: int, probes: int, s
 def test_an_oracle_whose_buckets_have_all_atoms_is_exact() -> None:
     atoms = whole_numbers(100, 6, 1)
     oracle = InnerProductOracle(atoms, n_groups=2, n_tables=1, n_probes=2, power=1, seed=3)
-    run = oracle.start(atoms)
+    run = OracleRun(atoms, oracle)
     for direction in RNG.integers(-3, 4, (20, 6)):
         found = run.best(direction)
         assert (found.id, found.value) == naive.best(atoms, direction, set()) and not found.is_exact
@@ -94,7 +94,7 @@ def test_an_oracle_whose_buckets_have_all_atoms_is_exact() -> None:
 def test_answers_are_above_the_value_asked_for_or_exact(maker) -> None:
     atoms = maker(600, 20, 1)
     oracle = InnerProductOracle(atoms, n_groups=3, n_tables=2, n_probes=1, seed=2)
-    run = oracle.start(atoms, check_every=1)
+    run = OracleRun(atoms, oracle, check_every=1)
     exact = 0
     for direction in np.random.default_rng(5).standard_normal((60, 20)):
         products = atoms @ direction
@@ -112,14 +112,14 @@ def test_groups_are_used_in_turn_and_drawn_anew() -> None:
     oracle = InnerProductOracle(ATOMS, n_groups=3, n_tables=2, n_probes=2, redraw_after=2, seed=1)
     assert len({index.family.seed for index in oracle.indexes}) == 3
     direction, answers = np.ones(12), []
-    run = oracle.start(ATOMS)
+    run = OracleRun(ATOMS, oracle)
     for t in range(12):
         answers.append(run.best(direction))
         # Each of three groups is drawn anew before its third use, and its fifth one.
         assert run.redrawn == max(0, min(t - 5, 3)) + max(0, min(t - 11, 3))
     assert answers[:3] == answers[3:6] and answers[:3] != answers[6:9]
     assert len({answer.id for answer in answers[:3]}) > 1
-    again = oracle.start(ATOMS)
+    again = OracleRun(ATOMS, oracle)
     assert [again.best(direction) for _ in range(12)] == answers
 
 
@@ -127,7 +127,9 @@ def test_a_group_without_candidates_passes_the_question_on() -> None:
     # All atoms but one are equal, so most codes have empty buckets.
     atoms = np.zeros((200, 4))
     atoms[7] = 1.0
-    run = InnerProductOracle(atoms, n_groups=2, n_tables=1, n_probes=1, power=10, center=False).start(atoms)
+    run = OracleRun(
+        atoms, InnerProductOracle(atoms, n_groups=2, n_tables=1, n_probes=1, power=10, center=False)
+    )
     found = [run.best(direction, above=0.0) for direction in np.eye(4)]
     assert all(answer.id == 7 for answer in found)
     assert run.exact_scans == sum(answer.is_exact for answer in found) > 0
@@ -135,7 +137,7 @@ def test_a_group_without_candidates_passes_the_question_on() -> None:
 
 def test_checks_change_no_answer() -> None:
     oracle = InnerProductOracle(ATOMS, n_tables=3, n_probes=2, seed=1)
-    plain, checked = oracle.start(ATOMS), oracle.start(ATOMS, check_every=3)
+    plain, checked = OracleRun(ATOMS, oracle), OracleRun(ATOMS, oracle, check_every=3)
     ratios = []
     for t, direction in enumerate(RNG.standard_normal((20, 12)), 1):
         answer = plain.best(direction, above=1.0)
@@ -152,7 +154,7 @@ def test_the_mean_is_taken_from_the_hashes_only() -> None:
     direction = np.zeros(12)
     direction[3] = 1.0
     found = {
-        center: InnerProductOracle(far, center=center, seed=1).start(far).best(direction).value
+        center: OracleRun(far, InnerProductOracle(far, center=center, seed=1)).best(direction).value
         for center in (True, False)
     }
     assert found[True] > found[False]
@@ -165,7 +167,7 @@ def test_answers_do_not_depend_on_threads() -> None:
     try:
         for threads in (1, 3):
             mergesketch.set_num_threads(threads)
-            run = InnerProductOracle(atoms, n_groups=1, seed=1).start(atoms)
+            run = OracleRun(atoms, InnerProductOracle(atoms, n_groups=1, seed=1))
             answers.append([run.best(d, above=above) for d in np.eye(3) for above in (-math.inf, 100.0)])
     finally:
         mergesketch.set_num_threads(before)
@@ -176,7 +178,7 @@ def test_answers_do_not_depend_on_threads() -> None:
 def test_atoms_without_differences(atoms: np.ndarray) -> None:
     oracle = InnerProductOracle(atoms)
     direction = np.ones(atoms.shape[1])
-    found = oracle.start(atoms).best(direction)
+    found = OracleRun(atoms, oracle).best(direction)
     assert found.value == atoms[0].sum()
     assert oracle.n_atoms == len(atoms) and oracle.nbytes > 0
 
@@ -204,9 +206,9 @@ def test_an_index_of_ones_own() -> None:
 def test_the_atoms_are_not_kept() -> None:
     atoms = ATOMS.copy()
     oracle = InnerProductOracle(atoms, seed=1)
-    expected = oracle.start(ATOMS).best(np.ones(12))
+    expected = OracleRun(ATOMS, oracle).best(np.ones(12))
     atoms[:] = np.nan
-    assert oracle.start(ATOMS).best(np.ones(12)) == expected
+    assert OracleRun(ATOMS, oracle).best(np.ones(12)) == expected
     with pytest.raises(AttributeError, match="cannot change"):
         oracle.n_probes = 3
 
@@ -233,10 +235,10 @@ def test_refusals(error: type[Exception], message: str, arguments: dict) -> None
 def test_refusals_of_a_run() -> None:
     oracle = InnerProductOracle(np.eye(3))
     with pytest.raises(ValueError, match=r"of shape \(3, 3\), got shape \(2, 3\)"):
-        oracle.start(np.eye(3)[:2])
+        OracleRun(np.eye(3)[:2], oracle)
     with pytest.raises(ValueError, match="check_every must be"):
-        oracle.start(np.eye(3), check_every=0)
-    run = oracle.start(np.eye(3))
+        OracleRun(np.eye(3), oracle, check_every=0)
+    run = OracleRun(np.eye(3), oracle)
     for wrong in ([1.0, 2.0], [[1.0, 2.0, 3.0]], [np.inf, 0.0, 0.0]):
         with pytest.raises(ValueError, match="direction must"):
             run.best(wrong)
@@ -245,4 +247,4 @@ def test_refusals_of_a_run() -> None:
     assert run.best(np.ones(3), excluded=np.ones(3, bool)).id == -1
     huge = np.full((4, 2), 1e300)
     with pytest.raises(ValueError, match="finite products"):
-        InnerProductOracle(huge).start(huge).best([1e300, 1e300])
+        OracleRun(huge, InnerProductOracle(huge)).best([1e300, 1e300])

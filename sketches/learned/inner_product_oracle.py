@@ -177,7 +177,10 @@ class InnerProductOracle(Configured):
         if self.center:
             for block in blocks:
                 mean += (block / np.float64(n)).sum(axis=0)
-        longest = max(float(np.linalg.norm(block - mean, axis=1).max()) for block in blocks)
+        with np.errstate(over="ignore"):
+            longest = max(float(np.linalg.norm(block - mean, axis=1).max()) for block in blocks)
+        if not longest < math.inf:
+            raise ValueError("atoms must have squared lengths that float64 can hold, got a longer one")
         seed = int(random_uint64(self.seed, f"InnerProductOracle: drawing {drawing} of group {group}", 1)[0])
         family = InnerProduct(
             width,

@@ -155,7 +155,8 @@ class OracleRun:
                 raise ValueError(
                     f"excluded must be bool of shape ({len(self.atoms)},), got {flags.dtype} of {flags.shape}"
                 )
-        return self._search(vector[None], _Question(vector), above, flags)
+        asked = _Question(vector)
+        return self._checked(self._search(vector[None], asked, above, flags), asked, above, flags)
 
     def exact(self, direction: ArrayLike) -> FoundAtom:
         """Return the atom of the largest inner product with a direction, by comparing all atoms.
@@ -231,7 +232,7 @@ class OracleRun:
             if better.value <= found.value:
                 break
             found = better
-        return found
+        return self._checked(found, asked, -math.inf, _NONE_EXCLUDED)
 
     def _search(
         self,
@@ -241,18 +242,11 @@ class OracleRun:
         excluded: NDArray[np.bool_],
     ) -> FoundAtom:
         """Return the best candidate of the queries, or the best of all atoms if that is not above a value."""
-        self._n_searches += 1
-        checked = self._check_every is not None and self._n_searches % self._check_every == 0
         for _ in self._groups:
             found = self._candidate(queries, asked, excluded)
             if found.id >= 0 and found.value > above:
-                if checked:
-                    self._check(found, self._scan(asked, excluded), above)
                 return found
-        found = self._exact(asked, excluded)
-        if checked:
-            self._check(found, found, above)
-        return found
+        return self._exact(asked, excluded)
 
     def _exact(self, asked: _Question, excluded: NDArray[np.bool_]) -> FoundAtom:
         """Return the best of all atoms, and count their comparison."""
@@ -263,10 +257,17 @@ class OracleRun:
             raise ValueError("direction must have finite products with the atoms, got numbers too large")
         return found
 
-    def _check(self, found: FoundAtom, exact: FoundAtom, above: float) -> None:
-        base = above if math.isfinite(above) else 0.0
-        is_best = found.value == exact.value or exact.value == base
-        self.ratios.append(1.0 if is_best else (found.value - base) / (exact.value - base))
+    def _checked(
+        self, found: FoundAtom, asked: _Question, above: float, excluded: NDArray[np.bool_]
+    ) -> FoundAtom:
+        """Return the answer to a search, after comparing it with the exact one if it is its turn."""
+        self._n_searches += 1
+        if self._check_every is not None and self._n_searches % self._check_every == 0:
+            best = found.value if found.is_exact else self._scan(asked, excluded).value
+            base = above if math.isfinite(above) else 0.0
+            is_best = found.value == best or best == base
+            self.ratios.append(1.0 if is_best else (found.value - base) / (best - base))
+        return found
 
     def _candidate(
         self, queries: NDArray[np.float64], asked: _Question, excluded: NDArray[np.bool_]

@@ -237,13 +237,18 @@ class LeastSquaresValueIteration(Configured):
         if not bool(((gained >= 0.0) & (gained <= 1.0)).all()):
             raise ValueError(f"rewards must lie in [0, 1], got {gained.min()} to {gained.max()}")
         rows = self._features[at, chosen].astype(np.float64)
-        self._products += rows[:, :, None] * rows[:, None, :]
-        self._rewards += rows * gained[:, None]
-        steps = np.arange(self.horizon - 1)
+        kept, steps = dict(vars(self)), np.arange(self.horizon - 1)
+        self._products = self._products + rows[:, :, None] * rows[:, None, :]
+        self._rewards = self._rewards + rows * gained[:, None]
+        self._before, self._visits = self._before.copy(), self._visits.copy()
         self._before[steps, at[1:]] += rows[:-1]
         self._visits[steps, at[1:]] += 1
         self._n_episodes += 1
-        self._regress()
+        try:
+            self._regress()
+        except BaseException:
+            vars(self).update(kept)
+            raise
         return self
 
     def _regress(self) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 
 import mergesketch
 import numpy as np
@@ -148,6 +150,27 @@ def test_checks_change_no_answer() -> None:
     assert checked.inner_products == plain.inner_products
 
 
+def test_the_value_with_a_bonus_is_not_above_the_best_one_and_is_checked_last() -> None:
+    oracle = InnerProductOracle(ATOMS, n_groups=2, n_tables=2, n_probes=2, seed=1)
+    run, root = OracleRun(ATOMS, oracle, check_every=1), RNG.standard_normal((12, 12))
+    matrix = root @ root.T
+    for t, direction in enumerate(RNG.standard_normal((20, 12))):
+        found = run.best_with_bonus(direction, matrix, 0.5, n_axes=1)
+        values = [naive.value(atom, direction, matrix, 0.5) for atom in ATOMS]
+        assert found.value == pytest.approx(values[found.id], rel=1e-9)
+        assert run.ratios[t] == pytest.approx(found.value / max(values), rel=1e-9)
+    assert min(run.ratios) > 0.5
+    for wrong, message in (
+        ({"matrix": np.eye(11)}, "matrix must have"),
+        ({"matrix": np.triu(np.ones((12, 12)))}, "matrix must be symmetric"),
+        ({"bonus": -1.0}, "bonus must be"),
+        ({"bonus": math.inf}, "bonus must be finite"),
+        ({"n_axes": -1}, "n_axes must be"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            run.best_with_bonus(**{"direction": direction, "matrix": matrix, "bonus": 1.0, **wrong})
+
+
 def test_the_mean_is_taken_from_the_hashes_only() -> None:
     # Far from the origin, all atoms have nearly the same direction.
     far = ATOMS + 100.0
@@ -203,6 +226,15 @@ def test_an_index_of_ones_own() -> None:
             frank_wolfe(lambda x: x - target, ATOMS, other)
 
 
+def test_oracles_and_their_copies_answer_alike() -> None:
+    oracle = InnerProductOracle(ATOMS, n_groups=2, n_tables=2, seed=1)
+    for other in (pickle.loads(pickle.dumps(oracle)), copy.deepcopy(oracle)):
+        runs = [OracleRun(ATOMS, index) for index in (oracle, other)]
+        answers = [[run.best(direction) for direction in np.eye(12)] for run in runs]
+        assert answers[0] == answers[1]
+    assert "n_groups=2" in repr(oracle) and "seed=1" in repr(oracle)
+
+
 def test_the_atoms_are_not_kept() -> None:
     atoms = ATOMS.copy()
     oracle = InnerProductOracle(atoms, seed=1)
@@ -220,6 +252,7 @@ def test_the_atoms_are_not_kept() -> None:
         (ValueError, "atoms must be finite", {"atoms": [[np.nan]]}),
         (ValueError, "atoms must be a matrix", {"atoms": [1.0, 2.0]}),
         (TypeError, "atoms must hold real numbers", {"atoms": [["a"]]}),
+        (ValueError, "atoms must have squared lengths", {"atoms": [[1e200, 0.0], [0.0, 1e200]]}),
         (ValueError, "power must be an integer from 1 to 24", {"power": 25}),
         (TypeError, "n_tables must be an integer", {"n_tables": True}),
         (ValueError, "redraw_after must be", {"redraw_after": 0}),

@@ -12,8 +12,8 @@ number of searches after which hashing has paid.
   distribution of parameter 0.3. Regret is exact: the value of the best policy less that of the policy of
   each tenth episode, summed up. It is the mean over 3 processes.
 - Bonus: the search for the action of the largest upper confidence bound, with the coefficients and
-  ellipsoids of an agent: candidates of the coefficients alone, of the axes of the ellipsoid too, or of one
-  inner product of d * d numbers that bounds the squared value, as Shrivastava, Song and Xu (2021) write it.
+  ellipsoids of an agent after 1 to 40 episodes: from candidates of the coefficients, from those of the axes
+  of the ellipsoid too, or from those of one inner product of d * d numbers that bounds the squared value.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ import time
 import mergesketch
 import numpy as np
 from measure import parse, show, write
-from mergesketch import InnerProductOracle, LeastSquaresValueIteration, frank_wolfe, herding
+from mergesketch import InnerProductOracle, LeastSquaresValueIteration, OracleRun, frank_wolfe, herding
 from vector_codes import FASHION, folder, safetensor
 
 MARKS = (10, 20, 50, 100, 200)
-EPISODES, STATES, HORIZON = 150, 6, 5
+EPISODES, STATES, HORIZON = 100, 6, 5
 
 
 def timed(function, times=1):
@@ -258,7 +258,7 @@ def reinforcement(n_actions, d):
         oracles = [InnerProductOracle(part, seed=seed) for part in features]
         for name, given, n_axes in (
             ("exact", None, 0),
-            ("index, coefficients alone", oracles, 0),
+            ("index, no axes", oracles, 0),
             ("index, 4 axes", oracles, 4),
         ):
             agent = LeastSquaresValueIteration(
@@ -273,10 +273,10 @@ def reinforcement(n_actions, d):
     ]
 
 
-def bonus(n_actions, d):
+def bonus(n_actions, d, factor):
     """Compare searches for one state with the same coefficients and ellipsoids."""
     features, transitions, rewards = process(n_actions, d, 0)
-    agent = LeastSquaresValueIteration(features, HORIZON, bonus=1.0, regularization=0.1)
+    agent = LeastSquaresValueIteration(features, HORIZON, bonus=factor, regularization=0.1)
     atoms, asked, rng = features[0], [], np.random.default_rng(0)
     for _ in range(40):
         learn_once(agent, features, transitions, rewards, rng)
@@ -286,19 +286,21 @@ def bonus(n_actions, d):
     plain_oracle, wide_oracle = InnerProductOracle(atoms, seed=1), InnerProductOracle(wide, seed=1)
 
     def value(rows, w, inverse):
-        return rows @ w + np.sqrt(np.maximum(((rows @ inverse) * rows).sum(axis=1), 0.0))
+        return rows @ w + factor * np.sqrt(np.maximum(((rows @ inverse) * rows).sum(axis=1), 0.0))
 
     def exact(w, inverse):
         rows = atoms @ np.linalg.cholesky(inverse).astype(np.float32)
-        return float((atoms @ w.astype(np.float32) + np.sqrt(np.square(rows).sum(axis=1))).max())
+        return float((atoms @ w.astype(np.float32) + factor * np.sqrt(np.square(rows).sum(axis=1))).max())
 
     def by_axes(run, n_axes):
-        return lambda w, inverse: run.best_with_bonus(w, (inverse + inverse.T) / 2, 1.0, n_axes=n_axes).value
+        return lambda w, inverse: (
+            run.best_with_bonus(w, (inverse + inverse.T) / 2, factor, n_axes=n_axes).value
+        )
 
     def by_wide(run):
         # Of one atom only: the best of those products is not that of the values.
         def search(w, inverse):
-            found = run.best((2.0 * inverse + 2.0 * np.outer(w, w)).reshape(-1))
+            found = run.best((2.0 * factor**2 * inverse + 2.0 * np.outer(w, w)).reshape(-1))
             return float(value(atoms[found.id : found.id + 1].astype(np.float64), w, inverse)[0])
 
         return search
@@ -307,11 +309,11 @@ def bonus(n_actions, d):
     rows = []
     runs = {
         "NumPy": (None, exact),
-        "all actions, own kernel": ((run := mergesketch.OracleRun(atoms, (), 1, None)), by_axes(run, 0)),
-        "coefficients alone": ((run := plain_oracle.start(atoms)), by_axes(run, 0)),
-        "2 axes": ((run := plain_oracle.start(atoms)), by_axes(run, 2)),
-        "4 axes": ((run := plain_oracle.start(atoms)), by_axes(run, 4)),
-        "d * d numbers": ((run := wide_oracle.start(wide)), by_wide(run)),
+        "all actions, own kernel": ((run := OracleRun(atoms)), by_axes(run, 0)),
+        "coefficients": ((run := OracleRun(atoms, plain_oracle)), by_axes(run, 0)),
+        "2 axes": ((run := OracleRun(atoms, plain_oracle)), by_axes(run, 2)),
+        "4 axes": ((run := OracleRun(atoms, plain_oracle)), by_axes(run, 4)),
+        "d * d numbers": ((run := OracleRun(wide, wide_oracle)), by_wide(run)),
     }
     for name, (run, search) in runs.items():
         search(*asked[0])
@@ -323,6 +325,7 @@ def bonus(n_actions, d):
                 "candidates by": name,
                 "actions": n_actions,
                 "d": d,
+                "bonus": factor,
                 "mean ratio": float(ratios.mean()),
                 "least ratio": float(ratios.min()),
                 "actions a search": float((run.inner_products - before) / len(asked)) if run else n_actions,
@@ -347,7 +350,9 @@ def main() -> None:
     show("Herding", samples)
     learned = [row for n, d in ((2_000, 8), (20_000, 16)) for row in reinforcement(n, d)]
     show("LSVI-UCB", learned)
-    searches = [row for n, d in ((20_000, 8), (20_000, 16), (200_000, 16)) for row in bonus(n, d)]
+    searches = [
+        row for case in ((20_000, 16, 1.0), (20_000, 16, 10.0), (200_000, 16, 10.0)) for row in bonus(*case)
+    ]
     show("Bonus", searches)
     write(options.json, found + costs + turns + samples + learned + searches)
 

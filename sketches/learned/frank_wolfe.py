@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.support.checks import check_int, check_real
 from ..neighbours.index import LSHIndex
+from .atoms import inner_product, read_vector
 from .inner_product_oracle import InnerProductOracle
-from .oracle_run import inner_product, read_atoms, read_vector, run_over
+from .oracle_run import OracleRun
 
 __all__ = ["FrankWolfeResult", "frank_wolfe"]
 
@@ -135,7 +136,8 @@ def frank_wolfe(
     >>> found.converged
     True
     """
-    matrix = read_atoms(atoms)
+    run = OracleRun(atoms, index, check_every=check_every)
+    matrix = run.atoms
     n, width = matrix.shape
     n_steps = check_int("n_steps", n_steps, 1)
     start = check_int("start", start, 0, n - 1)
@@ -144,7 +146,6 @@ def frank_wolfe(
         raise TypeError(f"gradient must be a function of a point, got {type(gradient).__name__}")
     if step not in ("line-search", "2/(t+2)") and not callable(step):
         raise ValueError(f'step must be "line-search", "2/(t+2)" or a function of the step, got {step!r}')
-    run = run_over(index, matrix, check_every)
 
     def slope(x: NDArray[np.float64]) -> NDArray[np.float64]:
         return read_vector("gradient(point)", gradient(x.copy()), width)
@@ -177,10 +178,8 @@ def frank_wolfe(
         exact.append(found.is_exact)
         sizes.append(size)
         here = slope(point)
-    own, products, scans = -inner_product(here, point), run.inner_products, run.exact_scans
     if not converged:
-        gap = run_over(None, matrix, None).best(-here).value - own
-        products, scans = products + n, scans + 1
+        gap = run.exact(-here).value + inner_product(here, point)
     ids, shares = weights.sorted()
     return FrankWolfeResult(
         point,
@@ -192,8 +191,8 @@ def frank_wolfe(
         np.array(gaps),
         np.array(exact, bool),
         np.array(sizes),
-        products,
-        scans,
+        run.inner_products,
+        run.exact_scans,
         np.array(run.ratios),
     )
 

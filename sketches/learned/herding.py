@@ -12,8 +12,9 @@ from ...lsh.inputs.arrays import check_range
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_flag, check_int
 from ..neighbours.index import LSHIndex
+from .atoms import inner_product, read_vector
 from .inner_product_oracle import InnerProductOracle
-from .oracle_run import inner_product, read_atoms, read_vector, run_over
+from .oracle_run import OracleRun
 
 __all__ = ["HerdingResult", "herding"]
 
@@ -112,14 +113,14 @@ def herding(
     >>> bool(chosen.errors[-1] < 0.2 * random)
     True
     """
-    matrix = read_atoms(atoms)
+    run = OracleRun(atoms, index, check_every=check_every)
+    matrix = run.atoms
     n, width = matrix.shape
     replace = check_flag("replace", replace)
     n_samples = check_int("n_samples", n_samples, 1, None if replace else n)
     if mean is not None and weights is not None:
         raise ValueError("mean and weights cannot both be given")
     target = _mean(matrix, weights) if mean is None else read_vector("mean", mean, width)
-    run = run_over(index, matrix, check_every)
     chosen = None if replace else np.zeros(n, np.bool_)
     ids, errors = np.empty(n_samples, np.int64), np.empty(n_samples)
     drift = np.zeros(width)

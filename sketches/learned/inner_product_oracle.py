@@ -15,7 +15,7 @@ from ...lsh.support.checks import check_flag, check_int
 from ...lsh.support.configured import Configured
 from ...lsh.support.random import random_uint64
 from ..neighbours.index import LSHIndex
-from .oracle_run import OracleRun, read_atoms
+from .atoms import read_atoms
 
 __all__ = ["InnerProductOracle"]
 
@@ -30,8 +30,8 @@ _NUMBERS = 1 << 20
 class InnerProductOracle(Configured):
     """Find atoms of large inner product with a direction (MaxIP, MIPS) without comparing all of them.
 
-    It takes the place of the exact argmax, the linear minimisation oracle, in conditional gradient methods:
-    `frank_wolfe`, `herding` and `LeastSquaresValueIteration`.
+    It takes the place of the exact argmax, the linear minimisation oracle, in `frank_wolfe`, `herding` and
+    `LeastSquaresValueIteration`. An `OracleRun` searches in it.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ class InnerProductOracle(Configured):
     >>> import numpy as np, mergesketch
     >>> atoms = np.random.default_rng(0).standard_normal((20_000, 16))
     >>> oracle = mergesketch.InnerProductOracle(atoms, seed=1)
-    >>> run = oracle.start(atoms)
+    >>> run = mergesketch.OracleRun(atoms, oracle)
     >>> direction = np.ones(16)
     >>> found = run.best(direction)
     >>> found.is_exact, run.inner_products < 4000
@@ -177,7 +177,10 @@ class InnerProductOracle(Configured):
         if self.center:
             for block in blocks:
                 mean += (block / np.float64(n)).sum(axis=0)
-        longest = max(float(np.linalg.norm(block - mean, axis=1).max()) for block in blocks)
+        with np.errstate(over="ignore"):
+            longest = max(float(np.linalg.norm(block - mean, axis=1).max()) for block in blocks)
+        if not longest < math.inf:
+            raise ValueError("atoms must have squared lengths that float64 can hold, got a longer one")
         seed = int(random_uint64(self.seed, f"InnerProductOracle: drawing {drawing} of group {group}", 1)[0])
         family = InnerProduct(
             width,
@@ -192,38 +195,6 @@ class InnerProductOracle(Configured):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FullBucketsWarning)
             return index.add_codes(codes, index.number_rows(0, n), by_default=True)
-
-    def start(self, atoms: ArrayLike, *, check_every: int | None = None) -> OracleRun:
-        """Begin a run of searches, which counts what it does.
-
-        Parameters
-        ----------
-        atoms : array_like of shape (n_atoms, n_features)
-            The atoms that were hashed. The run keeps no copy of float32 or float64 in C order, so do not
-            change them before its end.
-        check_every : int, optional
-            Compare every such search with the exact one, and append the ratio of both to `OracleRun.ratios`.
-
-        Returns
-        -------
-        OracleRun
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the atoms have another shape than those that were hashed, or are not finite.
-        """
-        array = read_atoms(atoms)
-        if array.shape != (self.n_atoms, self.n_features):
-            raise ValueError(
-                f"atoms must be those that the index has hashed, of shape "
-                f"{(self.n_atoms, self.n_features)}, got shape {array.shape}"
-            )
-
-        def redraw(group: int, drawing: int) -> LSHIndex:
-            return self.draw_group(array, group, drawing)
-
-        return OracleRun(array, self.indexes, self.n_probes, check_every, redraw, self.redraw_after)
 
 
 def _capacity(codes: NDArray[np.uint32]) -> int:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.families.inner_product import InnerProduct
-from ...lsh.inputs.arrays import check_array, check_dense, check_numbers
+from ...lsh.inputs.arrays import check_array
 from ...lsh.support.backend import read_only, refuse_gpu
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.threads import map_blocks
 from ..kernels import max_inner_product as kernels
 from ..neighbours.index import LSHIndex
+from .atoms import read_atoms, read_square, read_vector
+from .inner_product_oracle import InnerProductOracle
 
-__all__ = ["FoundAtom", "OracleRun", "inner_product", "read_atoms", "read_vector", "run_over"]
+__all__ = ["FoundAtom", "OracleRun"]
 
 #: Atoms that are worth a thread of their own in a scan.
 _ATOMS = 1 << 14
@@ -48,10 +49,24 @@ class _Question(NamedTuple):
 
 
 class OracleRun:
-    """Search for atoms with the tables of an oracle, and count; `InnerProductOracle.start` makes it.
+    """Search for atoms of large inner product with directions, in the tables of an oracle, and count.
+
+    Parameters
+    ----------
+    atoms : array_like of shape (n_atoms, n_features)
+        The atoms that were hashed. A run keeps no copy of float32 or float64 in C order, so do not change
+        them before its end.
+    index : InnerProductOracle or LSHIndex, optional
+        An `LSHIndex` must have an `InnerProduct` family, and row i of `atoms` under id i. By default all
+        atoms are compared in every search.
+    check_every : int, optional
+        Compare every such search with the exact one, and append the ratio of both to `ratios`. This changes
+        no answer.
 
     Attributes
     ----------
+    atoms : ndarray of shape (n_atoms, n_features)
+        The atoms; it cannot be written to.
     inner_products : int
         Number of products of atoms and directions that the searches have computed, without those of checks.
     exact_scans : int
@@ -62,26 +77,43 @@ class OracleRun:
         The ratios of checked searches, at most 1: the amount by which the value of the atom found exceeds
         the value to be exceeded, over that of the best atom.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If the atoms have another shape than those that were hashed, or are not finite, or if the index is
+        none of these.
+
     Notes
     -----
     Threads must not share a run. Runs that start alike give equal results.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mergesketch import InnerProductOracle, OracleRun
+    >>> atoms = np.random.default_rng(0).standard_normal((20_000, 16))
+    >>> run = OracleRun(atoms, InnerProductOracle(atoms, seed=1), check_every=1)
+    >>> found = run.best(np.ones(16), above=2.0)
+    >>> found.value > 2.0, found.is_exact, run.inner_products < 4000
+    (True, False, True)
+    >>> len(run.ratios), 0.0 < run.ratios[0] <= 1.0
+    (1, True)
     """
 
     def __init__(
         self,
-        atoms: NDArray[Any],
-        groups: Sequence[LSHIndex],
-        n_probes: int,
-        check_every: Any,
-        redraw: Callable[[int, int], LSHIndex] | None = None,
-        redraw_after: int | None = None,
+        atoms: ArrayLike,
+        index: InnerProductOracle | LSHIndex | None = None,
+        *,
+        check_every: int | None = None,
     ) -> None:
-        if check_every is not None:
-            check_every = check_int("check_every", check_every, 1)
-        self._atoms, self._groups, self._n_probes = atoms, list(groups), n_probes
-        self._check_every, self._redraw, self._redraw_after = check_every, redraw, redraw_after
+        self.atoms = read_atoms(atoms)
+        self._oracle = index if isinstance(index, InnerProductOracle) else None
+        self._groups = _groups_of(index, self.atoms.shape)
+        self._n_probes = self._oracle.n_probes if self._oracle else 1
+        self._check_every = None if check_every is None else check_int("check_every", check_every, 1)
         self._uses, self._drawings = [0] * len(self._groups), [0] * len(self._groups)
-        self._stamps = np.full(len(atoms) if self._groups else 0, -1, np.int64)
+        self._stamps = np.full(len(self.atoms) if self._groups else 0, -1, np.int64)
         self._stamp = self._n_searches = self._next = 0
         self.inner_products = self.exact_scans = self.redrawn = 0
         self.ratios: list[float] = []
@@ -115,16 +147,36 @@ class OracleRun:
             If the direction is not `n_features` finite numbers, or `excluded` not one flag for each atom, or
             if no product is a finite number.
         """
-        vector = read_vector("direction", direction, self._atoms.shape[1])
+        vector = read_vector("direction", direction, self.atoms.shape[1])
         flags = _NONE_EXCLUDED
         if excluded is not None:
             flags = read_only(np.ascontiguousarray(check_array("excluded", excluded)))
-            if flags.dtype != np.bool_ or flags.shape != (len(self._atoms),):
+            if flags.dtype != np.bool_ or flags.shape != (len(self.atoms),):
                 raise ValueError(
-                    f"excluded must be bool of shape ({len(self._atoms)},), got {flags.dtype} of "
-                    f"{flags.shape}"
+                    f"excluded must be bool of shape ({len(self.atoms)},), got {flags.dtype} of {flags.shape}"
                 )
-        return self._search(vector[None], _Question(vector), above, flags)
+        asked = _Question(vector)
+        return self._checked(self._search(vector[None], asked, above, flags), asked, above, flags)
+
+    def exact(self, direction: ArrayLike) -> FoundAtom:
+        """Return the atom of the largest inner product with a direction, by comparing all atoms.
+
+        Parameters
+        ----------
+        direction : array_like of shape (n_features,)
+
+        Returns
+        -------
+        FoundAtom
+            Of equal atoms the one of the lowest id.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the direction is not `n_features` finite numbers, or if no product is a finite number.
+        """
+        vector = read_vector("direction", direction, self.atoms.shape[1])
+        return self._exact(_Question(vector), _NONE_EXCLUDED)
 
     def best_with_bonus(
         self, direction: ArrayLike, matrix: ArrayLike, bonus: float, *, n_axes: int = 2
@@ -158,9 +210,9 @@ class OracleRun:
         whose product with the gradient at x is the largest is never worse than x, and the search goes on with
         the gradient at the best atom found, while that improves it.
         """
-        width = self._atoms.shape[1]
+        width = self.atoms.shape[1]
         direction, n_axes = read_vector("direction", direction, width), check_int("n_axes", n_axes, 0)
-        square, bonus = _read_matrix(matrix, width), check_real("bonus", bonus, 0.0, math.inf, closed=True)
+        square, bonus = read_square(matrix, width), check_real("bonus", bonus, 0.0, math.inf, closed=True)
         if bonus == math.inf:
             raise ValueError("bonus must be finite, got inf")
         asked, starts = _Question(direction, square.reshape(-1), bonus), direction[None]
@@ -172,7 +224,7 @@ class OracleRun:
         for _ in range(_ASCENTS if bonus else 0):
             if found.is_exact:
                 break
-            atom = self._atoms[found.id].astype(np.float64)
+            atom = self.atoms[found.id].astype(np.float64)
             image = square @ atom
             length = math.sqrt(max(float(atom @ image), 0.0))
             gradient = direction + (bonus / length if length else 0.0) * image
@@ -180,7 +232,7 @@ class OracleRun:
             if better.value <= found.value:
                 break
             found = better
-        return found
+        return self._checked(found, asked, -math.inf, _NONE_EXCLUDED)
 
     def _search(
         self,
@@ -190,27 +242,32 @@ class OracleRun:
         excluded: NDArray[np.bool_],
     ) -> FoundAtom:
         """Return the best candidate of the queries, or the best of all atoms if that is not above a value."""
-        self._n_searches += 1
-        checked = self._check_every is not None and self._n_searches % self._check_every == 0
         for _ in self._groups:
             found = self._candidate(queries, asked, excluded)
             if found.id >= 0 and found.value > above:
-                if checked:
-                    self._check(found, self._scan(asked, excluded), above)
                 return found
+        return self._exact(asked, excluded)
+
+    def _exact(self, asked: _Question, excluded: NDArray[np.bool_]) -> FoundAtom:
+        """Return the best of all atoms, and count their comparison."""
         self.exact_scans += 1
-        self.inner_products += len(self._atoms)
+        self.inner_products += len(self.atoms)
         found = self._scan(asked, excluded)
         if found.id < 0 and not (excluded.size and bool(excluded.all())):
             raise ValueError("direction must have finite products with the atoms, got numbers too large")
-        if checked:
-            self._check(found, found, above)
         return found
 
-    def _check(self, found: FoundAtom, exact: FoundAtom, above: float) -> None:
-        base = above if math.isfinite(above) else 0.0
-        is_best = found.value == exact.value or exact.value == base
-        self.ratios.append(1.0 if is_best else (found.value - base) / (exact.value - base))
+    def _checked(
+        self, found: FoundAtom, asked: _Question, above: float, excluded: NDArray[np.bool_]
+    ) -> FoundAtom:
+        """Return the answer to a search, after comparing it with the exact one if it is its turn."""
+        self._n_searches += 1
+        if self._check_every is not None and self._n_searches % self._check_every == 0:
+            best = found.value if found.is_exact else self._scan(asked, excluded).value
+            base = above if math.isfinite(above) else 0.0
+            is_best = found.value == best or best == base
+            self.ratios.append(1.0 if is_best else (found.value - base) / (best - base))
+        return found
 
     def _candidate(
         self, queries: NDArray[np.float64], asked: _Question, excluded: NDArray[np.bool_]
@@ -218,9 +275,10 @@ class OracleRun:
         """Return the best atom in the next group's buckets of some queries, of id -1 if they are empty."""
         group = self._next
         self._next = (group + 1) % len(self._groups)
-        if self._redraw and self._redraw_after is not None and self._uses[group] >= self._redraw_after:
+        oracle = self._oracle
+        if oracle and oracle.redraw_after is not None and self._uses[group] >= oracle.redraw_after:
             self._drawings[group] += 1
-            self._groups[group] = self._redraw(group, self._drawings[group])
+            self._groups[group] = oracle.draw_group(self.atoms, group, self._drawings[group])
             self._uses[group] = 0
             self.redrawn += 1
         self._uses[group] += 1
@@ -230,80 +288,42 @@ class OracleRun:
         codes = probed.reshape(len(queries), family.n_hashes, -1).transpose(1, 0, 2)
         codes = read_only(np.ascontiguousarray(codes).reshape(family.n_hashes, -1))
         self._stamp += 1
-        ids = np.empty(min(codes.size * slots.shape[2], len(self._atoms)), np.int64)
+        ids = np.empty(min(codes.size * slots.shape[2], len(self.atoms)), np.int64)
         n = kernels.collect_ids(slots, codes, excluded, self._stamp, self._stamps, ids)
         if n < 0:
-            raise ValueError(f"index must have ids of the {len(self._atoms)} atoms, got id {-1 - n}")
+            raise ValueError(f"index must have ids of the {len(self.atoms)} atoms, got id {-1 - n}")
         self.inner_products += n
-        best, value = kernels.best_of_ids(self._atoms, read_only(ids), *asked, 0, n)
+        best, value = kernels.best_of_ids(self.atoms, read_only(ids), *asked, 0, n)
         return FoundAtom(best, value, False)
 
     def _scan(self, asked: _Question, excluded: NDArray[np.bool_]) -> FoundAtom:
         """Return the best of all atoms."""
         parts = map_blocks(
-            lambda a, b: kernels.best_of_rows(self._atoms, *asked, excluded, a, b), len(self._atoms), _ATOMS
+            lambda a, b: kernels.best_of_rows(self.atoms, *asked, excluded, a, b), len(self.atoms), _ATOMS
         )
         # Ranges come in rising order, and `max` returns the first of equal ones.
         best, value = max(parts, key=lambda part: part[1])
         return FoundAtom(best, value, True)
 
 
-def run_over(index: Any, atoms: NDArray[Any], check_every: int | None) -> OracleRun:
-    """Return a run over an `InnerProductOracle`, an `LSHIndex`, or for None one that compares all atoms.
-
-    The atoms are those of `read_atoms`.
-    """
+def _groups_of(index: Any, shape: tuple[int, ...]) -> list[LSHIndex]:
+    """Return the groups of tables of an index; TypeError or ValueError unless it is one of such atoms."""
     if index is None:
-        return OracleRun(atoms, (), 1, check_every)
-    if not isinstance(index, LSHIndex):
-        start = getattr(index, "start", None)
-        if start is None:
-            raise TypeError(
-                f"index must be an InnerProductOracle, an LSHIndex or None, got {type(index).__name__}"
+        return []
+    if isinstance(index, InnerProductOracle):
+        if shape != (index.n_atoms, index.n_features):
+            raise ValueError(
+                f"atoms must be those that the index has hashed, of shape "
+                f"{(index.n_atoms, index.n_features)}, got shape {shape}"
             )
-        run: OracleRun = start(atoms, check_every=check_every)
-        return run
+        return list(index.indexes)
+    if not isinstance(index, LSHIndex):
+        raise TypeError(
+            f"index must be an InnerProductOracle, an LSHIndex or None, got {type(index).__name__}"
+        )
     refuse_gpu("index", index.buckets()[0])
     if not isinstance(index.family, InnerProduct):
         raise TypeError(f"index must have an InnerProduct family, got {type(index.family).__name__}")
-    if index.family.n_features not in (None, atoms.shape[1]):
-        raise ValueError(
-            f"index must hash {atoms.shape[1]} features, as atoms have, got {index.family.n_features}"
-        )
-    return OracleRun(atoms, (index,), 1, check_every)
-
-
-def inner_product(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    """Return the inner product of two vectors, with the rounding that it has in searches."""
-    return float(kernels.inner_product(read_only(x), read_only(y)))
-
-
-def read_atoms(atoms: Any, name: str = "atoms") -> NDArray[Any]:
-    """Return atoms as a finite float32 or float64 matrix in C order that has a row and a column."""
-    refuse_gpu(name, atoms)
-    array = check_dense(atoms, name=name)
-    if not array.size:
-        raise ValueError(f"{name} must have at least one row and one column, got shape {array.shape}")
-    return read_only(array)
-
-
-def _read_matrix(matrix: Any, width: int) -> NDArray[np.float64]:
-    """Return a symmetric matrix as a float64 array of one's own, which cannot be written to."""
-    refuse_gpu("matrix", matrix)
-    array = check_dense(matrix, width, "matrix").astype(np.float64)
-    if array.shape != (width, width):
-        raise ValueError(f"matrix must have shape {(width, width)}, got {array.shape}")
-    if not np.allclose(array, array.T, rtol=1e-6, atol=1e-12 * float(np.abs(array).max())):
-        raise ValueError("matrix must be symmetric, got one that differs from its transpose")
-    return read_only(array)
-
-
-def read_vector(name: str, vector: Any, width: int) -> NDArray[np.float64]:
-    """Return `width` finite numbers as a float64 array of one's own, which cannot be written to."""
-    refuse_gpu(name, vector)
-    array = check_numbers(name, vector)
-    if array.shape != (width,):
-        raise ValueError(f"{name} must have shape ({width},), as wide as atoms, got {array.shape}")
-    if not bool(np.isfinite(array).all()):
-        raise ValueError(f"{name} must be finite, got {array[~np.isfinite(array)][0]}")
-    return read_only(array.copy())
+    if index.family.n_features not in (None, shape[1]):
+        raise ValueError(f"index must hash {shape[1]} features, as atoms have, got {index.family.n_features}")
+    return [index]

@@ -15,7 +15,7 @@ from ...lsh.support.backend import read_only, refuse_gpu
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.configured import Configured
 from .inner_product_oracle import InnerProductOracle
-from .oracle_run import FoundAtom, OracleRun, run_over
+from .oracle_run import FoundAtom, OracleRun
 
 __all__ = ["LeastSquaresValueIteration"]
 
@@ -29,8 +29,7 @@ class LeastSquaresValueIteration(Configured):
     Parameters
     ----------
     features : array_like of shape (n_states, n_actions, n_features)
-        The features of each action in each state. Finite numbers; float32 and float64 in C order are not
-        copied, so do not change them.
+        The features of each action in each state. Finite numbers, which are copied.
     horizon : int
         Number of steps H of an episode.
     oracles : sequence of n_states InnerProductOracle, optional
@@ -136,7 +135,7 @@ class LeastSquaresValueIteration(Configured):
                     )
         # One run for each state, because its counts and its groups go on from search to search.
         self._runs: list[OracleRun] = [
-            run_over(None if oracles is None else oracles[s], self._features[s], check_every)
+            OracleRun(self._features[s], None if oracles is None else oracles[s], check_every=check_every)
             for s in range(n_states)
         ]
         self._products = np.zeros((self.horizon, width, width))
@@ -238,13 +237,18 @@ class LeastSquaresValueIteration(Configured):
         if not bool(((gained >= 0.0) & (gained <= 1.0)).all()):
             raise ValueError(f"rewards must lie in [0, 1], got {gained.min()} to {gained.max()}")
         rows = self._features[at, chosen].astype(np.float64)
-        self._products += rows[:, :, None] * rows[:, None, :]
-        self._rewards += rows * gained[:, None]
-        steps = np.arange(self.horizon - 1)
+        kept, steps = dict(vars(self)), np.arange(self.horizon - 1)
+        self._products = self._products + rows[:, :, None] * rows[:, None, :]
+        self._rewards = self._rewards + rows * gained[:, None]
+        self._before, self._visits = self._before.copy(), self._visits.copy()
         self._before[steps, at[1:]] += rows[:-1]
         self._visits[steps, at[1:]] += 1
         self._n_episodes += 1
-        self._regress()
+        try:
+            self._regress()
+        except BaseException:
+            vars(self).update(kept)
+            raise
         return self
 
     def _regress(self) -> None:
@@ -284,7 +288,8 @@ def _read_features(features: Any) -> NDArray[Any]:
         raise ValueError(
             f"features must have shape (n_states, n_actions, n_features) without a 0, got {array.shape}"
         )
-    return read_only(check_dense(array.reshape(-1, array.shape[2]), name="features").reshape(array.shape))
+    rows = check_dense(array.reshape(-1, array.shape[2]), name="features")
+    return read_only(rows.copy().reshape(array.shape))
 
 
 def _read_numbers(name: str, numbers: Any, horizon: int, n: int) -> NDArray[np.int64]:

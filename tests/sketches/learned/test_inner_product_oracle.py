@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 
 import mergesketch
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mergesketch import InnerProductOracle, LSHIndex, frank_wolfe
+from mergesketch import InnerProductOracle, LSHIndex, OracleRun, frank_wolfe
 from mergesketch.lsh import InnerProduct, SignedRandomProjection
 from mergesketch.sketches.kernels import max_inner_product as kernels
 from naive import max_inner_product as naive
@@ -83,7 +85,7 @@ def test_candidates_are_those_of_the_buckets(n: int, tables: int, probes: int, s
 def test_an_oracle_whose_buckets_have_all_atoms_is_exact() -> None:
     atoms = whole_numbers(100, 6, 1)
     oracle = InnerProductOracle(atoms, n_groups=2, n_tables=1, n_probes=2, power=1, seed=3)
-    run = oracle.start(atoms)
+    run = OracleRun(atoms, oracle)
     for direction in RNG.integers(-3, 4, (20, 6)):
         found = run.best(direction)
         assert (found.id, found.value) == naive.best(atoms, direction, set()) and not found.is_exact
@@ -94,7 +96,7 @@ def test_an_oracle_whose_buckets_have_all_atoms_is_exact() -> None:
 def test_answers_are_above_the_value_asked_for_or_exact(maker) -> None:
     atoms = maker(600, 20, 1)
     oracle = InnerProductOracle(atoms, n_groups=3, n_tables=2, n_probes=1, seed=2)
-    run = oracle.start(atoms, check_every=1)
+    run = OracleRun(atoms, oracle, check_every=1)
     exact = 0
     for direction in np.random.default_rng(5).standard_normal((60, 20)):
         products = atoms @ direction
@@ -112,14 +114,14 @@ def test_groups_are_used_in_turn_and_drawn_anew() -> None:
     oracle = InnerProductOracle(ATOMS, n_groups=3, n_tables=2, n_probes=2, redraw_after=2, seed=1)
     assert len({index.family.seed for index in oracle.indexes}) == 3
     direction, answers = np.ones(12), []
-    run = oracle.start(ATOMS)
+    run = OracleRun(ATOMS, oracle)
     for t in range(12):
         answers.append(run.best(direction))
         # Each of three groups is drawn anew before its third use, and its fifth one.
         assert run.redrawn == max(0, min(t - 5, 3)) + max(0, min(t - 11, 3))
     assert answers[:3] == answers[3:6] and answers[:3] != answers[6:9]
     assert len({answer.id for answer in answers[:3]}) > 1
-    again = oracle.start(ATOMS)
+    again = OracleRun(ATOMS, oracle)
     assert [again.best(direction) for _ in range(12)] == answers
 
 
@@ -127,7 +129,9 @@ def test_a_group_without_candidates_passes_the_question_on() -> None:
     # All atoms but one are equal, so most codes have empty buckets.
     atoms = np.zeros((200, 4))
     atoms[7] = 1.0
-    run = InnerProductOracle(atoms, n_groups=2, n_tables=1, n_probes=1, power=10, center=False).start(atoms)
+    run = OracleRun(
+        atoms, InnerProductOracle(atoms, n_groups=2, n_tables=1, n_probes=1, power=10, center=False)
+    )
     found = [run.best(direction, above=0.0) for direction in np.eye(4)]
     assert all(answer.id == 7 for answer in found)
     assert run.exact_scans == sum(answer.is_exact for answer in found) > 0
@@ -135,7 +139,7 @@ def test_a_group_without_candidates_passes_the_question_on() -> None:
 
 def test_checks_change_no_answer() -> None:
     oracle = InnerProductOracle(ATOMS, n_tables=3, n_probes=2, seed=1)
-    plain, checked = oracle.start(ATOMS), oracle.start(ATOMS, check_every=3)
+    plain, checked = OracleRun(ATOMS, oracle), OracleRun(ATOMS, oracle, check_every=3)
     ratios = []
     for t, direction in enumerate(RNG.standard_normal((20, 12)), 1):
         answer = plain.best(direction, above=1.0)
@@ -146,13 +150,34 @@ def test_checks_change_no_answer() -> None:
     assert checked.inner_products == plain.inner_products
 
 
+def test_the_value_with_a_bonus_is_not_above_the_best_one_and_is_checked_last() -> None:
+    oracle = InnerProductOracle(ATOMS, n_groups=2, n_tables=2, n_probes=2, seed=1)
+    run, root = OracleRun(ATOMS, oracle, check_every=1), RNG.standard_normal((12, 12))
+    matrix = root @ root.T
+    for t, direction in enumerate(RNG.standard_normal((20, 12))):
+        found = run.best_with_bonus(direction, matrix, 0.5, n_axes=1)
+        values = [naive.value(atom, direction, matrix, 0.5) for atom in ATOMS]
+        assert found.value == pytest.approx(values[found.id], rel=1e-9)
+        assert run.ratios[t] == pytest.approx(found.value / max(values), rel=1e-9)
+    assert min(run.ratios) > 0.5
+    for wrong, message in (
+        ({"matrix": np.eye(11)}, "matrix must have"),
+        ({"matrix": np.triu(np.ones((12, 12)))}, "matrix must be symmetric"),
+        ({"bonus": -1.0}, "bonus must be"),
+        ({"bonus": math.inf}, "bonus must be finite"),
+        ({"n_axes": -1}, "n_axes must be"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            run.best_with_bonus(**{"direction": direction, "matrix": matrix, "bonus": 1.0, **wrong})
+
+
 def test_the_mean_is_taken_from_the_hashes_only() -> None:
     # Far from the origin, all atoms have nearly the same direction.
     far = ATOMS + 100.0
     direction = np.zeros(12)
     direction[3] = 1.0
     found = {
-        center: InnerProductOracle(far, center=center, seed=1).start(far).best(direction).value
+        center: OracleRun(far, InnerProductOracle(far, center=center, seed=1)).best(direction).value
         for center in (True, False)
     }
     assert found[True] > found[False]
@@ -165,7 +190,7 @@ def test_answers_do_not_depend_on_threads() -> None:
     try:
         for threads in (1, 3):
             mergesketch.set_num_threads(threads)
-            run = InnerProductOracle(atoms, n_groups=1, seed=1).start(atoms)
+            run = OracleRun(atoms, InnerProductOracle(atoms, n_groups=1, seed=1))
             answers.append([run.best(d, above=above) for d in np.eye(3) for above in (-math.inf, 100.0)])
     finally:
         mergesketch.set_num_threads(before)
@@ -176,7 +201,7 @@ def test_answers_do_not_depend_on_threads() -> None:
 def test_atoms_without_differences(atoms: np.ndarray) -> None:
     oracle = InnerProductOracle(atoms)
     direction = np.ones(atoms.shape[1])
-    found = oracle.start(atoms).best(direction)
+    found = OracleRun(atoms, oracle).best(direction)
     assert found.value == atoms[0].sum()
     assert oracle.n_atoms == len(atoms) and oracle.nbytes > 0
 
@@ -201,12 +226,21 @@ def test_an_index_of_ones_own() -> None:
             frank_wolfe(lambda x: x - target, ATOMS, other)
 
 
+def test_oracles_and_their_copies_answer_alike() -> None:
+    oracle = InnerProductOracle(ATOMS, n_groups=2, n_tables=2, seed=1)
+    for other in (pickle.loads(pickle.dumps(oracle)), copy.deepcopy(oracle)):
+        runs = [OracleRun(ATOMS, index) for index in (oracle, other)]
+        answers = [[run.best(direction) for direction in np.eye(12)] for run in runs]
+        assert answers[0] == answers[1]
+    assert "n_groups=2" in repr(oracle) and "seed=1" in repr(oracle)
+
+
 def test_the_atoms_are_not_kept() -> None:
     atoms = ATOMS.copy()
     oracle = InnerProductOracle(atoms, seed=1)
-    expected = oracle.start(ATOMS).best(np.ones(12))
+    expected = OracleRun(ATOMS, oracle).best(np.ones(12))
     atoms[:] = np.nan
-    assert oracle.start(ATOMS).best(np.ones(12)) == expected
+    assert OracleRun(ATOMS, oracle).best(np.ones(12)) == expected
     with pytest.raises(AttributeError, match="cannot change"):
         oracle.n_probes = 3
 
@@ -218,6 +252,7 @@ def test_the_atoms_are_not_kept() -> None:
         (ValueError, "atoms must be finite", {"atoms": [[np.nan]]}),
         (ValueError, "atoms must be a matrix", {"atoms": [1.0, 2.0]}),
         (TypeError, "atoms must hold real numbers", {"atoms": [["a"]]}),
+        (ValueError, "atoms must have squared lengths", {"atoms": [[1e200, 0.0], [0.0, 1e200]]}),
         (ValueError, "power must be an integer from 1 to 24", {"power": 25}),
         (TypeError, "n_tables must be an integer", {"n_tables": True}),
         (ValueError, "redraw_after must be", {"redraw_after": 0}),
@@ -233,10 +268,10 @@ def test_refusals(error: type[Exception], message: str, arguments: dict) -> None
 def test_refusals_of_a_run() -> None:
     oracle = InnerProductOracle(np.eye(3))
     with pytest.raises(ValueError, match=r"of shape \(3, 3\), got shape \(2, 3\)"):
-        oracle.start(np.eye(3)[:2])
+        OracleRun(np.eye(3)[:2], oracle)
     with pytest.raises(ValueError, match="check_every must be"):
-        oracle.start(np.eye(3), check_every=0)
-    run = oracle.start(np.eye(3))
+        OracleRun(np.eye(3), oracle, check_every=0)
+    run = OracleRun(np.eye(3), oracle)
     for wrong in ([1.0, 2.0], [[1.0, 2.0, 3.0]], [np.inf, 0.0, 0.0]):
         with pytest.raises(ValueError, match="direction must"):
             run.best(wrong)
@@ -245,4 +280,4 @@ def test_refusals_of_a_run() -> None:
     assert run.best(np.ones(3), excluded=np.ones(3, bool)).id == -1
     huge = np.full((4, 2), 1e300)
     with pytest.raises(ValueError, match="finite products"):
-        InnerProductOracle(huge).start(huge).best([1e300, 1e300])
+        OracleRun(huge, InnerProductOracle(huge)).best([1e300, 1e300])

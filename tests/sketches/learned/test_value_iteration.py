@@ -146,6 +146,34 @@ def test_a_refused_episode_changes_nothing() -> None:
             agent.act(step, state)
 
 
+def test_an_interrupted_update_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = naive.linear_process(3, 10, 4, 1)
+    agent = LeastSquaresValueIteration(process.features, 2)
+    play(agent, process, 3, 0)
+    before = agent.coefficients, agent.act(0, 1), agent.value(1, 2)
+    features = process.features.copy()
+    with monkeypatch.context() as patch:
+        patch.setattr(np.linalg, "inv", lambda matrix: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            agent.update([0, 1], [2, 3], [0.5, 1.0])
+    np.testing.assert_array_equal(agent.coefficients, before[0])
+    assert (agent.act(0, 1), agent.value(1, 2), agent.n_episodes) == (*before[1:], 3)
+    expected = LeastSquaresValueIteration(features, 2)
+    play(expected, process, 3, 0)
+    for other in (agent, expected):
+        other.update([0, 1], [2, 3], [0.5, 1.0])
+    np.testing.assert_array_equal(agent.coefficients, expected.coefficients)
+
+
+def test_the_features_are_ones_own() -> None:
+    process = naive.linear_process(3, 10, 4, 1)
+    features = process.features.copy()
+    agent = LeastSquaresValueIteration(features, 2)
+    features[:] = np.nan
+    play(agent, process, 3, 0)
+    assert np.isfinite(agent.coefficients).all()
+
+
 @pytest.mark.parametrize(
     ("error", "message", "arguments"),
     [

@@ -2,9 +2,9 @@
 
 A bucket is a row of slots, filled from the left. A slot holds an id plus one; an empty slot holds 0.
 
-A draw takes an id from all ids with the probability `share`, and otherwise one of a random bucket among the
-query's buckets that are not empty. If all are empty, it takes one of all ids. Ids that are excluded are
-neither among all ids nor in buckets.
+A draw takes an id from all ids with the probability `share`, in proportion to their weights, and otherwise
+one of a random bucket among the query's buckets that are not empty. If all are empty, it takes one of all
+ids. Ids that are excluded are neither among all ids nor in buckets.
 """
 
 from __future__ import annotations
@@ -27,9 +27,13 @@ _EXCLUDED, _ABSENT = -1, -2
 
 @helper(forceinline=True)
 def _below(word, size):
-    """Reduce a random word to [0, size), size < 2**32: the high word of the product of both."""
-    high, low = word >> np.uint64(32), word & np.uint64(0xFFFFFFFF)
-    return np.int64((high * np.uint64(size) + ((low * np.uint64(size)) >> np.uint64(32))) >> np.uint64(32))
+    """Reduce a random word to [0, size): the high word of the product of both."""
+    low_half = np.uint64(0xFFFFFFFF)
+    high, low = word >> np.uint64(32), word & low_half
+    size_high, size_low = np.uint64(size) >> np.uint64(32), np.uint64(size) & low_half
+    middle = high * size_low + ((low * size_low) >> np.uint64(32))
+    other = low * size_high + (middle & low_half)
+    return np.int64(high * size_high + (middle >> np.uint64(32)) + (other >> np.uint64(32)))
 
 
 # Places are unsigned, for Numba checks whether a signed index is negative.
@@ -76,6 +80,8 @@ def _empty(held, shift, slot):
 def _place_of(all_ids, wanted):
     """Return the place of an id among all ids, which rise, or -1."""
     low, high = 0, all_ids.size
+    if wanted < high and np.int64(all_ids[wanted]) == wanted:
+        return wanted  # Ids without gaps are their own places.
     while low < high:
         middle = (low + high) // 2
         if np.int64(all_ids[middle]) < wanted:
@@ -83,6 +89,36 @@ def _place_of(all_ids, wanted):
         else:
             high = middle
     return low if low < all_ids.size and np.int64(all_ids[low]) == wanted else -1
+
+
+@helper(forceinline=True)
+def _weight_at(ends, place):
+    """Return the weight of the id at a place, from the sums of the weights up to each."""
+    if ends.size == 0:
+        return np.int64(1)
+    return ends[place] - (ends[place - 1] if place > 0 else 0)
+
+
+@helper(forceinline=True)
+def _chosen_place(ends, excluded, n_excluded, number):
+    """Return the place of the id on which a number falls, where each id has as many numbers as its weight.
+
+    Ids at the excluded places, which rise, have none.
+    """
+    for j in range(n_excluded):
+        place = excluded[j]
+        if number >= (place if ends.size == 0 else ends[place] - _weight_at(ends, place)):
+            number += _weight_at(ends, place)
+    if ends.size == 0:
+        return number
+    low, high = 0, ends.size
+    while low < high:
+        middle = (low + high) // 2
+        if ends[middle] <= number:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 @helper(forceinline=True)
@@ -97,15 +133,29 @@ def _prefetch_buckets(flat, capacity, n_buckets, codes, i):
 
 
 @kernel
-def draw_ids(slots, codes, all_ids, excluded, key, share, n_draws, start, stop, out_ids, out_probabilities):
+def draw_ids(
+    slots,
+    codes,
+    all_ids,
+    weight_ends,
+    excluded,
+    key,
+    share,
+    n_draws,
+    start,
+    stop,
+    out_ids,
+    out_probabilities,
+):
     """Draw `n_draws` ids for each of the queries [start, stop), and write those that are distinct.
 
     ``out_ids[i]`` gets the distinct ids in the order of the draws, and then -1; ``out_probabilities[i]`` gets
     the probability of each id in one draw. If `n_draws` is 0, the probabilities of the ids in ``out_ids[i]``
     are written: 0 for ids that are excluded or not among all ids, 1 for -1.
 
-    `all_ids` rise. ``excluded[i]`` are ids that rise, or -1. The draws of row i are made of the words
-    ``mix64(mix64(key + i * _GOLDEN) + j * _GOLDEN)``, three for each draw.
+    `all_ids` rise. ``weight_ends[j]`` is the sum of the weights, integers above 0, of the ids up to place j;
+    if it is empty, all weights are 1. ``excluded[i]`` are ids that rise, or -1. The draws of row i are made
+    of the words ``mix64(mix64(key + i * _GOLDEN) + j * _GOLDEN)``, three for each draw.
 
     Notes
     -----
@@ -128,6 +178,9 @@ def draw_ids(slots, codes, all_ids, excluded, key, share, n_draws, start, stop, 
         _prefetch_buckets(flat, capacity, n_buckets, codes, start)
     for i in range(start, stop):
         n_places = 0
+        total = np.int64(all_ids.size)
+        if weight_ends.size > 0:
+            total = weight_ends[weight_ends.size - 1]
         for j in range(n_excluded):
             wanted = excluded[i, j]
             if wanted < 0 or (j > 0 and excluded[i, j - 1] == wanted):
@@ -137,9 +190,10 @@ def draw_ids(slots, codes, all_ids, excluded, key, share, n_draws, start, stop, 
             if place >= 0:
                 places[n_places] = place
                 n_places += 1
-        # Buckets without any id that may be drawn are left out.
+                total -= _weight_at(weight_ends, place)
+        # Buckets without any id that may be drawn are left out, and all are if no draw is from them.
         n_filled, end = 0, 0
-        for t in range(codes.shape[1]):
+        for t in range(codes.shape[1] if share < 1.0 else 0):
             for p in range(codes.shape[2]):
                 base, before = (t * n_buckets + np.int64(codes[i, t, p])) * capacity, end
                 for j in range(np.uint64(base), np.uint64(base + capacity)):
@@ -153,7 +207,6 @@ def draw_ids(slots, codes, all_ids, excluded, key, share, n_draws, start, stop, 
                     n_filled += 1
         if i + 1 < stop:
             _prefetch_buckets(flat, capacity, n_buckets, codes, i + 1)
-        n_others = all_ids.size - n_places
         row_key, n = mix64(key + np.uint64(i) * _GOLDEN), 0
         if n_draws == 0:
             n = width
@@ -161,12 +214,11 @@ def draw_ids(slots, codes, all_ids, excluded, key, share, n_draws, start, stop, 
                 slot = np.uint64(out_ids[i, j] + 1)
                 if slot != 0 and _column(held, columns, shift, slot) == _ABSENT:
                     _enter(held, columns, shift, slot, j)
-        for d in range(n_draws if n_others > 0 else 0):
+        for d in range(n_draws if total > 0 else 0):
             word = row_key + np.uint64(3 * d) * _GOLDEN
             if n_filled == 0 or np.float64(mix64(word) >> np.uint64(11)) * 2.0**-53 < share:
-                place = _below(mix64(word + _GOLDEN), n_others)
-                for j in range(n_places):
-                    place += places[j] <= place
+                number = _below(mix64(word + _GOLDEN), total)
+                place = _chosen_place(weight_ends, places, n_places, number)
                 slot = np.uint64(all_ids[place]) + np.uint64(1)
             else:
                 bucket = _below(mix64(word + _GOLDEN), n_filled)
@@ -186,21 +238,26 @@ def draw_ids(slots, codes, all_ids, excluded, key, share, n_draws, start, stop, 
                     weights[column] += weight
             first = ends[bucket]
         of_all, of_buckets = 0.0, 0.0
-        if n_others > 0:
-            of_all = (share if n_filled > 0 else 1.0) / n_others
+        if total > 0:
+            of_all = (share if n_filled > 0 else 1.0) / total
         if n_filled > 0:
             of_buckets = (1.0 - share) / n_filled
         for j in range(n):
-            wanted = out_ids[i, j]
-            probability = of_all + of_buckets * weights[j]
-            if n_draws == 0 and wanted >= 0:
+            wanted, column = out_ids[i, j], j
+            if wanted < 0:
+                out_probabilities[i, j] = 1.0
+                continue
+            weight = np.int64(1)
+            if n_draws == 0:
+                # Given ids may be there several times, excluded, or not among all ids.
                 column = _column(held, columns, shift, np.uint64(wanted + 1))
-                if column == _EXCLUDED or _place_of(all_ids, wanted) < 0:
-                    probability = 0.0
-                else:
-                    # The id may be there several times.
-                    probability = of_all + of_buckets * weights[column]
-            out_probabilities[i, j] = 1.0 if wanted < 0 else min(probability, 1.0)
+            if n_draws == 0 or weight_ends.size > 0:
+                place = _place_of(all_ids, wanted)
+                if column == _EXCLUDED or place < 0:
+                    out_probabilities[i, j] = 0.0
+                    continue
+                weight = _weight_at(weight_ends, place)
+            out_probabilities[i, j] = min(of_all * weight + of_buckets * weights[column], 1.0)
         for j in range(n, width):
             out_ids[i, j], out_probabilities[i, j] = -1, 1.0
         # Whole runs of the table are emptied.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,13 +12,12 @@ from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.random import random_uint64
 from ...lsh.support.threads import map_blocks
 from ...lsh.support.types import RowsLike
-from ..core.guard import Guarded, uninterrupted
 from ..core.reading import reading
 from ..kernels import lsh_sampler
 from .bucket_contents import bucket_contents
 from .id_rows import read_id_rows
 from .index import LSHIndex
-from .row_changes import refuse_missing_ids, refuse_repeated_ids
+from .indexed_ids import IndexedIds
 
 __all__ = ["LSHSampler", "Sample"]
 
@@ -39,7 +38,7 @@ class Sample(NamedTuple):
     probabilities: NDArray[np.float64]
 
 
-class LSHSampler(Guarded):
+class LSHSampler(IndexedIds):
     """Draw ids near queries at random, with the exact probability of each (adaptive negative sampling).
 
     Parameters
@@ -49,12 +48,15 @@ class LSHSampler(Guarded):
         the sampler draws from what it contains at the time.
     uniform : float, default 0.5
         In [0, 1]: the share of the draws that are from all ids, and not from buckets. If it is above 0, every
-        id has a positive probability, and sums that are weighted by the probabilities are unbiased.
+        id has a positive probability, and sums that are weighted by the probabilities are unbiased. These
+        draws are uniform unless there are `weights`.
     n_probes : int, default 1
         Number of buckets that a query has in each table, from ``family.probe``.
     ids : array_like of integers, optional
         All ids, for an index whose full buckets have dropped some from all tables. By default these are the
         ids in the tables. Pass it also if ids are to be drawn whose rows are not in the index.
+    weights : array_like of numbers above 0, one for each of `ids`, optional
+        The draws from all ids are in proportion to them, for example to the frequencies of labels.
     seed : int, default 0
         In [0, 2**64).
 
@@ -72,13 +74,14 @@ class LSHSampler(Guarded):
 
     Notes
     -----
-    **A draw** is uniform over all ids with the probability `uniform`. Otherwise it takes a random one of the
-    query's buckets that are not empty, and in it a random id. If all its buckets are empty, it is uniform
-    over all ids. So a draw is id i with the probability
+    **A draw** is from all ids with the probability `uniform`. Otherwise it takes a random one of the
+    query's buckets that are not empty, and in it a random id. If all its buckets are empty, it is from all
+    ids. So a draw is id i with the probability
 
-        q(i) = uniform / N + (1 - uniform) / M sum_t [i in bucket t] / size of bucket t,
+        q(i) = uniform w(i) + (1 - uniform) / M sum_t [i in bucket t] / size of bucket t,
 
-    where N is the number of ids and M the number of buckets that are not empty. `sample` draws n times and
+    where w(i) is 1 / N for N ids, or the share of its weight, and M the number of buckets that are not empty.
+    `sample` draws n times and
     returns the distinct ids. Id i is among them with the probability ``1 - (1 - q(i))**n``. These are
     probabilities over the draws, **given the tables**. They need no rows, and they are exact whatever the
     hash functions have done, and whatever full buckets have dropped.
@@ -131,27 +134,14 @@ class LSHSampler(Guarded):
         uniform: float = 0.5,
         n_probes: int = 1,
         ids: ArrayLike | None = None,
+        weights: ArrayLike | None = None,
         seed: int = 0,
     ) -> None:
-        if not isinstance(index, LSHIndex):
-            raise TypeError(f"index must be an LSHIndex, got {type(index).__name__}")
-        self._index = index
         self._uniform = check_real("uniform", uniform, 0.0, 1.0, closed=True)
         self._n_probes = check_int("n_probes", n_probes, 1, 1 << 31)
         self._seed = check_int("seed", seed, 0, _WORDS - 1)
         self._step = 0
-        #: All ids, rising, if they were given.
-        self._given: NDArray[Any] | None = None
-        #: The ids of the index for which it is known that there are no others.
-        self._checked: NDArray[Any] | None = None
-        self._check_place()
-        if ids is not None:
-            self._given = self._all_given(ids)
-
-    @property
-    def index(self) -> LSHIndex:
-        """The index that the sampler draws from."""
-        return self._index
+        super().__init__(index, ids, weights)
 
     @property
     def uniform(self) -> float:
@@ -177,23 +167,11 @@ class LSHSampler(Guarded):
     def step(self, step: int) -> None:
         self._step = check_int("step", step, 0, _WORDS - 1)
 
-    @property
-    def ids(self) -> NDArray[np.int64]:
-        """All ids that may be drawn, rising: int64, a copy."""
-        return self._all_ids().astype(np.int64)
-
-    def __len__(self) -> int:
-        return self._all_ids().size
-
     def __repr__(self) -> str:
         return (
             f"LSHSampler({self._index!r}, uniform={self._uniform:g}, n_probes={self._n_probes}, "
             f"seed={self._seed}): step {self._step}"
         )
-
-    def __getstate__(self) -> dict[str, Any]:
-        own = {name: value for name, value in dict(vars(self)).items() if name != "_guard"}
-        return {**own, "_checked": None}
 
     # -- sampling ---------------------------------------------------------------------------------
 
@@ -244,14 +222,55 @@ class LSHSampler(Guarded):
         number = None if step is None else check_int("step", step, 0, _WORDS - 1)
         codes = self._codes(Q)
         excluded = self._excluded(exclude, len(codes))
-        all_ids = self._all_ids()
+        all_ids, ends = self._all_ids()
         ids, drawn = np.empty((len(codes), n), np.int64), np.empty((len(codes), n))
         if number is None:
             with self._lock:
                 number, self._step = self._step, (self._step + 1) % _WORDS
         key = self._key(number, first_row)
-        _draw(self._index, codes, all_ids, excluded, key, self._uniform, n, ids, drawn)
+        _draw(self._index, codes, all_ids, ends, excluded, key, self._uniform, n, ids, drawn)
         return Sample(ids, _among(drawn, n))
+
+    def sample_shared(self, Q: RowsLike, n: int, *, step: int | None = None, first_row: int = 0) -> Sample:
+        """Draw n ids for each query, and return the distinct ids of all queries together.
+
+        All rows of a batch may use them, so that their logits are one product of matrices.
+
+        Parameters
+        ----------
+        Q : rows
+            Queries as in `sample`.
+        n : int
+            Number of draws of each query.
+        step : int, optional
+        first_row : int, default 0
+            As in `sample`.
+
+        Returns
+        -------
+        Sample
+            ``(ids, probabilities)``, both of shape (m,): the ids that `sample` draws for any of the queries,
+            rising. A probability is that of the id being among them.
+
+        Raises
+        ------
+        TypeError, ValueError, NotImplementedError
+            As in `sample`.
+
+        Notes
+        -----
+        Queries draw independently, so an id is there with the probability ``1 - prod(1 - q)**n`` over the
+        queries, where q is its probability in a draw of a query. That takes ``n_queries m`` probabilities.
+
+        `sampled_softmax` leaves out ids that are targets of a row. Its sums stay unbiased for each row,
+        though the rows' errors are dependent.
+        """
+        drawn = self.sample(Q, n, step=step, first_row=first_row).ids
+        ids = np.unique(drawn[drawn >= 0])
+        q = self.probabilities(Q, ids)
+        with np.errstate(divide="ignore"):
+            np.log1p(np.negative(q, out=q), out=q)
+        return Sample(ids, -np.expm1(n * q.sum(axis=0)))
 
     def probabilities(
         self, Q: RowsLike, ids: ArrayLike, n: int = 1, *, exclude: ArrayLike | None = None
@@ -279,18 +298,14 @@ class LSHSampler(Guarded):
         TypeError, ValueError, NotImplementedError
             As in `sample`.
 
-        Notes
-        -----
-        For a sample that all rows of a batch share, draw for each row and unite the ids. An id is in the
-        union with the probability ``1 - prod(1 - p)`` over the column of its probabilities.
         """
         n = check_int("n", n, 1, _MOST_DRAWS)
         codes = self._codes(Q)
         wanted = read_id_rows("ids", ids, len(codes), shared=True)
         out = np.array(np.broadcast_to(wanted, (len(codes), wanted.shape[1])))
         excluded = self._excluded(exclude, len(codes))
-        drawn = np.empty(out.shape)
-        _draw(self._index, codes, self._all_ids(), excluded, np.uint64(0), self._uniform, 0, out, drawn)
+        drawn, (all_ids, ends) = np.empty(out.shape), self._all_ids()
+        _draw(self._index, codes, all_ids, ends, excluded, np.uint64(0), self._uniform, 0, out, drawn)
         return _among(drawn, n)
 
     def retrieve(self, Q: RowsLike, rows: RowsLike) -> Sample:
@@ -353,146 +368,7 @@ class LSHSampler(Guarded):
             )
         return Sample(*bucket_contents(self._index, Q, rows))
 
-    # -- changes of the index ---------------------------------------------------------------------
-
-    def update(self, X: RowsLike, ids: ArrayLike | None = None) -> Self:
-        """Add rows to the index.
-
-        Parameters
-        ----------
-        X : n rows
-        ids : array_like of n integers, optional
-            As for `LSHIndex.update`. They must be given if the sampler was made with `ids`.
-
-        Returns
-        -------
-        The sampler itself.
-
-        Raises
-        ------
-        TypeError, ValueError, OverflowError
-            As `LSHIndex.update` does. Nothing changes then.
-        """
-        with self._lock:
-            if self._given is None:
-                self._index.update(X, ids)
-                return self
-            if ids is None:
-                raise ValueError("ids must be given for a sampler that was made with ids")
-            # Reading the rows, and hashing them, may fail.
-            added = self._index.check_ids(ids, None)
-            self._index.update(X, ids)
-            self._given = read_only(np.union1d(self._given, added))
-        return self
-
-    def remove(self, ids: ArrayLike, X: RowsLike | None = None, *, missing: str = "raise") -> Self:
-        """Remove rows from the index by their ids.
-
-        Parameters
-        ----------
-        ids : array_like of n integers
-        X : n rows, optional
-        missing : {"raise", "ignore"}
-            As for `LSHIndex.remove`.
-
-        Returns
-        -------
-        The sampler itself. If all ids are removed, samples have no ids.
-
-        Raises
-        ------
-        TypeError, ValueError, NotImplementedError
-            As `LSHIndex.remove` does. Nothing changes then.
-        """
-        with self._lock:
-            if self._given is None:
-                self._index.remove(ids, X, missing=missing)
-                return self
-            removed = self._known(ids, missing)
-            with uninterrupted():
-                self._index.remove(ids, X, missing="ignore")
-                self._given = read_only(np.setdiff1d(self._given, removed))
-        return self
-
-    def replace(self, ids: ArrayLike, X: RowsLike, *, old: RowsLike | None = None) -> Self:
-        """Replace the rows of some ids in the index, after a step of training has changed them.
-
-        Parameters
-        ----------
-        ids : array_like of n integers
-        X : n rows
-        old : n rows, optional
-            As for `LSHIndex.replace`.
-
-        Returns
-        -------
-        The sampler itself.
-
-        Raises
-        ------
-        TypeError, ValueError, NotImplementedError
-            As `LSHIndex.replace` does. Nothing changes then.
-
-        Notes
-        -----
-        The probabilities of `sample` are those of the tables, and stay exact if rows in the index are out of
-        date. So rows may be replaced every few steps, and not after each. Those of `retrieve` need the rows
-        that the index has.
-        """
-        with self._lock:
-            if self._given is None:
-                self._index.replace(ids, X, old=old)
-                return self
-            self._known(ids, "raise")
-            self._index.replace(ids, X, old=old, missing="add")
-        return self
-
     # -- parts ------------------------------------------------------------------------------------
-
-    def _check_place(self, *arrays: Any) -> None:
-        refuse_gpu("LSHSampler", *arrays)
-        if self._index.device == "gpu":
-            raise NotImplementedError(
-                'LSHSampler has no GPU kernels; move the index by .to("cpu"), and make a sampler over that'
-            )
-
-    def _all_given(self, ids: Any) -> NDArray[Any]:
-        array = self._index.check_ids(ids, None)
-        refuse_repeated_ids(array)
-        self._refuse_unknown(array, self._index.ordered_ids())
-        return read_only(np.sort(array))
-
-    def _known(self, ids: Any, missing: str) -> NDArray[Any]:
-        """Return ids of rows of the index; ValueError if there are others, unless they are ignored."""
-        array, given = self._index.check_ids(ids, None), self._given
-        if missing == "raise" and given is not None:
-            refuse_missing_ids(np.setdiff1d(array, given), "ids of the sampler")
-        return array
-
-    @staticmethod
-    def _refuse_unknown(given: NDArray[Any], there: NDArray[Any]) -> None:
-        if not np.isin(there, given).all():
-            raise ValueError(
-                f"ids must contain all ids of the index, got {given.size} ids, and {there.size} are there; "
-                "change the rows by the methods of the sampler"
-            )
-
-    def _all_ids(self) -> NDArray[Any]:
-        """Return all ids that may be drawn, rising; bring the buckets into order."""
-        self._check_place()
-        index = self._index
-        with self._lock:
-            there = index.ordered_ids()
-            if there is not self._checked:
-                if self._given is not None:
-                    self._refuse_unknown(self._given, there)
-                elif there.size < index.n_updates and index.overflow > 0.0:
-                    raise ValueError(
-                        f"ids must be given, because full buckets have dropped rows from all tables: the "
-                        f"index has {index.n_updates} rows, and {there.size} ids are in its tables"
-                    )
-                self._checked = there
-            return there if self._given is None else self._given
 
     def _codes(self, Q: Any) -> NDArray[np.uint32]:
         self._check_place(Q)
@@ -520,6 +396,7 @@ def _draw(
     index: LSHIndex,
     codes: NDArray[np.uint32],
     all_ids: NDArray[Any],
+    weight_ends: NDArray[np.int64],
     excluded: NDArray[np.int64],
     key: np.uint64,
     share: float,
@@ -531,7 +408,7 @@ def _draw(
     slots = read_only(index.buckets()[0])
     map_blocks(
         lambda a, b: lsh_sampler.draw_ids(
-            slots, codes, all_ids, excluded, key, share, n, a, b, ids, probabilities
+            slots, codes, all_ids, weight_ends, excluded, key, share, n, a, b, ids, probabilities
         ),
         len(codes),
         _QUERIES,

@@ -25,10 +25,14 @@ def argument_cases() -> Iterator[Case]:
         # Draws depend on the number of a row.
         return full.sample(Q, 6, exclude=exclude, step=3)
 
+    def sample_shared(Q):
+        return full.sample_shared(Q, 6, step=3)
+
     def probabilities(Q, ids, exclude):
         return full.probabilities(Q, ids, 6, exclude=exclude)
 
     yield Case("LSHSampler.sample", sample, {"Q": ROWS, **exclude}, None, ("Q",))
+    yield Case("LSHSampler.sample_shared", sample_shared, {"Q": ROWS}, None, ("Q",))
     yield Case("LSHSampler.probabilities", probabilities, {"Q": ROWS, "ids": KEYS, **exclude}, None, ("Q",))
     yield Case(
         "LSHSampler.probabilities: shared",
@@ -43,8 +47,9 @@ def argument_cases() -> Iterator[Case]:
     def counts(changed: LSHSampler) -> Any:
         return changed.index.query(ROWS, 3)
 
-    def update(X, ids):
-        return counts(sampler().update(X, ids))
+    def update(X, ids, weights):
+        made = sampler(ids=KEYS, weights=KEYS + 1.0).update(X, ids, weights=weights)
+        return (*counts(made), made.ids)
 
     def remove(ids, X):
         return counts(sampler().remove(ids, X))
@@ -52,11 +57,17 @@ def argument_cases() -> Iterator[Case]:
     def replace(ids, X, old):
         return counts(sampler().replace(ids, X, old=old))
 
-    yield Case("LSHSampler.update", update, {"X": ROWS, "ids": KEYS + 100}, None, ("X",))
+    yield Case(
+        "LSHSampler.update", update, {"X": ROWS, "ids": KEYS + 100, "weights": KEYS + 2.0}, None, ("X",)
+    )
     yield Case("LSHSampler.remove", remove, {"ids": KEYS, "X": ROWS}, None, ("X",))
     given = {"ids": KEYS, "X": ROWS[::-1].copy(), "old": ROWS}
     yield Case("LSHSampler.replace", replace, given, None, ("X", "old"))
-    yield Case("LSHSampler", lambda ids: sampler(ids=ids).probabilities(ROWS, KEYS), {"ids": np.arange(100)})
+
+    def make(ids, weights):
+        return sampler(ids=ids, weights=weights).probabilities(ROWS, KEYS)
+
+    yield Case("LSHSampler", make, {"ids": np.arange(100), "weights": 1.0 + np.arange(100)})
     numbers = np.arange(4 * N).reshape(N, 4)
     classes = {
         "logits": np.arange(5.0 * N).reshape(N, 5) % 7,

@@ -53,6 +53,7 @@ def situations(draw: st.DrawFn) -> dict[str, Any]:
         "exclude": draw(
             st.none() | st.lists(st.lists(some | st.just(-1), min_size=2, max_size=2), min_size=3, max_size=3)
         ),
+        "weights": draw(st.none() | st.just([draw(st.floats(1e-3, 9.0)) for _ in ids])),
         "seed": draw(st.integers(0, 2**64 - 1)),
         "step": draw(st.integers(0, 2**64 - 1) | st.just(0)),
         "n": draw(st.sampled_from([1, 3, 40])),
@@ -60,19 +61,15 @@ def situations(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(situations())
-@settings(max_examples=120)
+@settings(max_examples=80, deadline=None)
 def test_draws_and_probabilities_equal_the_naive_twin(case: dict[str, Any]) -> None:
     ids, n = case["ids"], case["n"]
     X = rows_of(len(ids), 4, seed=case["seed"] % 1000)
     family = SignedRandomProjection(4, 3, power=2, seed=5)
     index = LSHIndex(family, capacity=case["capacity"], wide_ids=case["wide"]).update(X, ids)
-    sampler = LSHSampler(
-        index,
-        uniform=case["uniform"],
-        n_probes=case["n_probes"],
-        ids=np.array(ids, np.uint64),
-        seed=case["seed"],
-    )
+    options = {name: case[name] for name in ("uniform", "n_probes", "weights", "seed")}
+    sampler = LSHSampler(index, ids=np.array(ids, np.uint64), **options)
+    integers = np.diff(sampler._weight_ends, prepend=0).tolist() if case["weights"] else [1] * len(ids)
     Q, exclude = rows_of(3, 4, seed=1), case["exclude"]
     found, probabilities = sampler.sample(Q, n, exclude=exclude, step=case["step"])
     kept = kept_by(index, family.hash(X), ids)
@@ -81,7 +78,7 @@ def test_draws_and_probabilities_equal_the_naive_twin(case: dict[str, Any]) -> N
         left_out = set() if exclude is None else set(exclude[i])
         places = [(t, int(c)) for t in range(3) for c in codes[i, t]]
         buckets = [[j for j in kept.get(place, []) if j not in left_out] for place in places]
-        others = [j for j in sorted(ids) if j not in left_out]
+        others = {j: w for j, w in zip(sorted(ids), integers, strict=True) if j not in left_out}
         drawn = naive.draws(buckets, others, case["uniform"], n, case["seed"], case["step"], i)
         assert found[i].tolist() == drawn + [-1] * (n - len(drawn))
         one = naive.one_draw(buckets, others, Fraction(case["uniform"])) if others else {}
@@ -109,12 +106,47 @@ def test_probabilities_of_one_draw_add_up_to_one() -> None:
 # -- frequencies and sums -------------------------------------------------------------------------
 
 
+def test_draws_from_all_ids_are_in_proportion_to_weights() -> None:
+    X, weights = rows_of(50), np.random.default_rng(0).zipf(1.5, 50).astype(float)
+    weights[3] = 1e-300
+    order = np.random.default_rng(1).permutation(50)
+    index = index_of(X)
+    sampler = LSHSampler(index, uniform=0.25, ids=order, weights=weights[order])
+    plain = LSHSampler(index, uniform=0.0).probabilities(X[:3], np.arange(50))
+    expected = 0.75 * plain + 0.25 * weights / weights.sum()
+    np.testing.assert_allclose(sampler.probabilities(X[:3], np.arange(50)), expected, rtol=1e-12, atol=1e-15)
+    # Without the ids that are excluded, shares are those of the others.
+    found = sampler.probabilities(X[:1], np.arange(50), exclude=[[int(np.argmax(weights)), 9]])[0]
+    np.testing.assert_allclose(found.sum(), 1.0, rtol=1e-12)
+    sampler.update(X[:1], [70], weights=[1e6]).remove([0, 1])
+    assert sampler.probabilities(X[:1], [70])[0, 0] > 0.25 and len(sampler) == 49
+    sampler.update(X[:2], [0, 1], weights=weights[:2]).remove([70])
+    np.testing.assert_allclose(sampler.probabilities(X[:3], np.arange(50)), expected, rtol=1e-12, atol=1e-15)
+    with pytest.raises(ValueError, match="weights must be given for a sampler that was made with weights"):
+        sampler.update(X[:1], [71])
+    for wrong in ([0.0], [-1.0], [np.nan], [1.0, 2.0]):
+        with pytest.raises(ValueError, match="weights must"):
+            sampler.update(X[:1], [71], weights=wrong)
+    assert len(sampler) == len(index.ordered_ids()) == 50
+    with pytest.raises(ValueError, match="X must"):
+        sampler.update(X[:1, :3], [71], weights=[1.0])
+    assert len(sampler) == 50
+    sampler.remove(np.arange(50)).update(X[:1], [4], weights=[2.0])
+    assert sampler.sample(X[:1], 2).ids.tolist() == [[4, -1]]
+    with pytest.raises(ValueError, match="ids must be given for weights"):
+        LSHSampler(index, weights=weights)
+    for unweighted in (LSHSampler(index), LSHSampler(index, ids=[4])):
+        with pytest.raises(ValueError, match="weights must be None for a sampler that was made without"):
+            unweighted.update(X[:1], [71], weights=[1.0])
+
+
 @pytest.mark.parametrize("name", [*MAKERS, "normal"])
 def test_frequencies_are_the_probabilities_and_sums_are_unbiased(name: str) -> None:
     X = MAKERS[name](60, D, 3) if name in MAKERS else rows_of(60)
     # Buckets overflow, and rows are dropped from all tables.
     index = index_of(X, capacity=4)
-    sampler = LSHSampler(index, uniform=0.2, ids=np.arange(60), seed=4)
+    weights = np.random.default_rng(1).zipf(1.5, 60)
+    sampler = LSHSampler(index, uniform=0.2, ids=np.arange(60), weights=weights, seed=4)
     n_calls, n, f = 3000, 8, np.random.default_rng(0).exponential(size=60)
     for exclude in (None, np.full((n_calls, 1), 5)):
         ids, p = sampler.sample(np.repeat(X[:1], n_calls, axis=0), n, exclude=exclude)
@@ -126,6 +158,25 @@ def test_frequencies_are_the_probabilities_and_sums_are_unbiased(name: str) -> N
         truth = f.sum() - (0.0 if exclude is None else f[5])
         assert abs(totals.mean() - truth) < 6.0 * totals.std() / np.sqrt(n_calls)
         assert (np.sort(ids, axis=1)[:, 1:] != np.sort(ids, axis=1)[:, :-1])[ids.min(axis=1) >= 0].all()
+
+
+def test_shared_samples_unite_those_of_the_rows_with_their_probabilities() -> None:
+    X, n_calls, counts, totals = rows_of(80), 1500, np.zeros(80), np.zeros(1500)
+    sampler = LSHSampler(index_of(X), uniform=0.3, seed=2)
+    for step in range(n_calls):
+        ids, p = sampler.sample_shared(X[:4], 5)
+        if step < 5:
+            rows = sampler.sample(X[:4], 5, step=step).ids
+            assert ids.tolist() == np.unique(rows[rows >= 0]).tolist()
+        counts[ids] += 1
+        totals[step] = (ids / p).sum()
+    expected = 1.0 - (1.0 - sampler.probabilities(X[:4], np.arange(80), 5)).prod(axis=0)
+    np.testing.assert_allclose(p, expected[ids], rtol=1e-12)
+    error = np.sqrt(expected * (1.0 - expected) / n_calls)
+    assert (np.abs(counts / n_calls - expected) <= 6.0 * error).all()
+    assert abs(totals.mean() - np.arange(80).sum()) < 6.0 * totals.std() / np.sqrt(n_calls)
+    ids, p = sampler.sample_shared(X[:0], 5)
+    assert ids.shape == p.shape == (0,) and ids.dtype == np.int64
 
 
 def test_near_ids_are_drawn_more_often() -> None:

@@ -16,6 +16,9 @@ from .counts.hyperloglog import HyperLogLog
 from .counts.kll import KLLSketch
 from .counts.top_k import TopK
 from .density.density import DensitySketch
+from .learned.learned_partition import LearnedPartition
+from .learned.partition_queries import Candidates, Retrieved
+from .learned.partition_state import LoadDeviation
 from .neighbours.index import LSHIndex, Nearest, Neighbours
 from .neighbours.soft_collisions import SoftCollisions
 from .neighbours.suggestion import Suggestion, suggest
@@ -58,6 +61,7 @@ __all__ = [
     "BloomPooling",
     "BloomSignatures",
     "CafeMap",
+    "Candidates",
     "CompressedFloats",
     "CountMinSketch",
     "CountSketch",
@@ -72,6 +76,8 @@ __all__ = [
     "HyperLogLog",
     "KLLSketch",
     "LSHIndex",
+    "LearnedPartition",
+    "LoadDeviation",
     "LossAwareGrid",
     "MergeableSketch",
     "MinHashSketch",
@@ -91,6 +97,7 @@ __all__ = [
     "ReleasedClassifier",
     "ReleasedRegressor",
     "RepresenterSketch",
+    "Retrieved",
     "RibbonFilter",
     "RobeMap",
     "ScalableBloomFilter",

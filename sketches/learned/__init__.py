@@ -1,0 +1,1 @@
+"""Indexes and classifiers whose hash functions or buckets are learned."""

@@ -24,6 +24,9 @@ from .learned.learned_hash import LearnedHash
 from .learned.oracle_run import FoundAtom, OracleRun
 from .learned.sparse_code_index import SparseCodeIndex
 from .learned.value_iteration import LeastSquaresValueIteration
+from .learned.learned_partition import LearnedPartition
+from .learned.partition_queries import Candidates, Retrieved
+from .learned.partition_state import LoadDeviation
 from .neighbours.index import LSHIndex, Nearest, Neighbours
 from .neighbours.lsh_sampler import LSHSampler, Sample
 from .neighbours.neighbour_graph import NeighbourGraph, Visits
@@ -69,6 +72,7 @@ __all__ = [
     "BloomPooling",
     "BloomSignatures",
     "CafeMap",
+    "Candidates",
     "CompressedFloats",
     "CountMinSketch",
     "CountSketch",
@@ -90,6 +94,8 @@ __all__ = [
     "LSHSampler",
     "LearnedHash",
     "LeastSquaresValueIteration",
+    "LearnedPartition",
+    "LoadDeviation",
     "LossAwareGrid",
     "MergeableSketch",
     "MinHashSketch",
@@ -112,6 +118,7 @@ __all__ = [
     "ReleasedClassifier",
     "ReleasedRegressor",
     "RepresenterSketch",
+    "Retrieved",
     "RibbonFilter",
     "RobeMap",
     "Sample",

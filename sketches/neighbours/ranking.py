@@ -25,7 +25,7 @@ from ..kernels.rank_vectors import ANGLE, CITYBLOCK, EUCLIDEAN, INNER_PRODUCT
 from .code_ranking import code_ranker
 from .vector_rows import VectorRows
 
-__all__ = ["ALL_RANKED", "Ranker", "ranker"]
+__all__ = ["ALL_RANKED", "Ranker", "ranker", "vector_ranker"]
 
 #: What a kernel returns that has ranked all candidates. Otherwise it returns the row that it refuses.
 ALL_RANKED = -1
@@ -77,14 +77,39 @@ def ranker(family: HashFamily, Q: Any, rows: Any) -> Ranker:
         )
     if isinstance(rows, VectorRows):
         return Ranker(*code_ranker(family, Q, rows))
-    n_rows, rank = make(family, Q, rows)
+    return _finished(*make(family, Q, rows), is_similarity=metric.is_similarity)
 
+
+def vector_ranker(metric: str, Q: Any, rows: Any) -> Ranker:
+    """Return a ranker of the rows of a matrix by a metric of vectors.
+
+    Parameters
+    ----------
+    metric : {"angle", "euclidean", "cityblock", "inner_product"}
+    Q : n rows
+        The queries, which may have been read.
+    rows : array_like
+        All rows that candidates stand for.
+
+    Returns
+    -------
+    Ranker
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are no matrices of one width.
+    """
+    return _finished(*_rank_by(metric, Q, rows), is_similarity=METRICS[metric].is_similarity)
+
+
+def _finished(n_rows: int, rank: Callable[..., int], *, is_similarity: bool) -> Ranker:
     def refusal(row: int) -> str:
         if row >= n_rows:
             return f"rows must have a row for each id found, got {counted(n_rows, 'row')} and id {row}"
         return f"rows must be finite, got NaN or infinity in row {row}"
 
-    return Ranker(rank, _negative if metric.is_similarity else _same, refusal)
+    return Ranker(rank, _negative if is_similarity else _same, refusal)
 
 
 def _same(keys: Any) -> Any:
@@ -112,7 +137,11 @@ def _unchecked_matrix(rows: Any, width: int) -> NDArray[Any]:
 
 
 def _rank_vectors(family: HashFamily, Q: Any, rows: Any) -> _Ranking:
-    queries, number = read_rows(Q, name="Q").dense.astype(np.float64), _VECTORS[family.metric]
+    return _rank_by(family.metric, Q, rows)
+
+
+def _rank_by(metric: str, Q: Any, rows: Any) -> _Ranking:
+    queries, number = read_rows(Q, name="Q").dense.astype(np.float64), _VECTORS[metric]
     array, backend = _unchecked_matrix(rows, queries.shape[1]), backend_of(queries)
     xp, fast, slack = backend.xp, None, None
     largest = xp.max(xp.abs(queries), axis=1, keepdims=True) if queries.size else xp.zeros((len(queries), 1))

@@ -205,7 +205,7 @@ def gradients(network: Network, data: LabelData, frequency: np.ndarray) -> list[
         sampler, parts = make() if make else None, []
         for h, target in zip(H[chosen], targets, strict=True):
             many = np.tile(h, (REPEATS, 1)), np.full((REPEATS, 1), target)
-            draw = (lambda m=many: sampler.rows(*m, W)) if sampler else (lambda h=h: softmax_draws(h))
+            draw = (lambda m=many, s=sampler: s.rows(*m, W)) if sampler else (lambda h=h: softmax_draws(h))
             parts.append(errors(draw, h, W64, int(target)))
         bias, variance, plain = np.sqrt(np.mean(parts, axis=0))
         middle = np.sqrt(np.median(parts, axis=0))

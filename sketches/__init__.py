@@ -21,12 +21,12 @@ from .learned.frank_wolfe import FrankWolfeResult, frank_wolfe
 from .learned.herding import HerdingResult, herding
 from .learned.inner_product_oracle import InnerProductOracle
 from .learned.learned_hash import LearnedHash
-from .learned.oracle_run import FoundAtom, OracleRun
-from .learned.sparse_code_index import SparseCodeIndex
-from .learned.value_iteration import LeastSquaresValueIteration
 from .learned.learned_partition import LearnedPartition
+from .learned.oracle_run import FoundAtom, OracleRun
 from .learned.partition_queries import Candidates, Retrieved
 from .learned.partition_state import LoadDeviation
+from .learned.sparse_code_index import SparseCodeIndex
+from .learned.value_iteration import LeastSquaresValueIteration
 from .neighbours.index import LSHIndex, Nearest, Neighbours
 from .neighbours.lsh_sampler import LSHSampler, Sample
 from .neighbours.neighbour_graph import NeighbourGraph, Visits
@@ -93,8 +93,8 @@ __all__ = [
     "LSHIndex",
     "LSHSampler",
     "LearnedHash",
-    "LeastSquaresValueIteration",
     "LearnedPartition",
+    "LeastSquaresValueIteration",
     "LoadDeviation",
     "LossAwareGrid",
     "MergeableSketch",

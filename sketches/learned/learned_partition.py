@@ -14,8 +14,8 @@ from ...lsh.support.checks import check_choice, check_int
 from ...lsh.support.types import RowsLike
 from ..core.guard import changing, uninterrupted
 from ..core.state import Arrays
-from .partition_models import ScaledRows, draw_order, read_right_items, root_mean_square, scaled
 from .partition_fit import METRICS, assign, item_scores, learn_partition, nearest_of_sample
+from .partition_models import ScaledRows, draw_order, read_right_items, root_mean_square, scaled
 from .partition_queries import PartitionQueries
 from .partition_state import MODEL_ARRAYS
 

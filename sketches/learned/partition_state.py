@@ -14,8 +14,8 @@ from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.lazy import lazy
 from ..core.state import Arrays, ArraySpec, State
 from ..neighbours.appended_rows import AppendedRows
-from .partition_models import BucketModel, FittedModel
 from .partition_fit import Settings
+from .partition_models import BucketModel, FittedModel
 
 __all__ = ["MODEL_ARRAYS", "BucketLists", "LoadDeviation", "PartitionState"]
 

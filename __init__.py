@@ -41,6 +41,7 @@ from .lsh.support.public import publish
 from .lsh.support.threads import get_num_threads, set_num_threads
 from .sketches import (
     AceSketch,
+    AttentionOutput,
     BloomFilter,
     BloomPooling,
     BloomSignatures,
@@ -121,7 +122,9 @@ from .sketches import (
     private_classifier,
     private_regressor,
     sampled_softmax,
+    sparse_attention,
     suggest,
+    top_tokens,
 )
 
 __version__ = "0.2.0"
@@ -233,6 +236,7 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "AceSketch",
+    "AttentionOutput",
     "BBitMinHash",
     "BitSampling",
     "BloomFilter",
@@ -333,7 +337,9 @@ __all__ = [
     "sampled_softmax",
     "set_num_threads",
     "shingle",
+    "sparse_attention",
     "suggest",
+    "top_tokens",
 ]
 
 # Families stay those of `mergesketch.lsh`, which documentation and pickles name.

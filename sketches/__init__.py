@@ -1,6 +1,7 @@
 """The sketches, their common interface and their storage."""
 
 from .attention.race_attention import RaceAttention
+from .attention.sparse_attention import AttentionOutput, sparse_attention, top_tokens
 from .coding.compressed_floats import CompressedFloats
 from .coding.float_delta import FloatDelta
 from .coding.loss_aware_grid import LossAwareGrid
@@ -68,6 +69,7 @@ from .static.table import StaticTable
 
 __all__ = [
     "AceSketch",
+    "AttentionOutput",
     "BloomFilter",
     "BloomPooling",
     "BloomSignatures",
@@ -148,5 +150,7 @@ __all__ = [
     "private_classifier",
     "private_regressor",
     "sampled_softmax",
+    "sparse_attention",
     "suggest",
+    "top_tokens",
 ]

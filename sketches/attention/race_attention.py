@@ -244,11 +244,13 @@ class RaceAttention(MergeableSketch):
                 if batch.queries is None:
                     add = kernels.add_tokens_hard if self.is_hard else kernels.add_tokens
                     given: tuple[Any, ...] = (codes, some)
-                    n, block, results = self.n_hashes, 1, (sums,)
+                    results: tuple[Any, ...] = (sums,)
+                    n, block = self.n_hashes, 1
                 else:
                     add = kernels.attend_causally_hard if self.is_hard else kernels.attend_causally
                     given = self._codes(batch.queries, first, last), codes, some
-                    n, block, results = 1 + self.n_values, _COLUMNS, (sums, batch.out[first:last])
+                    results = sums, batch.out[first:last]
+                    n, block = 1 + self.n_values, _COLUMNS
                 _map(backend, add, given, results, n, block)
 
     # -- queries ----------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from scipy import sparse
 __all__ = ["methods"]
 
 #: Numbers of choices of an item, and of repetitions with the least counts of candidates.
-CHOICES, SHAPES = (2, 4, 10), ((1, 1), (4, 1), (4, 2))
+CHOICES, SHAPES = (2, 4), ((4, 1), (4, 2), (4, 3))
 PROBES = [1, 2, 4, 8, 16, 32, 64]
 
 

@@ -14,8 +14,8 @@ from ...lsh.support.checks import check_choice, check_int
 from ...lsh.support.types import RowsLike
 from ..core.guard import changing, uninterrupted
 from ..core.state import Arrays
-from .bucket_models import ScaledRows, draw_order, read_right_items, root_mean_square, scaled
 from .partition_fit import METRICS, assign, item_scores, learn_partition, nearest_of_sample
+from .partition_models import ScaledRows, draw_order, read_right_items, root_mean_square, scaled
 from .partition_queries import PartitionQueries
 from .partition_state import MODEL_ARRAYS
 
@@ -34,15 +34,16 @@ class LearnedPartition(PartitionQueries):
         ``R m n_items / B`` entries.
     n_repetitions : int, default 4
         Number R of partitions, each of which has a network of its own.
-    n_choices : int, default 4
+    n_choices : int, default 2
         Number K of buckets that an item may go to: it goes to the least loaded of its K best. More choices
         give more equal loads, and buckets that predict items less well.
     n_hidden : int, default 128
         Hidden units of a network.
-    n_rounds : int, default 5
-        How often the networks are trained and the items are put into buckets anew.
-    n_epochs : int, default 4
-        Passes over the queries in each round.
+    n_rounds : int, default 8
+        How often the items are put into buckets anew, each time after the networks were trained. At the end,
+        they are trained once more.
+    n_epochs : int, default 2
+        Passes over the queries in each training.
     learning_rate : float, default 0.05
         Step of the gradient descent (Adagrad), in (0, 1000).
     seed : int, default 0

@@ -14,8 +14,8 @@ from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.lazy import lazy
 from ..core.state import Arrays, ArraySpec, State
 from ..neighbours.appended_rows import AppendedRows
-from .bucket_models import BucketModel, FittedModel
 from .partition_fit import Settings
+from .partition_models import BucketModel, FittedModel
 
 __all__ = ["MODEL_ARRAYS", "BucketLists", "LoadDeviation", "PartitionState"]
 
@@ -63,10 +63,10 @@ class PartitionState(AppendedRows):
         n_buckets: int,
         *,
         n_repetitions: int = 4,
-        n_choices: int = 4,
+        n_choices: int = 2,
         n_hidden: int = 128,
-        n_rounds: int = 5,
-        n_epochs: int = 4,
+        n_rounds: int = 8,
+        n_epochs: int = 2,
         learning_rate: float = 0.05,
         seed: int = 0,
     ) -> None:

@@ -103,20 +103,26 @@ def read_right_items(Y: Any, n_rows: int, n_items: int | None = None) -> RightIt
         raise ValueError(f"Y must have a row for each of the {n_rows} rows of X, got {rows.n}")
     if rows.width >= 1 << 31:
         raise ValueError(f"Y must have fewer than 2**31 columns, got {rows.width}")
-    indptr, indices, data = rows.csr
+    indptr, indices, data = _without_zeros(rows)
     if data.size and data.min() < 0:
         raise ValueError(f"Y must have numbers of at least 0, got {data.min()}")
-    there = data > 0
-    if not there.all():
-        kept = np.concatenate([[0], np.cumsum(there)])
-        indptr, indices = kept[indptr].astype(np.int64), indices[there]
     items = np.ascontiguousarray(indices, np.int32)
     return RightItems(read_only(indptr), read_only(items), rows.width)
 
 
+def _without_zeros(rows: VectorRows) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[Any]]:
+    """Return sparse rows without stored zeros, so that sums have the same order as those of dense rows."""
+    indptr, indices, data = rows.csr
+    there = data != 0
+    if there.all():
+        return indptr, indices, data
+    kept = np.concatenate([[0], np.cumsum(there)])
+    return kept[indptr].astype(np.int64), indices[there], data[there]
+
+
 def root_mean_square(rows: VectorRows) -> float:
     """Return the root of the mean square of the lengths of rows; 1 if all rows are 0."""
-    values = rows.csr[2]
+    values = _without_zeros(rows)[2]
     largest = float(np.abs(values).max(initial=0.0))
     if largest == 0.0:
         return 1.0
@@ -146,7 +152,7 @@ def scaled(rows: VectorRows, length: float, name: str) -> ScaledRows:
     ValueError
         If a number is too large beside the length.
     """
-    indptr, indices, data = rows.csr
+    indptr, indices, data = _without_zeros(rows)
     with np.errstate(over="ignore"):
         values = data.astype(np.float64) / length
     largest = float(np.abs(values).max(initial=0.0))

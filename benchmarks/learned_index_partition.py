@@ -24,9 +24,7 @@ def methods(data):
         # Counts do not change what is learned.
         fit = functools.cache(functools.partial(fitted, data, n_choices))
         for n_repetitions, least in SHAPES:
-            settings = f"{n_repetitions} x {N_BUCKETS} buckets, K = {n_choices}"
-            if n_repetitions > 1:
-                settings += f", in {least} or more"
+            settings = f"{n_repetitions} x {N_BUCKETS} buckets, K = {n_choices}, in {least} or more"
 
             def method(d, fit=fit, n_repetitions=n_repetitions, least=least):
                 return answers(d, *fit(n_repetitions), least)

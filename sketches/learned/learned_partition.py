@@ -111,7 +111,7 @@ class LearnedPartition(PartitionQueries):
     >>> rng = np.random.default_rng(0)
     >>> X = rng.standard_normal((50, 8))[rng.integers(0, 50, 1000)] + 0.1 * rng.standard_normal((1000, 8))
     >>> index = mergesketch.LearnedPartition(n_features=8, n_buckets=20, n_repetitions=2, n_hidden=32)
-    >>> index.fit_neighbors(X).search(X[:2], X, k=1).ids
+    >>> index.fit_neighbors(X).search(X[:2], X, k=1, n_probes=3).ids
     array([[0],
            [1]])
 

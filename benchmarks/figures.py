@@ -13,6 +13,7 @@ from typing import Any
 
 import dedup_tables
 import float_tables
+import learned_index_table
 import outlier_tables
 import parameter_sharing_tables
 from markdown_parts import percent, short, span, table
@@ -684,6 +685,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "streaming_removals": streaming_removals,
     "streaming_keys": streaming_keys,
     "index_recipe": index_recipe,
+    "learned_index_recall": learned_index_table.recall,
+    "learned_index_loads": learned_index_table.loads,
     "parameter_sharing_clicks": parameter_sharing_tables.clicks,
     "parameter_sharing_debian": parameter_sharing_tables.debian,
     "parameter_sharing_dense": parameter_sharing_tables.dense,

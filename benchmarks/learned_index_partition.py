@@ -11,7 +11,7 @@ from scipy import sparse
 __all__ = ["methods"]
 
 #: Numbers of choices of an item, and of repetitions with the least counts of candidates.
-CHOICES, SHAPES = (2, 4, 10), ((1, 1), (4, 1), (4, 2))
+CHOICES, SHAPES = (2, 4), ((4, 1), (4, 2), (4, 3))
 PROBES = [1, 2, 4, 8, 16, 32, 64]
 
 
@@ -24,9 +24,7 @@ def methods(data):
         # Counts do not change what is learned.
         fit = functools.cache(functools.partial(fitted, data, n_choices))
         for n_repetitions, least in SHAPES:
-            settings = f"{n_repetitions} x {N_BUCKETS} buckets, K = {n_choices}"
-            if n_repetitions > 1:
-                settings += f", in {least} or more"
+            settings = f"{n_repetitions} x {N_BUCKETS} buckets, K = {n_choices}, in {least} or more"
 
             def method(d, fit=fit, n_repetitions=n_repetitions, least=least):
                 return answers(d, *fit(n_repetitions), least)

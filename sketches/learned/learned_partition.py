@@ -34,15 +34,16 @@ class LearnedPartition(PartitionQueries):
         ``R m n_items / B`` entries.
     n_repetitions : int, default 4
         Number R of partitions, each of which has a network of its own.
-    n_choices : int, default 4
+    n_choices : int, default 2
         Number K of buckets that an item may go to: it goes to the least loaded of its K best. More choices
         give more equal loads, and buckets that predict items less well.
     n_hidden : int, default 128
         Hidden units of a network.
-    n_rounds : int, default 5
-        How often the networks are trained and the items are put into buckets anew.
-    n_epochs : int, default 4
-        Passes over the queries in each round.
+    n_rounds : int, default 8
+        How often the items are put into buckets anew, each time after the networks were trained. At the end,
+        they are trained once more.
+    n_epochs : int, default 2
+        Passes over the queries in each training.
     learning_rate : float, default 0.05
         Step of the gradient descent (Adagrad), in (0, 1000).
     seed : int, default 0
@@ -110,7 +111,7 @@ class LearnedPartition(PartitionQueries):
     >>> rng = np.random.default_rng(0)
     >>> X = rng.standard_normal((50, 8))[rng.integers(0, 50, 1000)] + 0.1 * rng.standard_normal((1000, 8))
     >>> index = mergesketch.LearnedPartition(n_features=8, n_buckets=20, n_repetitions=2, n_hidden=32)
-    >>> index.fit_neighbors(X).search(X[:2], X, k=1).ids
+    >>> index.fit_neighbors(X).search(X[:2], X, k=1, n_probes=3).ids
     array([[0],
            [1]])
 

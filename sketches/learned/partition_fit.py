@@ -162,15 +162,19 @@ def learn_partition(
         words = words.reshape(n_items, settings.n_choices)
         # The first partition is random.
         places = (words[:, 0] % np.uint64(settings.n_buckets)).astype(np.int32)
-        for turn in range(settings.n_rounds):
+
+        def train_for(turn: int) -> FittedModel:
             purposes = [f"{own} order {turn} {epoch}" for epoch in range(settings.n_epochs)]
             orders = [draw_order(seed, purpose, n_rows) for purpose in purposes]
             train(network, rows, right, places, orders, settings.learning_rate)
-            model = FittedModel(network, mean_probabilities(network, rows))
+            return FittedModel(network, mean_probabilities(network, rows))
+
+        for turn in range(settings.n_rounds):
+            model = train_for(turn)
             loads = np.zeros(settings.n_buckets, np.int64)
             order = draw_order(seed, f"{own} items {turn}", n_items)
             assign(model, scores_of, order, settings.n_choices, loads, places, words)
-        return model, places
+        return train_for(settings.n_rounds), places
 
     return run_tasks(learn, n_repetitions)
 

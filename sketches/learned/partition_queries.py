@@ -151,13 +151,11 @@ class PartitionQueries(PartitionState):
             found = self._find_candidates(rows, first, last, n_probes, min_count)
             numbers, keys = np.empty((last - first, held), np.int64), np.empty((last - first, held))
             arguments = (found.numbers, found.scores, found.bounds, found.sizes, held)
-            self._backend.map_blocks(
-                lambda a, b, given=arguments, out=(numbers, keys): learned_partition.best_candidates(
-                    *given, a, b, *out
-                ),
-                last - first,
-                _QUERIES,
-            )
+
+            def take_best(a: int, b: int, given: Any = arguments, out: Any = (numbers, keys)) -> None:
+                learned_partition.best_candidates(*given, a, b, *out)
+
+            self._backend.map_blocks(take_best, last - first, _QUERIES)
             there = numbers >= 0
             ids[first:last, :held][there] = given[numbers[there]]
             scores[first:last, :held] = -keys
@@ -206,23 +204,19 @@ class PartitionQueries(PartitionState):
         asked = self._scaled_queries(queries)
         refuse_gpu(f"{type(self).__name__}.search", rows)
         by = vector_ranker(metric, queries, rows)
+        dtype = np.uint32 if not given.size or int(given[-1]) < 2**32 - 1 else np.uint64
         ids, keys = np.empty((queries.n, k), np.int64), np.empty((queries.n, k))
         for first, last in cut_range(0, queries.n, self._block(n_probes)):
             found = self._find_candidates(asked, first, last, n_probes, min_count)
             offsets, order = _in_order(found)
-            # The ranker takes ids plus one.
-            wanted = read_only(given[found.numbers[order]] + 1)
-            sizes = read_only(np.diff(offsets))
+            # The ranker takes ids plus one, in the dtypes in which an LSHIndex has them.
+            wanted, sizes = (given[found.numbers[order]] + 1).astype(dtype), np.diff(offsets)
 
-            def rank(
-                a: int, b: int, first: int = first, wanted: Any = wanted, at: Any = (offsets, sizes)
-            ) -> int:
-                return by.rank(wanted, at[0][a : b + 1], at[1][a:b], k, first + a, ids, keys)
+            def rank(a: int, b: int, of: Any = (wanted, offsets, sizes), at: int = first) -> int:
+                return by.rank(of[0], of[1][a : b + 1], of[2][a:b], k, at + a, ids, keys)
 
-            refused = [
-                row for row in self._backend.map_blocks(rank, last - first, _QUERIES) if row != ALL_RANKED
-            ]
-            if refused:
+            results = self._backend.map_blocks(rank, last - first, _QUERIES)
+            if refused := [row for row in results if row != ALL_RANKED]:
                 raise ValueError(by.refusal(refused[0]))
         return Nearest(ids, by.in_units(keys))
 
@@ -266,25 +260,24 @@ class PartitionQueries(PartitionState):
         """Return the candidates of the queries [first, last)."""
         n, repetitions = last - first, self.n_repetitions
         scores = self._predict(rows, np.arange(first, last)).reshape(n * repetitions, self.n_buckets)
-        probed, weights = (
-            np.empty((n * repetitions, n_probes), np.int64),
-            np.empty((n * repetitions, n_probes)),
-        )
+        probed = np.empty((n * repetitions, n_probes), np.int64)
+        weights = np.empty((n * repetitions, n_probes))
         self._backend.map_blocks(
             lambda a, b: learned_partition.best_buckets(read_only(scores), n_probes, a, b, probed, weights),
             n * repetitions,
             _QUERIES,
         )
-        probed, weights = (array.reshape(n, repetitions, n_probes) for array in (probed, weights))
+        shape = n, repetitions, n_probes
+        asked = read_only(probed.reshape(shape)), read_only(weights.reshape(shape))
         lists, loads = self._lists, self._loads
         # An item is a candidate once, however many of its buckets are probed.
-        most = loads[np.arange(repetitions)[:, None], probed].sum(axis=(1, 2))
+        most = loads[np.arange(repetitions)[:, None], asked[0]].sum(axis=(1, 2))
         bounds = np.zeros(n + 1, np.int64)
         np.cumsum(np.minimum(most, len(self)), out=bounds[1:])
         total = int(bounds[-1])
         found = np.empty(total, np.int64), np.empty(total, np.int32), np.empty(total)
         sizes, items = np.empty(n, np.int64), len(self)
-        inputs = (read_only(probed), read_only(weights), *lists, read_only(bounds), min_count)
+        inputs = (*asked, *lists, read_only(bounds), min_count)
         self._backend.map_blocks(
             lambda a, b: learned_partition.find_candidates(
                 *inputs, a, b, np.zeros(items, np.int64), *found, sizes

@@ -19,14 +19,9 @@ from .partition_models import BucketModel, FittedModel
 
 __all__ = ["MODEL_ARRAYS", "BucketLists", "LoadDeviation", "PartitionState"]
 
-#: The most features, buckets, repetitions, hidden units, and turns of the fit.
-_MOST_FEATURES, _MOST_BUCKETS, _MOST_REPETITIONS, _MOST_HIDDEN, _MOST_TURNS = (
-    (1 << 31) - 1,
-    1 << 20,
-    1 << 10,
-    1 << 14,
-    10_000,
-)
+#: The most features, buckets, repetitions, buckets of all repetitions, hidden units, and turns of the fit.
+_MOST_FEATURES, _MOST_BUCKETS, _MOST_REPETITIONS, _MOST_LOADS = 1 << 26, 1 << 20, 1 << 10, 1 << 24
+_MOST_HIDDEN, _MOST_TURNS = 1 << 14, 10_000
 #: The arrays of the networks, whose first dimension is that of repetitions.
 MODEL_ARRAYS = ("hidden_weights", "hidden_bias", "bucket_weights", "bucket_bias", "mean_probabilities")
 
@@ -63,16 +58,21 @@ class PartitionState(AppendedRows):
         n_buckets: int,
         *,
         n_repetitions: int = 4,
-        n_choices: int = 4,
+        n_choices: int = 2,
         n_hidden: int = 128,
-        n_rounds: int = 5,
-        n_epochs: int = 4,
+        n_rounds: int = 8,
+        n_epochs: int = 2,
         learning_rate: float = 0.05,
         seed: int = 0,
     ) -> None:
         self.n_features = check_int("n_features", n_features, 1, _MOST_FEATURES)
         self.n_buckets = check_int("n_buckets", n_buckets, 1, _MOST_BUCKETS)
         self.n_repetitions = check_int("n_repetitions", n_repetitions, 1, _MOST_REPETITIONS)
+        if self.n_repetitions * self.n_buckets > _MOST_LOADS:
+            raise ValueError(
+                f"n_repetitions must be at most {_MOST_LOADS // self.n_buckets} for {self.n_buckets} buckets, "
+                f"got {n_repetitions}"
+            )
         self.n_choices = check_int("n_choices", n_choices, 1, self.n_buckets)
         self.n_hidden = check_int("n_hidden", n_hidden, 1, _MOST_HIDDEN)
         self.n_rounds = check_int("n_rounds", n_rounds, 1, _MOST_TURNS)

@@ -20,6 +20,7 @@ ARRAYS = {
     "DocumentSignatures": "numbers of documents",
     "LSHIndex": "ids and distances of neighbours, k in a row",
     "NeighbourGraph": "ids and distances of neighbours, k in a row",
+    "LearnedPartition": "ids and scores of items, many for each query",
     "SoftCollisions": "ids and scores of keys, many for each query",
     "VectorCodes": "ids and scores of rows, many for each query",
     **dict.fromkeys(

@@ -32,6 +32,7 @@ LEFT_OUT = {
         ("NeighbourGraph.update ids", "SoftCollisions.update ids", "VectorCodes.update ids"),
         "distinct: none repeats",
     ),
+    **{f"LearnedPartition.{n} ids": "distinct: none repeats" for n in ("fit", "fit_neighbors", "update")},
 }
 #: Methods for the package's own rooms, which hand over states of sketches and not a caller's arrays.
 INNER = {"reduce_arrays", "add_loads", "checked_rows", "gather_into", "runs", "scatter_into"}

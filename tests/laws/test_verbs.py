@@ -62,6 +62,7 @@ def test_aliases_call_the_method_that_they_name(monkeypatch: pytest.MonkeyPatch)
         ("DensitySketch", "query", "density"),
         ("DistributedIndex", "add", "update"),
         ("LSHIndex", "add", "update"),
+        ("LearnedPartition", "insert", "update"),
         ("NadarayaWatsonSketch", "query", "predict"),
         ("RibbonFilter", "query", "contains"),
         ("ScalableBloomFilter", "query", "contains"),

@@ -426,6 +426,7 @@ def test_rows_of_every_scale_are_learned() -> None:
         ((4, True), {}, "n_buckets must be an integer"),
         ((4, 4), {"n_choices": 5}, "n_choices must be an integer from 1 to 4"),
         ((4, 4), {"n_repetitions": 0}, "n_repetitions must be"),
+        ((4, 1 << 20), {"n_repetitions": 17}, "n_repetitions must be at most 16 for 1048576 buckets, got 17"),
         ((4, 4), {"n_hidden": 0}, "n_hidden must be"),
         ((4, 4), {"n_rounds": 0}, "n_rounds must be"),
         ((4, 4), {"n_epochs": 0}, "n_epochs must be"),

@@ -1,1 +1,1 @@
-"""Indexes that learn from examples which items belong to a query."""
+"""Indexes and classifiers whose hash functions or buckets are learned."""

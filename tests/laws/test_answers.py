@@ -20,6 +20,7 @@ ARRAYS = {
     "DocumentSignatures": "numbers of documents",
     "LSHIndex": "ids and distances of neighbours, k in a row",
     "SoftCollisions": "ids and scores of keys, many for each query",
+    "SparseCodeIndex": "ids and scores of items, k in a row",
     "VectorCodes": "ids and scores of rows, many for each query",
     **dict.fromkeys(
         ("PrivateClassifier", "PrivateRegressor", "ReleasedClassifier", "ReleasedRegressor"),

@@ -29,6 +29,9 @@ LEFT_OUT = {
     "StaticFunctionBuilder.extend batches": "pairs of keys and values, which are there",
     **dict.fromkeys(("CompressedFloats.bits out", "CompressedFloats.decode out"), "written, not read"),
     **dict.fromkeys(("SoftCollisions.update ids", "VectorCodes.update ids"), "distinct: none repeats"),
+    **dict.fromkeys(("SparseCodeIndex.fit ids", "SparseCodeIndex.partial_fit ids"), "distinct, too"),
+    "LearnedProjection.collision_probability distance": "always refused",
+    "LearnedProjection.distance probability": "always refused",
 }
 #: Methods for the package's own rooms, which hand over states of sketches and not a caller's arrays.
 INNER = {"reduce_arrays", "add_loads", "checked_rows", "gather_into", "runs", "scatter_into"}

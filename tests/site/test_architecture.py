@@ -17,17 +17,9 @@ ROOT = Path(mergesketch.__file__).parent
 TOPS = ("lsh", "sketches", "distributed", "gpu")
 KERNELS = ("lsh/kernels", "sketches/kernels", "distributed/kernels")
 TOPICS = (
-    "counts",
-    "race",
-    "density",
-    "regression",
-    "sets",
-    "neighbours",
+    "counts", "race", "density", "regression", "sets", "neighbours", "static", "coding", "parameters",
     "learned",
-    "static",
-    "coding",
-    "parameters",
-)
+)  # fmt: skip
 LSH = (
     "lsh/support",
     "lsh/inputs",
@@ -67,6 +59,7 @@ LATE = {("lsh/support", "gpu/launch"), ("distributed/cli", "")}
 #: Topics that build on another one.
 MAY_IMPORT["sketches/static"] += ("sketches/coding",)
 MAY_IMPORT["sketches/density"] += ("sketches/counts",)
+MAY_IMPORT["sketches/learned"] += ("sketches/neighbours",)
 
 
 class Import(NamedTuple):

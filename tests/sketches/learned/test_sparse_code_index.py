@@ -201,7 +201,9 @@ def test_merging_is_the_union_of_items(first: list[int], second: list[int], thir
     assert a | b | c == a | (b | c) == c | a | b == whole
     assert a | a == a
     assert a | small() == a
-    assert whole.copy().remove(third, missing="ignore") == small().update(sorted(set(first + second) - set(third)))
+    assert whole.copy().remove(third, missing="ignore") == small().update(
+        sorted(set(first + second) - set(third))
+    )
     assert mergesketch.from_bytes(whole.to_bytes()) == whole
 
 

@@ -412,6 +412,21 @@ def vector_codes() -> Cases:
 
 
 @benchmark
+def learned_indexes() -> Cases:
+    X, labels = rows(2_000), np.arange(2_000) % 100
+    Y = np.zeros((2_000, 100), bool)
+    Y[np.arange(2_000), labels] = True
+    yield "LearnedHash.fit", lambda: ms.LearnedHash(4, 4, n_rounds=2).fit(X[:100], X, Y)
+    family = lsh.LearnedProjection(signs().vectors, power=8)
+    yield "LearnedProjection.hash, 2,000", partial(family.hash, X)
+    empty = ms.SparseCodeIndex(16, 8, 32, n_hidden=32)
+    yield "SparseCodeIndex.fit", lambda: empty.copy().fit(X, Y, n_epochs=1)
+    full = empty.copy().fit(X, Y, n_epochs=1)
+    for n in (1, 1_000):
+        yield f"SparseCodeIndex.query, {n:,}", partial(full.query, X[:n], 10)
+
+
+@benchmark
 def shared_parameters() -> Cases:
     gradients = rows(20_000)
     maps = {

@@ -14,6 +14,7 @@ from typing import Any
 import dedup_tables
 import float_tables
 import learned_index_table
+import learned_code_tables
 import outlier_tables
 import parameter_sharing_tables
 from markdown_parts import percent, short, span, table
@@ -722,6 +723,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "static_text": static_text,
     "gpu_rates": gpu_rates,
     **float_tables.TABLES,
+    **learned_code_tables.TABLES,
 }
 
 FIGURES: dict[str, Callable[[], str]] = {

@@ -22,6 +22,7 @@ ARRAYS = {
     "NeighbourGraph": "ids and distances of neighbours, k in a row",
     "LearnedPartition": "ids and scores of items, many for each query",
     "SoftCollisions": "ids and scores of keys, many for each query",
+    "SparseCodeIndex": "ids and scores of items, k in a row",
     "VectorCodes": "ids and scores of rows, many for each query",
     **dict.fromkeys(
         ("PrivateClassifier", "PrivateRegressor", "ReleasedClassifier", "ReleasedRegressor"),

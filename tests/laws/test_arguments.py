@@ -33,6 +33,9 @@ LEFT_OUT = {
         "distinct: none repeats",
     ),
     **{f"LearnedPartition.{n} ids": "distinct: none repeats" for n in ("fit", "fit_neighbors", "update")},
+    **dict.fromkeys(("SparseCodeIndex.fit ids", "SparseCodeIndex.partial_fit ids"), "distinct, too"),
+    "LearnedProjection.collision_probability distance": "always refused",
+    "LearnedProjection.distance probability": "always refused",
 }
 #: Methods for the package's own rooms, which hand over states of sketches and not a caller's arrays.
 INNER = {"reduce_arrays", "add_loads", "checked_rows", "gather_into", "runs", "scatter_into"}

@@ -68,6 +68,7 @@ def test_aliases_call_the_method_that_they_name(monkeypatch: pytest.MonkeyPatch)
         ("ScalableBloomFilter", "query", "contains"),
         ("SharedParameters", "query", "gather"),
         ("SharedParameters", "scatter_add", "update"),
+        ("SparseCodeIndex", "add", "update"),
         ("StaticFunction", "query", "lookup"),
         ("StaticTable", "query", "lookup"),
         ("StreamingDeduplicator", "query", "contains"),

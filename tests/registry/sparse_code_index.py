@@ -24,20 +24,20 @@ def argument_cases() -> Iterator[Case]:
     yield Case("SparseCodeIndex.codes", index().codes, {"ids": KEYS}, "ids")
     yield Case("SparseCodeIndex.remove", lambda ids: index().update(KEYS).remove(ids), {"ids": KEYS[:5]})
 
-    def trained(X: Any, Y: Any, ids: Any) -> Any:
-        return index().fit(X, Y, ids, n_epochs=2)
+    def trained(X: Any, Y: Any) -> Any:
+        return index().fit(X, Y, n_epochs=2)
 
-    def trained_further(X: Any, Y: Any, ids: Any) -> Any:
-        return index().partial_fit(X, Y, ids)
+    def trained_further(X: Any, Y: Any) -> Any:
+        return index().partial_fit(X, Y)
 
-    given = {"X": ROWS, "Y": _LABELS, "ids": KEYS}
+    given = {"X": ROWS, "Y": _LABELS}
     yield Case("SparseCodeIndex.fit", trained, given, None, ("X", "Y"))
     yield Case("SparseCodeIndex.partial_fit", trained_further, given, None, ("X", "Y"))
     full = Later(lambda: index().fit(ROWS, _LABELS))
-    parts = Later(lambda: [index().fit(ROWS, _LABELS), index().fit(ROWS, _LABELS, n_epochs=2)])
+    other = Later(lambda: index().fit(ROWS, _LABELS, n_epochs=2))
 
     def mean(weights: Any) -> Any:
-        return SparseCodeIndex.average(list(parts), weights)
+        return SparseCodeIndex.average([full.copy(), other.copy()], weights)
 
     yield Case("SparseCodeIndex.average", mean, {"weights": np.array([1.0, 3.0])})
     for name in ("query", "candidates"):

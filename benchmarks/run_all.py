@@ -25,6 +25,8 @@ LEFT_OUT = {
     "markdown_parts.py",
     "measure.py",
     "minilm.py",
+    "negative_sampling.py",
+    "negative_sampling_tables.py",
     "summary.py",
     "tables.py",
     "race_tables.py",

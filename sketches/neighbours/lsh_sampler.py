@@ -358,7 +358,7 @@ class LSHSampler(IndexedIds):
         >>> W = np.eye(3)
         >>> index = mergesketch.LSHIndex(SignedRandomProjection(3, 2, power=1, seed=1)).update(W)
         >>> mergesketch.LSHSampler(index).retrieve(W[:1], W)
-        Sample(ids=array([[0, 1, 2]]), probabilities=array([[1.  , 0.75, 0.75]]))
+        Sample(ids=array([[0, 2, 1]]), probabilities=array([[1.  , 0.75, 0.75]]))
         """
         self._check_place(Q)
         if self._n_probes > 1:

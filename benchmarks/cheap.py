@@ -454,6 +454,16 @@ def product_quantizer() -> Cases:
 
 
 @benchmark
+def lsh_sampler() -> Cases:
+    X = rows(20_000)
+    index = ms.LSHIndex(lsh.SignedRandomProjection(16, 20, power=8, seed=1), capacity=512).update(X)
+    sampler = ms.LSHSampler(index, seed=1)
+    for n in (1, 100):
+        yield f"sample, {n:,}", partial(sampler.sample, X[:n], 100)
+        yield f"probabilities, {n:,}", partial(sampler.probabilities, X[:n], range(100))
+
+
+@benchmark
 def soft_collisions() -> Cases:
     empty = ms.SoftCollisions(lsh.SignedRandomProjection(16, 16, power=8, seed=1))
     X = rows(20_000)

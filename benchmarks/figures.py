@@ -15,6 +15,7 @@ import dedup_tables
 import float_tables
 import learned_index_table
 import learned_code_tables
+import negative_sampling_tables
 import outlier_tables
 import parameter_sharing_tables
 from markdown_parts import percent, short, span, table
@@ -683,6 +684,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "dedup_published": dedup_tables.published,
     "dedup_large_runs": dedup_tables.large,
     "token_selection_pivot": token_selection,
+    "negative_sampling_gradients": negative_sampling_tables.gradients,
+    "negative_sampling_training": negative_sampling_tables.training,
     "streaming_removals": streaming_removals,
     "streaming_keys": streaming_keys,
     "index_recipe": index_recipe,

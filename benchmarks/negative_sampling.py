@@ -1,15 +1,15 @@
 """Compare samplers of negative classes for a softmax: bias and variance of gradients, and training.
 
-The data are Debian's packages and their dependencies (`label_data.debian_labels`): 7,058 labels. The network
-has a hidden layer of 128 units, whose inputs are words, and a softmax over all labels, in which the labels of
-a row share its mass.
+The data are Debian's packages and their dependencies (`label_data.debian_labels`): 7,058 labels; and 30,000
+rows of 50,000 generated labels (`label_data.generated_labels`). The network has a hidden layer of 128 units,
+whose inputs are words, and a softmax over all labels, in which the labels of a row share its mass.
 
-"gradients": the network is trained with the whole softmax for two epochs. For test rows, 100 samples a row
+"gradients": for test rows of Debian and the network that the whole softmax has trained, 100 samples a row
 are drawn many times, and the gradient of the hidden units that `sampled_softmax` gives is compared with that
 of the whole softmax. Bias and standard deviation are relative to the length of that, and root mean squares
 over the rows. "median" are those of the middle row. "plain" is the bias without correction.
 
-"training": networks are trained with each sampler for three epochs from the same parameters, with Adam of the
+"training": networks are trained with each sampler for some epochs from the same parameters, with Adam of the
 same learning rate. Seconds are processor time of one thread, all of sampling and changing the index included.
 "p@1" is the share of test rows whose best label is right; "loss" is that of the whole softmax on test rows.
 "shared" samples are the same for all rows of a batch.
@@ -23,6 +23,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 os.environ.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
@@ -31,12 +32,14 @@ import mergesketch
 import numpy as np
 import torch
 from debian import NEEDED
-from label_data import LabelData, debian_labels
+from label_data import LabelData, debian_labels, generated_labels
 from measure import parse, show, write
 from mergesketch import LSHIndex, LSHSampler, sampled_softmax, sampled_softmax_loss
 from mergesketch.lsh import SignedRandomProjection
 
-HIDDEN, BATCH, EPOCHS, RATE = 128, 256, 3, 3e-3
+HIDDEN, BATCH, RATE = 128, 256, 3e-3
+#: Epochs of both data sets, and labels and rows of the generated one.
+EPOCHS, GENERATED = (2, 3), (50_000, 30_000)
 #: Draws of a row, and distinct ids that the rows of a batch share, about.
 DRAWS, SHARED = 100, 512
 #: Test rows whose gradients are compared, and draws of each.
@@ -44,6 +47,28 @@ ROWS, REPEATS = 100, 200
 TABLES, POWER, CAPACITY = 100, 12, 64
 #: The index is changed after the first of these steps, and after intervals that grow by this factor.
 FIRST_CHANGE, GROWTH = 20, 1.2
+
+#: The samplers that are trained with, for each data set.
+DEBIAN = (
+    "uniform",
+    "uniform, shared",
+    "log-uniform",
+    "frequency",
+    "frequency, shared",
+    "LSH-label, half uniform",
+    "LSH-label, half frequency",
+    "LSH-embedding, half uniform",
+    "LSH-embedding, half frequency",
+    "LSH-embedding, half frequency, shared",
+)
+MANY_LABELS = (
+    "uniform",
+    "uniform, shared",
+    "frequency",
+    "frequency, shared",
+    "LSH-embedding, half uniform",
+    "LSH-embedding, half frequency",
+)
 
 Row = dict[str, Any]
 
@@ -200,13 +225,17 @@ def gradients(network: Network, data: LabelData, frequency: np.ndarray) -> list[
         logits = W64 @ h
         return Weighted(np.exp(logits - logits.max())).draw(REPEATS, DRAWS)
 
-    makers = {**samplers(W, frequency), "softmax": None}
-    for name, make in makers.items():
-        sampler, parts = make() if make else None, []
-        for h, target in zip(H[chosen], targets, strict=True):
-            many = np.tile(h, (REPEATS, 1)), np.full((REPEATS, 1), target)
-            draw = (lambda m=many, s=sampler: s.rows(*m, W)) if sampler else (lambda h=h: softmax_draws(h))
-            parts.append(errors(draw, h, W64, int(target)))
+    def parts_of(draw: Callable[..., Any]) -> list[tuple[float, float, float]]:
+        return [
+            errors(partial(draw, h, int(y)), h, W64, int(y)) for h, y in zip(H[chosen], targets, strict=True)
+        ]
+
+    def by(sampler: Any, h: np.ndarray, target: int) -> Any:
+        return sampler.rows(np.tile(h, (REPEATS, 1)), np.full((REPEATS, 1), target), W)
+
+    draws = {name: partial(by, make()) for name, make in samplers(W, frequency).items()}
+    for name, draw in {**draws, "softmax": lambda h, _: softmax_draws(h)}.items():
+        parts = parts_of(draw)
         bias, variance, plain = np.sqrt(np.mean(parts, axis=0))
         middle = np.sqrt(np.median(parts, axis=0))
         found.append(
@@ -227,7 +256,7 @@ def gradients(network: Network, data: LabelData, frequency: np.ndarray) -> list[
 
 
 def train(
-    data: LabelData, name: str, sampler: Any, is_shared: bool, epochs: float
+    data: LabelData, source: str, name: str, sampler: Any, is_shared: bool, epochs: float
 ) -> tuple[Network, list[Row]]:
     """Train a network; return it, and what it reached after each half of an epoch."""
     network, rng = Network(data), np.random.default_rng(1)
@@ -251,7 +280,10 @@ def train(
             targets, here = padded(Y), W.detach().numpy()
             ask = sampler.shared if is_shared else sampler.rows
             ids, p = ask(h.detach().numpy(), targets, here)
-            of_targets = (W[torch.tensor(np.maximum(targets, 0))] * h[:, None]).sum(2)
+            # Most rows have few targets, and a few have many.
+            at_rows, at_columns = map(torch.tensor, np.nonzero(targets >= 0))
+            own = (W[torch.tensor(Y.indices.astype(np.int64))] * h[at_rows]).sum(1)
+            of_targets = torch.zeros(targets.shape).index_put((at_rows, at_columns), own)
             chosen = W[torch.tensor(np.maximum(ids, 0))]
             of_ids = h @ chosen.T if is_shared else torch.bmm(chosen, h[:, :, None])[:, :, 0]
             loss = sampled_softmax_loss(torch.cat([of_targets, of_ids], 1), ids, p, targets)
@@ -266,18 +298,24 @@ def train(
         spent += time.process_time() - start
         if steps % (per_epoch // 2) == 0:
             p1, test_loss = evaluate(network, data)
-            seconds = round(spent, 2)
-            found.append(
-                {
-                    "training": name,
-                    "epochs": steps / per_epoch,
-                    "seconds": seconds,
-                    "p@1": p1,
-                    "loss": test_loss,
-                }
-            )
-    show(name, found)
+            row = {"data": source, "training": name, "epochs": round(steps / per_epoch, 1)}
+            found.append({**row, "seconds": round(spent, 2), "p@1": p1, "loss": test_loss})
+    show(f"{source}: {name}", found[-1:])
     return network, found
+
+
+def compare(
+    source: str, data: LabelData, epochs: float, wanted: tuple[str, ...]
+) -> tuple[Network, list[Row]]:
+    """Train with the whole softmax, and with the samplers of some names."""
+    network, rows = train(data, source, "whole softmax", None, False, epochs)
+    new = Network(data).labels.detach().numpy()
+    for name, make in samplers(new, np.asarray(data.Y.sum(0)).ravel()).items():
+        for is_shared in (False, True):
+            full = f"{name}, shared" if is_shared else name
+            if full in wanted:
+                rows += train(data, source, full, make(), is_shared, epochs)[1]
+    return network, rows
 
 
 def main() -> None:
@@ -287,15 +325,12 @@ def main() -> None:
         raise SystemExit(NEEDED)
     torch.set_num_threads(1)
     mergesketch.set_num_threads(1)
-    epochs = 0.5 if arguments.quick else EPOCHS
-    frequency = np.asarray(data.Y.sum(0)).ravel()
-    network, rows = train(data, "whole softmax", None, False, epochs)
-    new = Network(data).labels.detach().numpy()
-    for name, make in samplers(new, frequency).items():
-        rows += train(data, name, make(), False, epochs)[1]
-        if name in ("uniform", "log-uniform", "frequency", "LSH-embedding, half frequency"):
-            rows += train(data, f"{name}, shared", make(), True, epochs)[1]
-    rows += gradients(network, data, frequency)
+    epochs = (0.5, 0.5) if arguments.quick else EPOCHS
+    network, rows = compare("Debian", data, epochs[0], DEBIAN)
+    rows += gradients(network, data, np.asarray(data.Y.sum(0)).ravel())
+    if not arguments.quick:
+        write(arguments.json, rows)
+    rows += compare("generated", generated_labels(*GENERATED), epochs[1], MANY_LABELS)[1]
     if not arguments.quick:
         write(arguments.json, rows)
 

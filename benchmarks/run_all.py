@@ -28,6 +28,8 @@ LEFT_OUT = {
     "learned_index_table.py",
     "measure.py",
     "minilm.py",
+    "negative_sampling.py",
+    "negative_sampling_tables.py",
     "summary.py",
     "tables.py",
     "race_tables.py",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,10 +14,21 @@ from ..core.guard import Guarded, uninterrupted
 from .index import LSHIndex
 from .row_changes import refuse_missing_ids, refuse_repeated_ids
 
-__all__ = ["IndexedIds"]
+__all__ = ["AllIds", "IndexedIds"]
 
 #: The sum of all weights as integers, about.
 _WEIGHT_SUM = 2.0**52
+
+
+class AllIds(NamedTuple):
+    """The ids that may be drawn."""
+
+    #: All ids, rising, in the dtype of slots.
+    ids: NDArray[Any]
+    #: The sums of their weights up to each, or no sums for equal weights.
+    weight_ends: NDArray[np.int64]
+    #: The ids in the tables, as `LSHIndex.ordered_ids` has returned them.
+    there: NDArray[Any]
 
 
 class IndexedIds(Guarded):
@@ -50,10 +61,10 @@ class IndexedIds(Guarded):
     @property
     def ids(self) -> NDArray[np.int64]:
         """All ids that may be drawn, rising: int64, a copy."""
-        return self._all_ids()[0].astype(np.int64)
+        return self._all_ids().ids.astype(np.int64)
 
     def __len__(self) -> int:
-        return self._all_ids()[0].size
+        return self._all_ids().ids.size
 
     def __getstate__(self) -> dict[str, Any]:
         own = {name: value for name, value in dict(vars(self)).items() if name != "_guard"}
@@ -207,8 +218,8 @@ class IndexedIds(Guarded):
                 "change the rows by the methods of the sampler"
             )
 
-    def _all_ids(self) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """Return all ids that may be drawn, rising, and sums of weights; bring the buckets into order."""
+    def _all_ids(self) -> AllIds:
+        """Return all ids that may be drawn; bring the buckets into order."""
         self._check_place()
         index = self._index
         with self._lock:
@@ -222,7 +233,7 @@ class IndexedIds(Guarded):
                         f"index has {index.n_updates} rows, and {there.size} ids are in its tables"
                     )
                 self._checked = there
-            return there if self._given is None else self._given, self._weight_ends
+            return AllIds(there if self._given is None else self._given, self._weight_ends, there)
 
 
 def _read_weights(weights: Any, n: int) -> NDArray[np.float64]:

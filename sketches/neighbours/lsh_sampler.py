@@ -17,7 +17,7 @@ from ..kernels import lsh_sampler
 from .bucket_contents import bucket_contents
 from .id_rows import read_id_rows
 from .index import LSHIndex
-from .indexed_ids import IndexedIds
+from .indexed_ids import AllIds, IndexedIds
 
 __all__ = ["LSHSampler", "Sample"]
 
@@ -222,13 +222,12 @@ class LSHSampler(IndexedIds):
         number = None if step is None else check_int("step", step, 0, _WORDS - 1)
         codes = self._codes(Q)
         excluded = self._excluded(exclude, len(codes))
-        all_ids, ends = self._all_ids()
+        self._all_ids()
         ids, drawn = np.empty((len(codes), n), np.int64), np.empty((len(codes), n))
         if number is None:
             with self._lock:
                 number, self._step = self._step, (self._step + 1) % _WORDS
-        key = self._key(number, first_row)
-        _draw(self._index, codes, all_ids, ends, excluded, key, self._uniform, n, ids, drawn)
+        self._draw(codes, excluded, self._key(number, first_row), n, ids, drawn)
         return Sample(ids, _among(drawn, n))
 
     def sample_shared(self, Q: RowsLike, n: int, *, step: int | None = None, first_row: int = 0) -> Sample:
@@ -304,8 +303,8 @@ class LSHSampler(IndexedIds):
         wanted = read_id_rows("ids", ids, len(codes), shared=True)
         out = np.array(np.broadcast_to(wanted, (len(codes), wanted.shape[1])))
         excluded = self._excluded(exclude, len(codes))
-        drawn, (all_ids, ends) = np.empty(out.shape), self._all_ids()
-        _draw(self._index, codes, all_ids, ends, excluded, np.uint64(0), self._uniform, 0, out, drawn)
+        drawn = np.empty(out.shape)
+        self._draw(codes, excluded, np.uint64(0), 0, out, drawn)
         return _among(drawn, n)
 
     def retrieve(self, Q: RowsLike, rows: RowsLike) -> Sample:
@@ -359,7 +358,7 @@ class LSHSampler(IndexedIds):
         >>> W = np.eye(3)
         >>> index = mergesketch.LSHIndex(SignedRandomProjection(3, 2, power=1, seed=1)).update(W)
         >>> mergesketch.LSHSampler(index).retrieve(W[:1], W)
-        Sample(ids=array([[0, 1, 2]]), probabilities=array([[1.  , 0.75, 0.75]]))
+        Sample(ids=array([[0, 2, 1]]), probabilities=array([[1.  , 0.75, 0.75]]))
         """
         self._check_place(Q)
         if self._n_probes > 1:
@@ -383,6 +382,22 @@ class LSHSampler(IndexedIds):
         refuse_gpu("LSHSampler", exclude)
         return read_only(np.sort(read_id_rows("exclude", exclude, n), axis=1))
 
+    def _draw(
+        self,
+        codes: NDArray[np.uint32],
+        excluded: NDArray[np.int64],
+        key: np.uint64,
+        n: int,
+        ids: NDArray[np.int64],
+        probabilities: NDArray[np.float64],
+    ) -> None:
+        """Draw ids for all queries, or find the probabilities of given ones."""
+        arguments = (codes, excluded, key, self._uniform, n, ids, probabilities)
+        if not _draw_from(self._index, self._all_ids(), *arguments):
+            # Another thread has changed the index since all ids were listed.
+            with self._lock, self._index._lock:
+                _draw_from(self._index, self._all_ids(), *arguments)
+
     def _key(self, step: int, first_row: int) -> np.uint64:
         """Return the word from which the draws of the first row follow."""
         word = (int(random_uint64(self._seed, "LSHSampler draws", 1)[0]) + step * _GOLDEN) % _WORDS
@@ -392,27 +407,29 @@ class LSHSampler(IndexedIds):
 
 
 @reading
-def _draw(
+def _draw_from(
     index: LSHIndex,
+    all_ids: AllIds,
     codes: NDArray[np.uint32],
-    all_ids: NDArray[Any],
-    weight_ends: NDArray[np.int64],
     excluded: NDArray[np.int64],
     key: np.uint64,
     share: float,
     n: int,
     ids: NDArray[np.int64],
     probabilities: NDArray[np.float64],
-) -> None:
-    """Draw ids for all queries, or find the probabilities of given ones, while the index does not change."""
-    slots = read_only(index.buckets()[0])
+) -> bool:
+    """Draw ids while the index does not change; return False if it has changed since `all_ids`."""
+    if index.known_ids is not all_ids.there:
+        return False
+    slots, (every, weight_ends, _) = read_only(index.buckets()[0]), all_ids
     map_blocks(
         lambda a, b: lsh_sampler.draw_ids(
-            slots, codes, all_ids, weight_ends, excluded, key, share, n, a, b, ids, probabilities
+            slots, codes, every, weight_ends, excluded, key, share, n, a, b, ids, probabilities
         ),
         len(codes),
         _QUERIES,
     )
+    return True
 
 
 def _among(drawn: NDArray[np.float64], n: int) -> NDArray[np.float64]:

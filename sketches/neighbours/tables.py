@@ -180,12 +180,18 @@ class IndexTables(MergeableSketch):
         Afterwards the places of ids in buckets depend on the contents of the index alone.
         """
         with self._lock:
+            self._arrays  # noqa: B018 - an index without rows gets its buckets
             self._canonicalise()
             return self._state.cached("ids", self._distinct_ids)
 
+    @property
+    def known_ids(self) -> NDArray[Any] | None:
+        """The last result of `ordered_ids`, or None if the buckets have changed since."""
+        caches = self._state.caches
+        ids: NDArray[Any] | None = caches.get("ids") if caches.get("is_ordered", False) else None
+        return ids
+
     def _distinct_ids(self) -> NDArray[Any]:
-        if not self._state.is_allocated:
-            return np.empty(0, self._id_dtype)
         # One table has all ids, unless entries were dropped.
         slots = self._arrays["slots"] if self.overflow > 0.0 else self._arrays["slots"][:1]
         largest = self.largest_id

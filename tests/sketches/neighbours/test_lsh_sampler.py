@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import threading
 from fractions import Fraction
 from typing import Any
 
@@ -250,6 +251,28 @@ def test_copies_and_pickles_continue() -> None:
         assert repr(other).startswith("LSHSampler(<LSHIndex(") and repr(other).endswith("seed=3): step 1")
         np.testing.assert_array_equal(other.sample(X, 5).ids, expected.ids)
     assert copy.copy(sampler).index is sampler.index
+
+
+def test_samples_beside_changes_are_those_before_or_after_one() -> None:
+    X = rows_of(200)
+    there, ids = [X, -X], np.arange(200)
+    expected = [LSHSampler(index_of(Y), seed=1).sample(X[:20], 10, step=7) for Y in there]
+    sampler, wrong, stop = LSHSampler(index_of(X), seed=1), [], threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            found = sampler.sample(X[:20], 10, step=7)
+            wrong.append(not any(np.array_equal(found.ids, one.ids) for one in expected))
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for turn in range(1, 60):
+        sampler.replace(ids, there[turn % 2])
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert wrong and not any(wrong)
 
 
 # -- changes of the rows --------------------------------------------------------------------------

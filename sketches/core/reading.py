@@ -47,6 +47,7 @@ _CHANGING = frozenset(
         "replace",
         "reserve_rows",
         "scatter_add",
+        "update",
         "update_bags",
         "update_product",
     }

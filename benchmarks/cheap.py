@@ -249,34 +249,10 @@ def nadaraya_watson() -> Cases:
 
 
 @benchmark
-def lsh_sampler() -> Cases:
-    X = rows(20_000)
-    sampler = ms.LSHSampler(ms.LSHIndex(signs(), capacity=2048).update(X), uniform=0.5)
-    for n in (10, 2000):
-        yield f"sample, {n:,}", partial(sampler.sample, X[:n], 50)
-
-
-@benchmark
-def neighbour_graph() -> Cases:
-    X, empty = rows(5000), ms.NeighbourGraph(signs(), n_neighbors=16)
-    graph = empty.copy().update(X)
-    yield "update, 5,000", lambda: empty.copy().update(X)
-    for n in (10, 2000):
-        yield f"search, {n:,}", partial(graph.search, X[:n], 10)
-
-
-@benchmark
-def learned_indexes() -> Cases:
+def learned_partition() -> Cases:
     labels = np.arange(2000) % 100
     X = rows(100)[labels] + rows(2000) / 4
     Y = np.eye(100, dtype=bool)[labels]
-    learned = ms.LearnedHash(8, power=5, n_rounds=2)
-    yield "LearnedHash: fit, 2,000", lambda: learned.fit(rows(100), X, Y)
-    family = ms.LearnedHash(8, power=5, n_rounds=2).fit(rows(100), X, Y).family
-    assert isinstance(family, lsh.LearnedProjection)
-    yield "LearnedProjection: hash, 2,000", partial(family.hash, X)
-    codes = ms.SparseCodeIndex(n_features=16, n_chunks=4, n_buckets=16, n_hidden=32).fit(X, Y)
-    yield "SparseCodeIndex: query, 2,000", partial(codes.query, X, 5)
     partition = ms.LearnedPartition(n_features=16, n_buckets=20, n_repetitions=2, n_hidden=32).fit(X, Y)
     yield "LearnedPartition: query, 2,000", partial(partition.query, X, 5)
 
@@ -424,6 +400,18 @@ def learned_indexes() -> Cases:
     full = empty.copy().fit(X, Y, n_epochs=1)
     for n in (1, 1_000):
         yield f"SparseCodeIndex.query, {n:,}", partial(full.query, X[:n], 10)
+
+
+@benchmark
+def neighbour_graph() -> Cases:
+    empty = ms.NeighbourGraph(lsh.SignedRandomProjection(16, 8, power=7, seed=1), 16)
+    X = rows(20_000)
+    full = empty.copy().update(X[:5000])
+    for n in (10, 2000):
+        yield f"update, {n:,}", lambda n=n: empty.copy().update(X[:n])
+    yield "add 10 to 5,000", lambda: full.copy().update(X[5000:5010])
+    for n in (1, 100):
+        yield f"search, {n:,}", partial(full.search, X[:n], 10)
 
 
 @benchmark

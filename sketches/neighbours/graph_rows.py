@@ -121,8 +121,9 @@ class GraphRows(AppendedRows):
         for name, width in widths.items():
             if arrays[name].shape != (m, width):
                 raise ValueError(f"{name} must have shape ({m}, {width})")
-        if not (np.abs(rows) <= 4e18).all():
-            raise ValueError("rows must be finite, and at most 4e18")
+        most = 1.0 + 1e-6 if self.metric == "angle" else 4e18
+        if not (np.abs(rows) <= most).all():
+            raise ValueError(f"rows must be finite, and at most {most:g}")
         if n > _MOST_ROWS or (n == 0) != (m == 0):
             raise ValueError(f"there must be up to {_MOST_ROWS:,} rows, and nodes if there are rows")
         if n:
@@ -140,6 +141,8 @@ class GraphRows(AppendedRows):
                 raise ValueError(f"{name} must be nodes from 0 to {m - 1}, or -1")
             if (links == np.arange(m)[:, None]).any():
                 raise ValueError(f"{name} must be other nodes")
+            if ((links[:, :-1] < 0) & (links[:, 1:] >= 0)).any():
+                raise ValueError(f"{name} must have -1 only at the end")
         self._check_stored_ids(arrays["ids"], n)
 
     def _check_device(self, device: str) -> None:

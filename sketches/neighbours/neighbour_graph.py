@@ -133,9 +133,6 @@ class NeighbourGraph(GraphRows):
     (2000, 2000)
     """
 
-    def _fullness(self) -> list[str]:
-        return []
-
     # -- queries ------------------------------------------------------------------------------------
 
     def search(self, Q: RowsLike, k: int = 10, *, ef: int = 64) -> Nearest:
@@ -187,7 +184,8 @@ class NeighbourGraph(GraphRows):
         Returns
         -------
         Visits
-            ``(hops, distances)``, both of shape (n_queries,).
+            ``(hops, distances)``, both of shape (n_queries,). There are no hops where `ef` is at least the
+            number of distinct rows, because the query is compared with all then.
 
         Raises
         ------
@@ -236,7 +234,7 @@ class NeighbourGraph(GraphRows):
         sizes = (nodes >= 0).sum(axis=1)
         # Candidates are nodes plus one; -1 stands at the end only.
         candidates = nodes.astype(np.uint32) + np.uint32(1)
-        near, distances = np.empty((n, width), np.int64), np.empty((n, width))
+        near, distances = np.full((n, width), -1, np.int64), np.full((n, width), np.inf)
         offsets = np.arange(n + 1, dtype=np.int64) * width
         rank, flat = ranker(self.family, rows, kept).rank, candidates.reshape(-1)
         map_blocks(

@@ -104,7 +104,7 @@ class InnerProductOracle(Configured):
     >>> found = run.best(direction)
     >>> found.is_exact, run.inner_products < 4000
     (False, True)
-    >>> found.value > 0.8 * (atoms @ direction).max()
+    >>> bool(found.value > 0.8 * (atoms @ direction).max())
     True
     """
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...errors import FullBucketsWarning
 from ...lsh.families.inner_product import InnerProduct
-from ...lsh.support.checks import check_flag, check_int
+from ...lsh.support.checks import check_choice, check_flag, check_int
 from ...lsh.support.configured import Configured
 from ...lsh.support.random import random_uint64
 from ..neighbours.index import LSHIndex
@@ -48,6 +48,8 @@ class InnerProductOracle(Configured):
     center : bool, default True
         Hash ``atom - mean``. The mean changes all products with a direction by the same amount, so the same
         atom is the best, but the angles of centred atoms differ more.
+    projection : {"gaussian", "hadamard"}, default "gaussian"
+        As for `InnerProduct`: Hadamard transforms hash the atoms in about half the time.
     redraw_after : int, optional
         Number of uses of a group after which a run draws its hash functions anew. By default it never does.
     seed : int, default 0
@@ -108,7 +110,16 @@ class InnerProductOracle(Configured):
     True
     """
 
-    _parameters = ("n_groups", "n_tables", "n_probes", "power", "center", "redraw_after", "seed")
+    _parameters = (
+        "n_groups",
+        "n_tables",
+        "n_probes",
+        "power",
+        "center",
+        "projection",
+        "redraw_after",
+        "seed",
+    )
 
     def __init__(
         self,
@@ -119,6 +130,7 @@ class InnerProductOracle(Configured):
         n_probes: int = 8,
         power: int | None = None,
         center: bool = True,
+        projection: str = "gaussian",
         redraw_after: int | None = None,
         seed: int = 0,
     ) -> None:
@@ -130,6 +142,7 @@ class InnerProductOracle(Configured):
         self.power = check_int("power", power, 1, 24)
         self.n_probes = min(check_int("n_probes", n_probes, 1, 1 << 10), 1 << self.power)
         self.center = check_flag("center", center)
+        self.projection: str = check_choice("projection", projection, ("gaussian", "hadamard"))
         self.redraw_after = None if redraw_after is None else check_int("redraw_after", redraw_after, 1)
         self.seed = check_int("seed", seed, 0, 2**64 - 1)
         self._n_atoms, self._n_features = array.shape
@@ -187,6 +200,7 @@ class InnerProductOracle(Configured):
             self.n_tables,
             max_norm=longest * (1.0 + 1e-6) or 1.0,
             power=self.power,
+            projection=self.projection,
             oversize="clip",
             seed=seed,
         )

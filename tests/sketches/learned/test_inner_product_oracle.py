@@ -92,10 +92,12 @@ def test_an_oracle_whose_buckets_have_all_atoms_is_exact() -> None:
     assert run.inner_products == 20 * 100 and run.exact_scans == 0
 
 
+@pytest.mark.parametrize("projection", ["gaussian", "hadamard"])
 @pytest.mark.parametrize("maker", MAKERS.values(), ids=MAKERS.keys())
-def test_answers_are_above_the_value_asked_for_or_exact(maker) -> None:
+def test_answers_are_above_the_value_asked_for_or_exact(maker, projection: str) -> None:
     atoms = maker(600, 20, 1)
-    oracle = InnerProductOracle(atoms, n_groups=3, n_tables=2, n_probes=1, seed=2)
+    oracle = InnerProductOracle(atoms, n_groups=3, n_tables=2, n_probes=1, projection=projection, seed=2)
+    assert {index.family.projection for index in oracle.indexes} == {projection}
     run = OracleRun(atoms, oracle, check_every=1)
     exact = 0
     for direction in np.random.default_rng(5).standard_normal((60, 20)):
@@ -257,6 +259,7 @@ def test_the_atoms_are_not_kept() -> None:
         (TypeError, "n_tables must be an integer", {"n_tables": True}),
         (ValueError, "redraw_after must be", {"redraw_after": 0}),
         (TypeError, "center must be True or False", {"center": 1}),
+        (ValueError, "projection must be one of", {"projection": "sparse"}),
         (ValueError, "seed must be", {"seed": -1}),
     ],
 )

@@ -82,6 +82,15 @@ def test_candidates_are_those_of_the_buckets(n: int, tables: int, probes: int, s
         assert kernels.collect_ids(slots, codes, NO_FLAGS, 1, stamps, ids) == -1 - max(expected)
 
 
+def test_ids_that_have_no_atom_are_found_out() -> None:
+    for wrong in (8, 2**40, 2**63 - 2, 2**63, 2**64 - 2):
+        slots = np.array([[[3, 0], [wrong + 1, 0]]], np.uint64)
+        for bucket, expected in ((0, [2]), (1, None)):
+            ids, codes = np.empty(2, np.int64), np.array([[bucket]], np.uint32)
+            n = kernels.collect_ids(slots, codes, NO_FLAGS, 1, np.zeros(8, np.int64), ids)
+            assert ids[:n].tolist() == expected if expected else n <= -9
+
+
 def test_an_oracle_whose_buckets_have_all_atoms_is_exact() -> None:
     atoms = whole_numbers(100, 6, 1)
     oracle = InnerProductOracle(atoms, n_groups=2, n_tables=1, n_probes=2, power=1, seed=3)

@@ -23,6 +23,8 @@ __all__ = ["InnerProductOracle"]
 _IN_BUCKET = 12.0
 #: The sizes of buckets, and the share of entries that buckets may drop.
 _CAPACITIES, _OVERFLOW = (16, 32, 64, 128), 0.05
+#: The share of atoms whose length is within the bound of the family. Longer ones are hashed as if shortened.
+_SHORTER = 0.9
 #: Numbers of atoms that are centred at a time.
 _NUMBERS = 1 << 20
 
@@ -80,6 +82,10 @@ class InnerProductOracle(Configured):
     first use of each group is independent of its hash functions, and ``redraw_after=1`` makes every use so.
     That costs the hashing of all atoms, which takes as long as tens of exact searches. With several groups, a
     direction for which one group finds nothing good meets other hash functions in the next step.
+
+    **Lengths**. `InnerProduct` needs a bound on lengths, and gets one that 90 % of the centred atoms keep.
+    Longer ones are hashed as if they were shortened to it, but their products are exact. So a few very long
+    atoms do not make the codes of all others alike.
 
     **Cost**. A search takes ``n_tables power n_features`` operations for the codes and ``n_features`` for
     each candidate. It does not pay for a few ten thousand atoms of few features, for which a matrix product
@@ -191,14 +197,16 @@ class InnerProductOracle(Configured):
             for block in blocks:
                 mean += (block / np.float64(n)).sum(axis=0)
         with np.errstate(over="ignore"):
-            longest = max(float(np.linalg.norm(block - mean, axis=1).max()) for block in blocks)
-        if not longest < math.inf:
+            lengths = np.concatenate([np.linalg.norm(block - mean, axis=1) for block in blocks])
+        if not lengths.max() < math.inf:
             raise ValueError("atoms must have squared lengths that float64 can hold, got a longer one")
+        # A few long atoms would make the others alike: what they lack in length is their largest coordinate.
+        bound = float(np.quantile(lengths, _SHORTER)) or float(lengths.max())
         seed = int(random_uint64(self.seed, f"InnerProductOracle: drawing {drawing} of group {group}", 1)[0])
         family = InnerProduct(
             width,
             self.n_tables,
-            max_norm=longest * (1.0 + 1e-6) or 1.0,
+            max_norm=bound or 1.0,
             power=self.power,
             projection=self.projection,
             oversize="clip",

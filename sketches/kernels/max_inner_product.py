@@ -141,7 +141,7 @@ def collect_ids(slots, codes, excluded, stamp, stamps, ids):
                     break
                 i = np.int64(flat[j]) - 1
                 if not 0 <= i < stamps.size:
-                    return -1 - i
+                    return -1 - max(i, np.int64(stamps.size))  # a forged file may have negative ids
                 if stamps[i] != stamp:
                     stamps[i] = stamp
                     if not (excluded.size and excluded[i]):

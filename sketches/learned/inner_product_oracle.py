@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...errors import FullBucketsWarning
 from ...lsh.families.inner_product import InnerProduct
-from ...lsh.support.checks import check_flag, check_int
+from ...lsh.support.checks import check_choice, check_flag, check_int
 from ...lsh.support.configured import Configured
 from ...lsh.support.random import random_uint64
 from ..neighbours.index import LSHIndex
@@ -23,6 +23,8 @@ __all__ = ["InnerProductOracle"]
 _IN_BUCKET = 12.0
 #: The sizes of buckets, and the share of entries that buckets may drop.
 _CAPACITIES, _OVERFLOW = (16, 32, 64, 128), 0.05
+#: The share of atoms whose length is within the bound of the family. Longer ones are hashed as if shortened.
+_SHORTER = 0.9
 #: Numbers of atoms that are centred at a time.
 _NUMBERS = 1 << 20
 
@@ -48,6 +50,8 @@ class InnerProductOracle(Configured):
     center : bool, default True
         Hash ``atom - mean``. The mean changes all products with a direction by the same amount, so the same
         atom is the best, but the angles of centred atoms differ more.
+    projection : {"gaussian", "hadamard"}, default "gaussian"
+        As for `InnerProduct`: Hadamard transforms hash the atoms in about half the time.
     redraw_after : int, optional
         Number of uses of a group after which a run draws its hash functions anew. By default it never does.
     seed : int, default 0
@@ -79,6 +83,10 @@ class InnerProductOracle(Configured):
     That costs the hashing of all atoms, which takes as long as tens of exact searches. With several groups, a
     direction for which one group finds nothing good meets other hash functions in the next step.
 
+    **Lengths**. `InnerProduct` needs a bound on lengths, and gets one that 90 % of the centred atoms keep.
+    Longer ones are hashed as if they were shortened to it, but their products are exact. So a few very long
+    atoms do not make the codes of all others alike.
+
     **Cost**. A search takes ``n_tables power n_features`` operations for the codes and ``n_features`` for
     each candidate. It does not pay for a few ten thousand atoms of few features, for which a matrix product
     takes less time.
@@ -104,11 +112,20 @@ class InnerProductOracle(Configured):
     >>> found = run.best(direction)
     >>> found.is_exact, run.inner_products < 4000
     (False, True)
-    >>> found.value > 0.8 * (atoms @ direction).max()
+    >>> bool(found.value > 0.8 * (atoms @ direction).max())
     True
     """
 
-    _parameters = ("n_groups", "n_tables", "n_probes", "power", "center", "redraw_after", "seed")
+    _parameters = (
+        "n_groups",
+        "n_tables",
+        "n_probes",
+        "power",
+        "center",
+        "projection",
+        "redraw_after",
+        "seed",
+    )
 
     def __init__(
         self,
@@ -119,6 +136,7 @@ class InnerProductOracle(Configured):
         n_probes: int = 8,
         power: int | None = None,
         center: bool = True,
+        projection: str = "gaussian",
         redraw_after: int | None = None,
         seed: int = 0,
     ) -> None:
@@ -130,6 +148,7 @@ class InnerProductOracle(Configured):
         self.power = check_int("power", power, 1, 24)
         self.n_probes = min(check_int("n_probes", n_probes, 1, 1 << 10), 1 << self.power)
         self.center = check_flag("center", center)
+        self.projection: str = check_choice("projection", projection, ("gaussian", "hadamard"))
         self.redraw_after = None if redraw_after is None else check_int("redraw_after", redraw_after, 1)
         self.seed = check_int("seed", seed, 0, 2**64 - 1)
         self._n_atoms, self._n_features = array.shape
@@ -178,15 +197,18 @@ class InnerProductOracle(Configured):
             for block in blocks:
                 mean += (block / np.float64(n)).sum(axis=0)
         with np.errstate(over="ignore"):
-            longest = max(float(np.linalg.norm(block - mean, axis=1).max()) for block in blocks)
-        if not longest < math.inf:
+            lengths = np.concatenate([np.linalg.norm(block - mean, axis=1) for block in blocks])
+        if not lengths.max() < math.inf:
             raise ValueError("atoms must have squared lengths that float64 can hold, got a longer one")
+        # A few long atoms would make the others alike: what they lack in length is their largest coordinate.
+        bound = float(np.quantile(lengths, _SHORTER)) or float(lengths.max())
         seed = int(random_uint64(self.seed, f"InnerProductOracle: drawing {drawing} of group {group}", 1)[0])
         family = InnerProduct(
             width,
             self.n_tables,
-            max_norm=longest * (1.0 + 1e-6) or 1.0,
+            max_norm=bound or 1.0,
             power=self.power,
+            projection=self.projection,
             oversize="clip",
             seed=seed,
         )

@@ -38,7 +38,8 @@ class LeastSquaresValueIteration(Configured):
         The factor beta of the upper confidence bounds, at least 0. Theory asks for a multiple of
         ``n_features H``; in practice much less explores enough.
     regularization : float, default 1.0
-        The factor lambda of the ridge regression, above 0.
+        The factor lambda of the ridge regression, above 0. It pulls values towards 0 as much as that many
+        rewards of 0 would, so choose it well below 1 with a small bonus.
     n_axes : int, default 2
         Number of axes of a confidence ellipsoid along which an oracle is asked; see
         `OracleRun.best_with_bonus`.
@@ -94,7 +95,7 @@ class LeastSquaresValueIteration(Configured):
 
     >>> import numpy as np, mergesketch
     >>> features = np.eye(4).reshape(2, 2, 4)
-    >>> agent = mergesketch.LeastSquaresValueIteration(features, horizon=3, bonus=0.5)
+    >>> agent = mergesketch.LeastSquaresValueIteration(features, 3, bonus=0.5, regularization=0.1)
     >>> for _ in range(50):
     ...     states, actions, rewards = [0], [], []
     ...     for step in range(3):

@@ -82,6 +82,15 @@ def test_candidates_are_those_of_the_buckets(n: int, tables: int, probes: int, s
         assert kernels.collect_ids(slots, codes, NO_FLAGS, 1, stamps, ids) == -1 - max(expected)
 
 
+def test_ids_that_have_no_atom_are_found_out() -> None:
+    for wrong in (8, 2**40, 2**63 - 2, 2**63, 2**64 - 2):
+        slots = np.array([[[3, 0], [wrong + 1, 0]]], np.uint64)
+        for bucket, expected in ((0, [2]), (1, None)):
+            ids, codes = np.empty(2, np.int64), np.array([[bucket]], np.uint32)
+            n = kernels.collect_ids(slots, codes, NO_FLAGS, 1, np.zeros(8, np.int64), ids)
+            assert ids[:n].tolist() == expected if expected else n <= -9
+
+
 def test_an_oracle_whose_buckets_have_all_atoms_is_exact() -> None:
     atoms = whole_numbers(100, 6, 1)
     oracle = InnerProductOracle(atoms, n_groups=2, n_tables=1, n_probes=2, power=1, seed=3)
@@ -92,10 +101,12 @@ def test_an_oracle_whose_buckets_have_all_atoms_is_exact() -> None:
     assert run.inner_products == 20 * 100 and run.exact_scans == 0
 
 
+@pytest.mark.parametrize("projection", ["gaussian", "hadamard"])
 @pytest.mark.parametrize("maker", MAKERS.values(), ids=MAKERS.keys())
-def test_answers_are_above_the_value_asked_for_or_exact(maker) -> None:
+def test_answers_are_above_the_value_asked_for_or_exact(maker, projection: str) -> None:
     atoms = maker(600, 20, 1)
-    oracle = InnerProductOracle(atoms, n_groups=3, n_tables=2, n_probes=1, seed=2)
+    oracle = InnerProductOracle(atoms, n_groups=3, n_tables=2, n_probes=1, projection=projection, seed=2)
+    assert {index.family.projection for index in oracle.indexes} == {projection}
     run = OracleRun(atoms, oracle, check_every=1)
     exact = 0
     for direction in np.random.default_rng(5).standard_normal((60, 20)):
@@ -257,6 +268,7 @@ def test_the_atoms_are_not_kept() -> None:
         (TypeError, "n_tables must be an integer", {"n_tables": True}),
         (ValueError, "redraw_after must be", {"redraw_after": 0}),
         (TypeError, "center must be True or False", {"center": 1}),
+        (ValueError, "projection must be one of", {"projection": "sparse"}),
         (ValueError, "seed must be", {"seed": -1}),
     ],
 )

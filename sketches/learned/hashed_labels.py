@@ -39,6 +39,7 @@ _VALUES = 1 << 23
 #: errors only have equal estimates, in every batch.
 _UNIT = 2.0**40
 _TARGETS = ("auto", "single", "indicator")
+_READOUTS = ("auto", "mean", "min")
 
 
 def _has_partial_fit(self: Any) -> bool:
@@ -52,6 +53,7 @@ class HashedLabels(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # type:
     n_repetitions: Any
     n_buckets: Any
     targets: str
+    readout: str
     n_jobs: int | None
     random_state: Any
 
@@ -68,6 +70,7 @@ class HashedLabels(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # type:
     #: The labels of each bucket, after a query has needed them.
     _lists: LabelLists | None
     targets_: str
+    readout_: str
     seed_: int
 
     def __sklearn_tags__(self) -> Any:
@@ -163,6 +166,7 @@ class HashedLabels(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # type:
                 f"got {type(base).__name__}"
             )
         check_choice("targets", self.targets, _TARGETS)
+        check_choice("readout", self.readout, _READOUTS)
         for name, least, most in (("n_repetitions", 1, MOST_REPETITIONS), ("n_buckets", 2, MOST_BUCKETS)):
             value = getattr(self, name)
             if not (isinstance(value, str) and value == "auto"):
@@ -212,6 +216,9 @@ class HashedLabels(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # type:
         self.classes_ = rows.classes
         self.buckets_ = buckets_of_labels(rows.classes, self.n_repetitions_, self.n_buckets_, seed)
         self.form_, self._label_dtype, self.targets_, self.seed_ = rows.form, rows.dtype, targets, seed
+        self.readout_ = self.readout
+        if self.readout == "auto":
+            self.readout_ = "min" if targets == "indicator" else "mean"
         self._lists = None
         self.n_rows_ = 0
 

@@ -18,7 +18,7 @@ from .bucket_models import leaves_of
 __all__ = ["averages", "full_bytes", "parameter_bytes", "read_weights", "row_weights", "set_averages"]
 
 #: The fitted attributes in which models that are averaged must not differ.
-_MUST_AGREE = ("n_repetitions_", "n_buckets_", "seed_", "targets_", "form_", "n_features_in_")
+_MUST_AGREE = ("n_repetitions_", "n_buckets_", "seed_", "targets_", "readout_", "form_", "n_features_in_")
 
 #: The attributes of the parameters of linear classifiers, and of neural networks.
 _NAMES = (("coef_", "intercept_"), ("coefs_", "intercepts_"))

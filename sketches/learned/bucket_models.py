@@ -33,10 +33,21 @@ class Targets(NamedTuple):
     n_buckets: int
 
     def indicator(self) -> NDArray[np.int8]:
-        """Return a matrix with a 1 for each bucket of each row."""
+        """Return a dense matrix, a byte an entry, with a 1 for each bucket of each row."""
         ones = np.zeros((self.starts.size - 1, self.n_buckets), np.int8)
         ones[np.repeat(np.arange(len(ones)), np.diff(self.starts)), self.buckets] = 1
         return ones
+
+    def columns(self) -> Iterator[NDArray[np.int8]]:
+        """Yield for each bucket which rows have a label in it, as ones and zeros."""
+        n_rows = self.starts.size - 1
+        owners = np.repeat(np.arange(n_rows), np.diff(self.starts))
+        owners = owners[np.argsort(self.buckets, kind="stable")]
+        ends = np.cumsum(np.bincount(self.buckets, minlength=self.n_buckets))
+        for start, stop in zip([0, *ends[:-1]], ends, strict=True):
+            column = np.zeros(n_rows, np.int8)
+            column[owners[start:stop]] = 1
+            yield column
 
 
 class BucketModel(Protocol):
@@ -148,11 +159,10 @@ class OneVsRestModel:
         self.estimators: list[Any] = [clone(estimator) for _ in range(n_buckets)]
 
     def fit(self, X: Any, targets: Targets, *, more: bool) -> None:
-        columns = np.asfortranarray(targets.indicator())
         # The rows have been checked, and would be checked again for each bucket.
         with config_context(assume_finite=True):
-            for b, estimator in enumerate(self.estimators):
-                column = columns[:, b]
+            for b, column in enumerate(targets.columns()):
+                estimator = self.estimators[b]
                 if more:
                     if not isinstance(estimator, float):
                         estimator.partial_fit(X, column, classes=np.arange(2))
@@ -162,9 +172,8 @@ class OneVsRestModel:
                     estimator.fit(X, column)
 
     def check_more(self, targets: Targets) -> None:
-        columns = targets.indicator()
-        for b, estimator in enumerate(self.estimators):
-            if isinstance(estimator, float) and (columns[:, b] != estimator).any():
+        for estimator, column in zip(self.estimators, targets.columns(), strict=True):
+            if isinstance(estimator, float) and (column != estimator).any():
                 raise ValueError(_NO_NEW_BUCKETS)
 
     def probabilities(self, X: Any) -> NDArray[np.float64]:

@@ -250,7 +250,7 @@ class LabelHash(HashedLabels):
         most the mean (or minimum) of the m-th largest probabilities. If k labels have more, no other label is
         read.
         """
-        X = self._asked(X)
+        rows = self._asked(X)
         k = check_int("k", k, 1, self.classes_.size)
         lists = None
         if n_probes is not None:
@@ -259,8 +259,9 @@ class LabelHash(HashedLabels):
             if self._lists is None:
                 self._lists = label_lists(self.buckets_, self.n_buckets_)
             lists = self._lists
-        numbers, estimates = np.empty((X.shape[0], k), np.int64), np.empty((X.shape[0], k))
-        for part, probabilities in self._blocks(X, k):
+        shape = rows.shape[0], k
+        numbers, estimates = np.empty(shape, np.int64), np.empty(shape)
+        for part, probabilities in self._blocks(rows, k):
             numbers[part], estimates[part] = top_estimates(
                 probabilities, self.buckets_, k, lists, n_probes, self.readout_
             )

@@ -22,6 +22,7 @@ LEFT_OUT = {
     "float_others.py",
     "float_tables.py",
     "float_weights.py",
+    "label_hash.py",
     "markdown_parts.py",
     "learned_index_others.py",
     "learned_index_partition.py",

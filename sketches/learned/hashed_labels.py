@@ -39,6 +39,7 @@ _VALUES = 1 << 23
 #: errors only have equal estimates, in every batch.
 _UNIT = 2.0**40
 _TARGETS = ("auto", "single", "indicator")
+_READOUTS = ("auto", "mean", "min")
 
 
 def _has_partial_fit(self: Any) -> bool:
@@ -52,6 +53,7 @@ class HashedLabels(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # type:
     n_repetitions: Any
     n_buckets: Any
     targets: str
+    readout: str
     n_jobs: int | None
     random_state: Any
 
@@ -68,6 +70,7 @@ class HashedLabels(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # type:
     #: The labels of each bucket, after a query has needed them.
     _lists: LabelLists | None
     targets_: str
+    readout_: str
     seed_: int
 
     def __sklearn_tags__(self) -> Any:
@@ -112,7 +115,7 @@ class HashedLabels(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # type:
             self._learn(X, rows, more=False)
         return self
 
-    @available_if(_has_partial_fit)
+    @available_if(_has_partial_fit)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: RowsLike, y: Any, classes: ArrayLike | None = None) -> Self:
         """Learn from another batch, by the `partial_fit` of the estimator, which must have one.
 
@@ -163,6 +166,7 @@ class HashedLabels(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # type:
                 f"got {type(base).__name__}"
             )
         check_choice("targets", self.targets, _TARGETS)
+        check_choice("readout", self.readout, _READOUTS)
         for name, least, most in (("n_repetitions", 1, MOST_REPETITIONS), ("n_buckets", 2, MOST_BUCKETS)):
             value = getattr(self, name)
             if not (isinstance(value, str) and value == "auto"):
@@ -186,13 +190,12 @@ class HashedLabels(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # type:
     def _begin(self, rows: LabelRows) -> None:
         """Choose the numbers, hash the labels, and make models that have learnt nothing."""
         seed, n_labels = seed_of(self.random_state), max(1, rows.classes.size)
-        given = [
-            None if isinstance(value, str) else int(value) for value in (self.n_repetitions, self.n_buckets)
-        ]
-        if None in given:
+        repetitions = None if isinstance(self.n_repetitions, str) else int(self.n_repetitions)
+        buckets = None if isinstance(self.n_buckets, str) else int(self.n_buckets)
+        if repetitions is None or buckets is None:
             error = min(1.0, max(STANDARD_ERROR, 2.0 / n_labels**0.5))
-            given = [*size_for(n_labels, CONFIDENCE, error, *given)]
-        self.n_repetitions_, self.n_buckets_ = given
+            repetitions, buckets = size_for(n_labels, CONFIDENCE, error, repetitions, buckets)
+        self.n_repetitions_, self.n_buckets_ = repetitions, buckets
         base = self._base()
         targets = self.targets
         if targets == "auto":
@@ -212,6 +215,9 @@ class HashedLabels(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # type:
         self.classes_ = rows.classes
         self.buckets_ = buckets_of_labels(rows.classes, self.n_repetitions_, self.n_buckets_, seed)
         self.form_, self._label_dtype, self.targets_, self.seed_ = rows.form, rows.dtype, targets, seed
+        self.readout_ = self.readout
+        if self.readout == "auto":
+            self.readout_ = "min" if targets == "indicator" else "mean"
         self._lists = None
         self.n_rows_ = 0
 
@@ -224,6 +230,11 @@ class HashedLabels(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # type:
         if classes.size != self.classes_.size:
             self.classes_, self._lists = classes, None
             self.buckets_ = buckets_of_labels(classes, self.n_repetitions_, self.n_buckets_, self.seed_)
+
+    def __getstate__(self) -> Any:
+        # The lists of labels are made again where they are needed.
+        state = super().__getstate__()
+        return state | {"_lists": None} if "_lists" in state else state
 
     def _learn(self, X: Any, rows: LabelRows, *, more: bool) -> None:
         every = [

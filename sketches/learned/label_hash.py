@@ -32,7 +32,7 @@ class TopLabels(NamedTuple):
     labels : ndarray of shape (n, k)
         The label with the largest estimate first.
     estimates : ndarray of shape (n, k), float64
-        Unbiased estimates of their probabilities, which may be below 0 or above 1.
+        Estimates of their probabilities. Those of the read-out "mean" may be below 0 or above 1.
     """
 
     labels: NDArray[Any]
@@ -57,6 +57,10 @@ class LabelHash(HashedLabels):
         1/m. "indicator": for each bucket, whether the row has a label in it, by a classifier of several
         labels a row (`MLPClassifier`), or by one classifier for each bucket. "auto" is "single" for rows of
         one label, if the classifier can learn more than two classes, and "indicator" otherwise.
+    readout : {"auto", "mean", "min"}, default "auto"
+        How the probability of a label is estimated from those of its R buckets: from their mean, which is
+        unbiased for "single", or as the least of them, which is never too low, as in a count-min sketch.
+        "auto" is "mean" for "single" targets, and "min" for "indicator".
     n_jobs : int, optional
         The number of processes that learn repetitions at once, as in scikit-learn.
     random_state : int, RandomState or None, default 0
@@ -74,6 +78,8 @@ class LabelHash(HashedLabels):
         The numbers in use.
     targets_ : {"single", "indicator"}
         The targets in use.
+    readout_ : {"mean", "min"}
+        The read-out in use.
     form_ : {"one", "dense", "sparse", "sets"}
         The form in which labels came: one label a row, a matrix, or sets.
     seed_ : int
@@ -88,16 +94,20 @@ class LabelHash(HashedLabels):
     -----
     Repetition r hashes each label y to a bucket h_r(y). Its classifier learns the buckets of the rows' labels
     and not the labels, so it has B outputs however many labels there are. With P_r(b) the probabilities of
-    buckets for a row, and t the mean of their sums (1 for "single"), a label's estimate is
+    buckets for a row, and t the mean of their sums (1 for "single"), the estimate of a label is
 
-        (B m - t) / (B - 1)  with  m = mean over r of P_r(h_r(y))
+        "mean":  (B m - t) / (B - 1)  with  m = mean over r of P_r(h_r(y))
+        "min":   min over r of P_r(h_r(y))
 
-    which is the read-out of a count sketch. If the classifiers were right, that is P_r(b) the sum of the
-    probabilities p of the labels in bucket b, the estimate would have the expectation p(y) over hash
-    functions, and a variance of at most ``sum of p(z)**2 over z != y / (R (B - 1))``, and so at most
-    ``(t - p(y))**2 / (R (B - 1))``. With "indicator", P_r(b) is the probability of any label in the bucket,
-    which is lower than the sum where a row has several labels in one bucket; the estimate is then a little
-    too low. The errors of the classifiers come on top.
+    which are the read-outs of a count sketch without signs, and of a count-min sketch. If P_r(b) were the sum
+    of the probabilities p of the labels in bucket b, as it is for "single" and a perfect classifier, the
+    mean's estimate would have the expectation p(y) over hash functions, and the variance
+    ``sum of p(z)**2 over z != y / (R (B - 1))`` where buckets of three labels are independent; the bound
+    ``(t - p(y))**2 / (R (B - 1))`` needs no more than that those of two are. With "indicator", P_r(b) is the
+    probability that the row has any label of the bucket. It is at least p(y), so the minimum of perfect
+    classifiers is never below p(y). It finds the second and further labels of a row better than the mean,
+    unless errors of single classifiers are large, which the mean averages out. The errors of the classifiers
+    come on top.
 
     Two labels that share the buckets of all repetitions always get equal estimates. This happens to any of L
     labels with a probability of at most ``L (L - 1) / (2 B**R)``. "auto" makes it at most 0.01, and the
@@ -144,6 +154,7 @@ class LabelHash(HashedLabels):
         n_repetitions: Any = "auto",
         n_buckets: Any = "auto",
         targets: str = "auto",
+        readout: str = "auto",
         n_jobs: int | None = None,
         random_state: Any = 0,
     ) -> None:
@@ -151,6 +162,7 @@ class LabelHash(HashedLabels):
         self.n_repetitions = n_repetitions
         self.n_buckets = n_buckets
         self.targets = targets
+        self.readout = readout
         self.n_jobs = n_jobs
         self.random_state = random_state
 
@@ -205,7 +217,7 @@ class LabelHash(HashedLabels):
     def _estimates(self, X: Any) -> NDArray[np.float64]:
         out = np.empty((X.shape[0], self.classes_.size))
         for part, probabilities in self._blocks(X, out.shape[1]):
-            out[part] = label_estimates(probabilities, self.buckets_)
+            out[part] = label_estimates(probabilities, self.buckets_, self.readout_)
         return out
 
     def top_k(self, X: RowsLike, k: int = 1, *, n_probes: int | None = None) -> TopLabels:
@@ -223,7 +235,7 @@ class LabelHash(HashedLabels):
         Returns
         -------
         TopLabels
-            Labels and their unbiased estimates, the largest first. Of equal estimates the label that comes
+            Labels and their estimates, the largest first. Of equal estimates the label that comes
             first in `classes_` is the first.
 
         Raises
@@ -235,9 +247,10 @@ class LabelHash(HashedLabels):
         -----
         A row costs R lookups for each label. If there are at least 32 labels a bucket, labels of the most
         likely buckets are compared first: a label outside of the best m buckets of every repetition has at
-        most the mean of the m-th largest probabilities. If k labels have more, no others are read.
+        most the mean (or minimum) of the m-th largest probabilities. If k labels have more, no other label is
+        read.
         """
-        X = self._asked(X)
+        rows = self._asked(X)
         k = check_int("k", k, 1, self.classes_.size)
         lists = None
         if n_probes is not None:
@@ -246,13 +259,16 @@ class LabelHash(HashedLabels):
             if self._lists is None:
                 self._lists = label_lists(self.buckets_, self.n_buckets_)
             lists = self._lists
-        numbers, estimates = np.empty((X.shape[0], k), np.int64), np.empty((X.shape[0], k))
-        for part, probabilities in self._blocks(X, k):
-            numbers[part], estimates[part] = top_estimates(probabilities, self.buckets_, k, lists, n_probes)
+        shape = rows.shape[0], k
+        numbers, estimates = np.empty(shape, np.int64), np.empty(shape)
+        for part, probabilities in self._blocks(rows, k):
+            numbers[part], estimates[part] = top_estimates(
+                probabilities, self.buckets_, k, lists, n_probes, self.readout_
+            )
         return TopLabels(self.classes_[numbers], estimates)
 
     def decision_function(self, X: RowsLike) -> NDArray[np.float64]:
-        """Return the unbiased estimates of the labels' probabilities, which may be below 0 or above 1.
+        """Return the estimates of the labels' probabilities; those of "mean" may be below 0 or above 1.
 
         Parameters
         ----------
@@ -331,7 +347,7 @@ class LabelHash(HashedLabels):
             return self.top_k(X).labels[:, 0]
         X = self._asked(X)
         parts = [
-            scipy.sparse.csr_array(label_estimates(probabilities, self.buckets_) > 0.5)
+            scipy.sparse.csr_array(label_estimates(probabilities, self.buckets_, self.readout_) > 0.5)
             for _, probabilities in self._blocks(X, self.classes_.size)
         ]
         found = scipy.sparse.vstack(parts, format="csr").astype(self._label_dtype)

@@ -5,7 +5,7 @@ This module imports scikit-learn, so no module imports it that `import mergesket
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,11 +64,15 @@ class LabelRows(NamedTuple):
 
 def are_sets(y: Any) -> bool:
     """Tell whether `y` is a sequence of sets of labels; lists of lists are matrices, as in scikit-learn."""
-    return isinstance(y, Sequence) and len(y) > 0 and all(isinstance(s, (set, frozenset)) for s in y)
+    listed = isinstance(y, Sequence) or (
+        getattr(getattr(y, "dtype", None), "kind", "") == "O" and np.ndim(y) == 1
+    )
+    return listed and len(y) > 0 and all(isinstance(labels, (set, frozenset)) for labels in y)
 
 
-def read_label_sets(y: Sequence[Any]) -> LabelRows:
-    """Return the labels of a sequence of sets."""
+def read_label_sets(y: Iterable[Any]) -> LabelRows:
+    """Return the labels of rows that are given as sets."""
+    y = list(y)
     flat = [label for labels in y for label in labels]
     kinds = {isinstance(label, (str, np.str_)) for label in flat}
     if len(kinds) > 1:
@@ -98,17 +102,18 @@ def merged_classes(classes: NDArray[Any], rows: LabelRows) -> NDArray[Any]:
     return np.union1d(classes, rows.classes) if classes.size else rows.classes
 
 
-def read_label_rows(y: Any) -> LabelRows:
+def read_label_rows(labels: Any) -> LabelRows:
     """Return the labels of an array or matrix that scikit-learn has checked.
 
     Raises
     ------
     ValueError
-        If `y` has neither one label a row nor is a matrix of zeros and ones.
+        If `labels` has neither one label a row nor is a matrix of zeros and ones.
     """
-    if scipy.sparse.issparse(y):
-        return _read_matrix(scipy.sparse.csr_array(y, copy=True), "sparse")
-    y = np.asarray(y)
+    if scipy.sparse.issparse(labels):
+        matrix: Any = labels
+        return _read_matrix(scipy.sparse.csr_array(matrix, copy=True), "sparse")
+    y = np.asarray(labels)
     if y.ndim == 2 and y.shape[1] > 1:
         if y.dtype.kind not in "biuf" or not np.isin(y, (0, 1)).all():
             raise ValueError("y must hold zeros and ones where it is a matrix: a column for each label")

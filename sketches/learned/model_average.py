@@ -18,7 +18,7 @@ from .bucket_models import leaves_of
 __all__ = ["averages", "full_bytes", "parameter_bytes", "read_weights", "row_weights", "set_averages"]
 
 #: The fitted attributes in which models that are averaged must not differ.
-_MUST_AGREE = ("n_repetitions_", "n_buckets_", "seed_", "targets_", "form_", "n_features_in_")
+_MUST_AGREE = ("n_repetitions_", "n_buckets_", "seed_", "targets_", "readout_", "form_", "n_features_in_")
 
 #: The attributes of the parameters of linear classifiers, and of neural networks.
 _NAMES = (("coef_", "intercept_"), ("coefs_", "intercepts_"))
@@ -90,8 +90,8 @@ def averages(
                 raise IncompatibleSketchError(
                     f"LabelHash models differ in {name.rstrip('_')}: {ours!r} here, {theirs!r} there"
                 )
-        names = [getattr(model, "feature_names_in_", None) for model in (first, other)]
-        if not np.array_equal(*names):
+        names: list[Any] = [getattr(model, "feature_names_in_", None) for model in (first, other)]
+        if not np.array_equal(names[0], names[1]):
             raise IncompatibleSketchError("LabelHash models differ in the names of their features")
     every = [leaves_of(model.models_) for model in models]
     if any(type(a) is not type(b) for leaves in every[1:] for a, b in zip(every[0], leaves, strict=True)):
@@ -141,7 +141,8 @@ def _average(group: tuple[Any, ...], weights: NDArray[np.float64]) -> list[NDArr
     every = [_checked(leaf) for leaf in group]
     first = group[0]
     for leaf, arrays in zip(group[1:], every[1:], strict=True):
-        same = np.array_equal(getattr(leaf, "classes_", None), getattr(first, "classes_", None))
+        classes: list[Any] = [getattr(one, "classes_", None) for one in (first, leaf)]
+        same = np.array_equal(classes[0], classes[1])
         if not same or [a.shape for a in arrays] != [a.shape for a in every[0]]:
             raise IncompatibleSketchError(
                 "LabelHash models differ in the buckets or features that their rows have: train with "

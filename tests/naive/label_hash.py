@@ -34,14 +34,14 @@ def estimate(probabilities: Numbers, places: Sequence[int]) -> float:
     return n_buckets / (n_buckets - 1.0) * (mean - total / n_buckets)
 
 
-def top_labels(probabilities: Numbers, buckets: NDArray[np.uint16], k: int) -> list[tuple[int, float]]:
-    """Return the k labels with the largest means of one row, of equal means the lower number first."""
+def top_labels(
+    probabilities: Numbers, buckets: NDArray[np.uint16], k: int, readout: str = "mean"
+) -> list[tuple[int, float]]:
+    """Return the k labels with the largest means or minima of a row, of equal ones the lower number first."""
     means = []
     for label in range(buckets.shape[1]):
-        total = 0.0
-        for r in range(len(buckets)):
-            total += float(probabilities[r, buckets[r, label]])
-        means.append((label, total / len(buckets)))
+        found = [float(probabilities[r, buckets[r, label]]) for r in range(len(buckets))]
+        means.append((label, min(found) if readout == "min" else sum(found) / len(found)))
     return sorted(means, key=lambda pair: (-pair[1], pair[0]))[:k]
 
 

@@ -105,7 +105,8 @@ SEVERAL_LABELS = {
 @pytest.mark.parametrize("name", SEVERAL_LABELS)
 def test_classifiers_learn_several_labels_a_row(name: str) -> None:
     fitted = model(SEVERAL_LABELS[name]).fit(XX, YY)
-    assert fitted.precision(XX, YY, 2) > 0.6  # chance has 2 / 40
+    assert fitted.readout_ == "min"
+    assert fitted.precision(XX, YY, 2) > 0.4  # chance has 2 / 40
     proba = fitted.predict_proba(XX)
     assert proba.shape == YY.shape and (proba > 0.0).all() and (proba < 1.0).all()
     assert_array_equal(fitted.predict(XX), proba > 0.5)
@@ -128,6 +129,8 @@ def test_probabilities_of_buckets_are_those_of_the_classifiers(targets: str) -> 
                 if has.any():
                     direct = LogisticRegression().fit(X[:80], has)
                     probabilities[:, r, b] = direct.predict_proba(X[:5])[:, 1]
+    assert fitted.readout_ == ("mean" if targets == "single" else "min")
+    fitted.readout_ = "mean"
     found = fitted.decision_function(X[:5])
     for i in range(5):
         wanted = [naive.estimate(probabilities[i], places.tolist()) for places in fitted.buckets_.T]
@@ -163,13 +166,14 @@ def test_forms_of_several_labels_agree() -> None:
         "lists": YY.tolist(),
         "sets": sets,
         "frozen": tuple(map(frozenset, sets)),
+        "series": pd.Series(sets),
     }
     for name, form in forms.items():
         again = model(n_repetitions=1).fit(XX, form)
         assert_array_equal(again.decision_function(XX), wanted, err_msg=name)
         assert again.precision(XX, form, 2) == fitted.precision(XX, YY, 2), name
         predicted = again.predict(XX)
-        sparse = name in ("csr", "csc", "coo", "sets", "frozen")
+        sparse = name in ("csr", "csc", "coo", "sets", "frozen", "series")
         assert scipy.sparse.issparse(predicted) == sparse, name
         assert_array_equal(predicted.toarray() if sparse else predicted, fitted.predict(XX), err_msg=name)
     # A stored 0 is no label, and the matrix stays as it is.
@@ -192,7 +196,7 @@ def test_labels_are_integers_or_strings() -> None:
     assert model().fit(X, big).predict(X).dtype == np.int64
     text_sets = [{f"a{a}", f"a{b}"} for a, b in PAIRS]
     fitted = model().fit(XX, text_sets)
-    assert fitted.classes_[0] == "a0" and fitted.precision(XX, text_sets, 2) > 0.6
+    assert fitted.classes_[0] == "a0" and fitted.precision(XX, text_sets, 2) > 0.4
     assert fitted.precision(XX, [{"unknown"}] * y.size, 2) == 0.0
 
 
@@ -352,6 +356,7 @@ def test_models_that_differ_are_not_averaged() -> None:
         (model(n_repetitions=2).partial_fit(*fitted), "differ in n_repetitions"),
         (model(random_state=1).partial_fit(*fitted), "differ in seed"),
         (model(targets="indicator").partial_fit(*fitted), "differ in targets"),
+        (model(readout="min").partial_fit(*fitted), "differ in readout"),
         (model(Perceptron()).partial_fit(*fitted), "differ in their classifiers"),
         (model().partial_fit(X[:70, :3], y[:70]), "differ in n_features_in"),
         (model().partial_fit(pd.DataFrame(X[:70]).rename(columns=str), y[:70]), "names of their features"),
@@ -419,7 +424,10 @@ def test_results_depend_on_the_seed_alone() -> None:
         with parallel_config(backend="threading"):
             again = model(MLPClassifier((8,)), random_state=5, **options).partial_fit(X, y)
         assert_array_equal(again.decision_function(X), wanted.decision_function(X))
-    loaded = pickle.loads(pickle.dumps(wanted))
+    saved = pickle.dumps(wanted)
+    wanted.top_k(X, 2, n_probes=2)  # makes lists of labels, which a pickle leaves out
+    assert len(pickle.dumps(wanted)) == len(saved)
+    loaded = pickle.loads(saved)
     assert_array_equal(loaded.decision_function(X), wanted.decision_function(X))
     other = model(MLPClassifier((8,)), random_state=6).partial_fit(X, y)
     assert not np.array_equal(other.buckets_, wanted.buckets_)
@@ -437,6 +445,7 @@ def test_results_depend_on_the_seed_alone() -> None:
         ({"n_repetitions": 0}, ValueError, "n_repetitions"),
         ({"n_repetitions": "few"}, TypeError, "n_repetitions"),
         ({"targets": "both"}, ValueError, "targets must be one of"),
+        ({"readout": "median"}, ValueError, "readout must be one of"),
         ({"estimator": 3}, TypeError, "estimator must be a classifier"),
         ({"estimator": SGDClassifier}, TypeError, "estimator must be a classifier"),
         ({"estimator": StandardScaler()}, TypeError, "estimator must"),

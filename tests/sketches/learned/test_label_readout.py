@@ -41,45 +41,50 @@ def draw(seed: int, n: int, R: int, B: int, L: int, kind: str) -> tuple[np.ndarr
     st.integers(2, 70),
     st.sampled_from([1, 3, 40, 1024, 2500]),
     st.sampled_from(["even", "peaked", "tied", "one", "zero"]),
+    st.sampled_from(["mean", "min"]),
     st.data(),
 )
-def test_the_read_out_is_the_naive_one(seed, n, R, B, L, kind, data) -> None:
+def test_the_read_out_is_the_naive_one(seed, n, R, B, L, kind, readout, data) -> None:
     probabilities, buckets = draw(seed, n, R, B, L, kind)
     k = data.draw(st.integers(1, min(L, 12)))
-    numbers, estimates = top_estimates(probabilities, buckets, k)
-    every = label_estimates(probabilities, buckets)
+    numbers, estimates = top_estimates(probabilities, buckets, k, readout=readout)
+    every = label_estimates(probabilities, buckets, readout)
     assert every.shape == (n, L) and numbers.shape == estimates.shape == (n, k)
     for i in range(n):
-        wanted = naive.top_labels(probabilities[i], buckets, k)
+        wanted = naive.top_labels(probabilities[i], buckets, k, readout)
         assert numbers[i].tolist() == [label for label, _ in wanted]
+        if readout == "min":
+            assert estimates[i].tolist() == [value for _, value in wanted]
         np.testing.assert_array_equal(estimates[i], every[i, numbers[i]])
-        for label in numbers[i, :3]:
+        for label in numbers[i, :3] if readout == "mean" else ():
             direct = naive.estimate(probabilities[i], buckets[:, label].tolist())
             assert every[i, label] == pytest.approx(direct, rel=1e-12, abs=1e-12)
     # The search through lists of labels returns the same, to the bit.
     lists = label_lists(buckets, B)
-    listed = top_estimates(probabilities, buckets, k, lists)
+    listed = top_estimates(probabilities, buckets, k, lists, readout=readout)
     np.testing.assert_array_equal(listed[0], numbers)
     np.testing.assert_array_equal(listed[1], estimates)
 
 
 def test_lists_have_the_labels_of_each_bucket() -> None:
     _, buckets = draw(0, 0, 3, 7, 50, "even")
-    starts, members = label_lists(buckets, 7)
+    starts, members, places = label_lists(buckets, 7)
+    np.testing.assert_array_equal(places, buckets.T)
     for r in range(3):
         for b in range(7):
             assert members[r, starts[r, b] : starts[r, b + 1]].tolist() == naive.labels_of(buckets, r, b)
 
 
+@pytest.mark.parametrize("readout", ["mean", "min"])
 @pytest.mark.parametrize("n_probes", [1, 2, 5])
-def test_few_buckets_give_the_best_of_their_labels(n_probes: int) -> None:
+def test_few_buckets_give_the_best_of_their_labels(n_probes: int, readout: str) -> None:
     R, B, L, k = 3, 60, 3000, 4
     probabilities, buckets = draw(n_probes, 6, R, B, L, "peaked")
-    numbers, _ = top_estimates(probabilities, buckets, k, label_lists(buckets, B), n_probes)
+    numbers, _ = top_estimates(probabilities, buckets, k, label_lists(buckets, B), n_probes, readout)
     for values, found in zip(probabilities, numbers, strict=True):
         best = [np.argsort(-row, kind="stable")[:n_probes] for row in values]
         inside = [j for j in range(L) if any(buckets[r, j] in best[r] for r in range(R))]
-        wanted = naive.top_labels(values, buckets[:, inside], k)
+        wanted = naive.top_labels(values, buckets[:, inside], k, readout)
         assert found.tolist() == [inside[j] for j, _ in wanted]
 
 
@@ -194,6 +199,20 @@ def test_estimates_are_unbiased_and_keep_their_variance(name: str) -> None:
     error = np.sqrt(np.maximum(fourth - variance**2, 0.0) / seeds)
     assert (np.abs((centred**2).mean(axis=0) - variance) <= 6 * error + 1e-12).all()
     assert (variance <= (truth.sum() - truth) ** 2 / (R * (B - 1)) + 1e-15).all()
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_minima_are_never_too_low(name: str) -> None:
+    """Of labels that a row has independently, too: a bucket has at least the probability of each label."""
+    truth = DISTRIBUTIONS[name]
+    for seed in range(50):
+        buckets = buckets_of_labels(np.arange(truth.size), 3, 8, seed)
+        sums = np.stack([np.bincount(row, truth, 8) for row in buckets])
+        either = 1.0 - np.array([[np.prod(1.0 - truth[row == b]) for b in range(8)] for row in buckets])
+        for probabilities in (sums, either):
+            found = label_estimates(probabilities[None], buckets, "min")[0]
+            assert (found >= truth - 1e-12).all()
+            assert (found <= probabilities.max() + 1e-12).all()
 
 
 def test_labels_that_share_all_buckets_are_counted() -> None:

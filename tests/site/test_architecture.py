@@ -16,7 +16,18 @@ import pytest
 ROOT = Path(mergesketch.__file__).parent
 TOPS = ("lsh", "sketches", "distributed", "gpu")
 KERNELS = ("lsh/kernels", "sketches/kernels", "distributed/kernels")
-TOPICS = ("counts", "race", "density", "regression", "sets", "neighbours", "static", "coding", "parameters")
+TOPICS = (
+    "counts",
+    "race",
+    "density",
+    "regression",
+    "sets",
+    "neighbours",
+    "static",
+    "coding",
+    "parameters",
+    "learned",
+)
 LSH = (
     "lsh/support",
     "lsh/inputs",

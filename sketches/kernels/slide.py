@@ -16,9 +16,10 @@ import math
 import numpy as np
 
 from ...lsh.kernels.compiled import helper, kernel
+from ...lsh.kernels.prefetch import prefetch_read
 from ...lsh.kernels.words import mix64
 from .signed_lanes import address_of
-from .slide_rows import add_scaled, dot, move_number, move_row, read_row, write_row
+from .slide_rows import add_scaled, dot, fetch_row, move_number, move_row, read_row, write_row
 
 __all__ = [
     "activate",
@@ -33,6 +34,8 @@ __all__ = [
 ]
 
 _SIZE = np.uint64(4)
+#: Rows of weights that are fetched ahead: their places in memory are random.
+_AHEAD = 4
 
 
 @helper
@@ -99,6 +102,9 @@ def activate(indices, data, bounds, weights, halves, start, stop, hidden):
         out = hidden[b]
         out[:] = 0.0
         for i in range(bounds[b], bounds[b + 1]):
+            if i + _AHEAD < bounds[stop]:
+                fetch_row(weights, indices[i + _AHEAD])
+                fetch_row(halves, indices[i + _AHEAD])
             read_row(weights, halves, indices[i], bits)
             add_scaled(row, data[i], out)
         for j in range(out.size):
@@ -113,6 +119,9 @@ def score_pairs(hidden, touched, offsets, rows, weights, halves, biases, start, 
     row, base = address_of(bits), address_of(hidden)
     for u in range(start, stop):
         label = touched[u]
+        if u + _AHEAD < stop:
+            fetch_row(weights, touched[u + _AHEAD])
+            fetch_row(halves, touched[u + _AHEAD])
         read_row(weights, halves, label, bits)
         bias = biases[label, 0]
         for i in range(offsets[u], offsets[u + 1]):
@@ -204,8 +213,8 @@ def update_labels(
     deltas : array of float32
         The derivative of the loss by the score of each pair.
     rates : array of float32, shape (2, times)
-        For the t-th step of a row, t = 0 being the first: the learning rate over 1 - beta_1^(t+1), and the
-        root of 1 - beta_2^(t+1). The last column is that of all later steps.
+        For the t-th step of a row, t = 0 being the first: the learning rate over 1 - beta_1^(t+1), and 1
+        over the root of 1 - beta_2^(t+1). The last column is that of all later steps.
     settings : tuple of beta_1, beta_2, epsilon
     seed : uint64
         Selects random numbers that round bfloat16 weights; 0 rounds to the nearest.
@@ -222,6 +231,13 @@ def update_labels(
     row = bits.view(np.float32)
     for u in range(start, stop):
         label = touched[u]
+        if u + _AHEAD < stop:
+            following = touched[u + _AHEAD]
+            for array in (weights, first, second):
+                fetch_row(array, following)
+            fetch_row(halves, following)
+            prefetch_read(steps, following)
+            prefetch_read(biases, 3 * np.int64(following))
         read_row(weights, halves, label, bits)
         gradient[:] = 0.0
         total = np.float32(0.0)
@@ -256,6 +272,12 @@ def update_features(
     row = bits.view(np.float32)
     for u in range(start, stop):
         feature = touched[u]
+        if u + _AHEAD < stop:
+            following = touched[u + _AHEAD]
+            for array in (weights, first, second):
+                fetch_row(array, following)
+            fetch_row(halves, following)
+            prefetch_read(steps, following)
         read_row(weights, halves, feature, bits)
         gradient[:] = 0.0
         for i in range(offsets[u], offsets[u + 1]):

@@ -13,9 +13,10 @@ from llvmlite import ir
 from numba import types
 
 from ...lsh.kernels.compiled import helper
+from ...lsh.kernels.prefetch import prefetch_read
 from ...lsh.kernels.registers import intrinsic, multiply_add, register_at
 
-__all__ = ["LANES", "add_scaled", "dot", "move_number", "move_row", "read_row", "write_row"]
+__all__ = ["LANES", "add_scaled", "dot", "fetch_row", "move_number", "move_row", "read_row", "write_row"]
 
 #: Rows have a multiple of this number of entries.
 LANES = 16
@@ -67,6 +68,15 @@ def dot(typing_context, x, y, n):
 
 
 @helper
+def fetch_row(array, row):
+    """Fetch a row of a matrix into the caches, without waiting for it."""
+    if array.shape[0] > 0:
+        first, line = np.int64(row) * array.shape[1], 64 // array.itemsize
+        for j in range(first, first + array.shape[1], line):
+            prefetch_read(array, j)
+
+
+@helper
 def read_row(weights, halves, row, out):
     """Copy a row of float32 or, where there are none, of bfloat16 weights to the bits `out`, uint32."""
     if halves.shape[0] > 0:
@@ -110,11 +120,12 @@ def add_scaled(row, factor, out):
         out[j] += factor * row[j]
 
 
-@helper
+# Python's division, which raises an error for 0, would keep the loop out of registers.
+@helper(error_model="numpy")
 def move_row(gradient, first, second, step, root, settings, row):
     """Take a step of Adam with a row, from its gradient and its two moments.
 
-    step, root : the learning rate over 1 - beta_1^t, and the root of 1 - beta_2^t, for step t of this row.
+    step, root : the learning rate over 1 - beta_1^t, and 1 over the root of 1 - beta_2^t, for step t of the row.
     settings : (beta_1, beta_2, epsilon), float32.
     """
     keep, keep_squares, epsilon = settings
@@ -125,7 +136,7 @@ def move_row(gradient, first, second, step, root, settings, row):
         v = keep_squares * second[j] + new_squares * (g * g)
         first[j] = m
         second[j] = v
-        row[j] -= step * m / (np.sqrt(v) / root + epsilon)
+        row[j] -= step * m / (np.sqrt(v) * root + epsilon)
 
 
 @helper
@@ -136,4 +147,4 @@ def move_number(g, step, root, settings, state):
     v = keep_squares * state[2] + (np.float32(1.0) - keep_squares) * (g * g)
     state[1] = m
     state[2] = v
-    state[0] -= step * m / (np.sqrt(v) / root + epsilon)
+    state[0] -= step * m / (np.sqrt(v) * root + epsilon)

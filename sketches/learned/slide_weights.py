@@ -32,7 +32,7 @@ class Adam(NamedTuple):
     settings : tuple of float32
         beta_1, beta_2 and epsilon.
     rates : ndarray of float32, shape (2, times)
-        For the t-th step: the learning rate over 1 - beta_1^t, and the root of 1 - beta_2^t.
+        For the t-th step: the learning rate over 1 - beta_1^t, and 1 over the root of 1 - beta_2^t.
     """
 
     settings: tuple[np.float32, np.float32, np.float32]
@@ -46,7 +46,7 @@ class Adam(NamedTuple):
         # From this step on, 1 - beta^t rounds to 1 in float32.
         n = min(_MOST_STEPS, 2 + math.ceil(math.log(2.0**-26) / math.log(max(beta_1, beta_2))))
         t = np.arange(1, n + 1)
-        rates = np.array([learning_rate / (1.0 - beta_1**t), np.sqrt(1.0 - beta_2**t)], np.float32)
+        rates = np.array([learning_rate / (1.0 - beta_1**t), 1.0 / np.sqrt(1.0 - beta_2**t)], np.float32)
         return cls((np.float32(beta_1), np.float32(beta_2), np.float32(epsilon)), rates)
 
 

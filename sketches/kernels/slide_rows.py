@@ -125,7 +125,7 @@ def add_scaled(row, factor, out):
 def move_row(gradient, first, second, step, root, settings, row):
     """Take a step of Adam with a row, from its gradient and its two moments.
 
-    step, root : the learning rate over 1 - beta_1^t, and 1 over the root of 1 - beta_2^t, for step t of the row.
+    step, root : the learning rate over 1 - beta_1^t, and 1 over the root of 1 - beta_2^t, for the t-th step.
     settings : (beta_1, beta_2, epsilon), float32.
     """
     keep, keep_squares, epsilon = settings

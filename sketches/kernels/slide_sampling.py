@@ -78,7 +78,8 @@ def choose_labels(
     most : int
         The most labels that are read from a bucket.
     seed : uint64
-        A word for the batch.
+        A word for the batch. With 0 all rows begin with the first table, so that the order of the labels of
+        a row does not depend on its place in the batch.
     active : array of int32, shape (rows, room)
         Receives the labels of each row.
     n_found, counts : arrays of int64
@@ -95,7 +96,7 @@ def choose_labels(
         for i in range(bounds[b], bounds[b + 1]):
             n = _add(targets[i], seen, out, n)
         full = n + budget
-        word = mix64(seed ^ np.uint64(b))
+        word = mix64(seed ^ np.uint64(b)) if seed > 0 else seed
         table = np.int64(word % np.uint64(max(n_tables, 1)))
         for _ in range(n_tables):
             low, high = starts[table, codes[b, table]], starts[table, codes[b, table] + 1]

@@ -20,8 +20,8 @@ from ...lsh.support.random import random_uint64
 from ...lsh.support.threads import cut_range
 from ...lsh.support.types import RowsLike
 from ..core.estimator import seed_of, validated
-from .slide_layers import SparseRows
-from .slide_network import MOST_OF_BUCKET, Batch, SlideNetwork
+from .slide_batches import SparseRows, cut_rows, sparse_rows, take_batch
+from .slide_network import MOST_OF_BUCKET, SlideNetwork
 from .slide_ranking import Ranking, all_scores
 from .slide_settings import FAMILIES, NEGATIVES, SlideSettings, auto_sparsity, auto_tables
 from .slide_tables import LabelTables
@@ -52,9 +52,9 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Share of the labels that a row computes beside its own, in (0, 1]. "auto" is 1 for up to 512 labels,
         and 256 labels of more. With 1 the network is trained with the full softmax.
     negatives : {"lsh", "uniform", "frequency"}, default "lsh"
-        How these labels are chosen. "lsh": half of them are those in the row's buckets of the tables, and half
-        are random and shared by the rows of a batch. "uniform": all are random and shared. "frequency": they are
-        also drawn in proportion to the number of rows that have them, plus 1.
+        How these labels are chosen. "lsh": some are in the buckets of the row, the others are random, and all
+        rows of a batch share them. "uniform": all are random. "frequency": all are random, and drawn in
+        proportion to the number of rows that have them, plus 1.
     n_hashes, power : int or "auto", default "auto"
         Number of tables, and the power of their hash functions: for "signed_random_projection" the number of
         bits, and for "winner_take_all" the number of groups.
@@ -314,10 +314,10 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         unknown = self.classes_[np.minimum(numbers, len(self.classes_) - 1)] != y
         if unknown.any():
             raise ValueError(f"y must hold labels of classes {self.classes_}, got {y[unknown].tolist()[0]!r}")
-        return _sparse_rows(X), Targets.of_classes(numbers)
+        return sparse_rows(X), Targets.of_classes(numbers)
 
     def _read_rows(self, X: Any, *, reset: bool) -> SparseRows:
-        return _sparse_rows(validated(self, _checked(X), reset=reset, accept_sparse="csr", dtype=np.float32))
+        return sparse_rows(validated(self, _checked(X), reset=reset, accept_sparse="csr", dtype=np.float32))
 
     def _start(self, targets: Targets) -> None:
         """Make an untrained network for what `_read` has found."""
@@ -383,7 +383,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Learn from the rows in an order, in one pass."""
         losses, n_rows = 0.0, 0
         for a, b in cut_range(0, len(order), size):
-            batch = _batch(rows, targets, order[a:b])
+            batch = take_batch(rows, targets, order[a:b])
             n = int(np.count_nonzero(batch.n_targets))
             loss = self.network_.train(batch)
             if not math.isfinite(loss):
@@ -530,7 +530,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         best = np.empty((rows.n, k), np.int64)
         chances = np.empty((rows.n if probabilities else 0, k))
         for a, b in cut_range(0, rows.n, _ROWS_BLOCK):
-            hidden = self.network_.hidden.activate(_cut(rows, a, b))
+            hidden = self.network_.hidden.activate(cut_rows(rows, a, b))
             found = self._rank(hidden, k, tables, probabilities)
             best[a:b], scores = found.best()
             if probabilities:
@@ -633,46 +633,6 @@ def _is_auto(value: Any) -> bool:
 def _checked(X: Any) -> Any:
     """Return `X`; a sparse matrix whose parts contradict each other is refused."""
     return csr_parts(X, "X").matrix if hasattr(X, "tocsr") else X
-
-
-def _sparse_rows(X: Any) -> SparseRows:
-    """Return validated rows with a last column of ones."""
-    if not hasattr(X, "tocsr"):
-        X = csr_matrix(X)
-    n = X.shape[0]
-    indptr = X.indptr.astype(np.int64)
-    bounds = indptr + np.arange(n + 1)
-    columns = np.empty(len(X.indices) + n, np.int32)
-    values = np.empty(len(columns), np.float32)
-    is_bias = np.zeros(len(columns), np.bool_)
-    is_bias[bounds[1:] - 1] = True
-    columns[is_bias], values[is_bias] = X.shape[1], 1.0
-    columns[~is_bias], values[~is_bias] = X.indices, X.data
-    return SparseRows(bounds, columns, values)
-
-
-def _cut(rows: SparseRows, start: int, stop: int) -> SparseRows:
-    """Return the rows [start, stop)."""
-    a, b = rows.bounds[start], rows.bounds[stop]
-    return SparseRows(rows.bounds[start : stop + 1] - a, rows.columns[a:b], rows.values[a:b])
-
-
-def _batch(rows: SparseRows, targets: Targets, chosen: NDArray[np.int64]) -> Batch:
-    """Return some rows with their targets."""
-    bounds, entries = _entries(rows.bounds, chosen)
-    target_bounds, labels = _entries(targets.bounds, chosen)
-    return Batch(
-        SparseRows(bounds, rows.columns[entries], rows.values[entries]), targets.labels[labels], target_bounds
-    )
-
-
-def _entries(
-    bounds: NDArray[np.int64], chosen: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the bounds of the chosen rows, and the numbers of their entries."""
-    starts, sizes = bounds[chosen], bounds[chosen + 1] - bounds[chosen]
-    own = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
-    return own, np.arange(own[-1]) + np.repeat(starts - own[:-1], sizes)
 
 
 publish("mergesketch", __all__, globals())

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from ...lsh.support.threads import map_blocks, run_tasks
 from ..kernels import slide
+from .slide_batches import SparseRows
 from .slide_pairs import PairGrouping, Pairs
 from .slide_weights import Adam, Weights, padded
 
-__all__ = ["HiddenLayer", "OutputLayer", "Scored", "SparseRows"]
+__all__ = ["HiddenLayer", "OutputLayer", "Scored"]
 
 #: The most parts into which the labels of a batch are cut for threads. The gradients of the parts are added
 #: in one order, so that results do not depend on the number of threads.
@@ -22,26 +23,6 @@ _PAIRS_PART = 1 << 12
 #: Rows of a batch that are worth a thread of their own.
 _ROWS_BLOCK = 32
 _NO_SHIFTS = np.empty(0, np.float32)
-
-
-class SparseRows(NamedTuple):
-    """Rows of a sparse matrix, whose last column is 1 in every row and stands for the bias.
-
-    Attributes
-    ----------
-    bounds : ndarray of int64
-        Row b has the entries from ``bounds[b]`` to ``bounds[b + 1]``.
-    columns : ndarray of int32
-    values : ndarray of float32
-    """
-
-    bounds: NDArray[np.int64]
-    columns: NDArray[np.int32]
-    values: NDArray[np.float32]
-
-    @property
-    def n(self) -> int:
-        return len(self.bounds) - 1
 
 
 class Scored(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from ...lsh.support.random import random_uint64
 from ...lsh.support.threads import map_blocks
 from ..kernels import slide, slide_sampling
-from .slide_layers import HiddenLayer, OutputLayer, Scored, SparseRows
+from .slide_batches import Batch
+from .slide_layers import HiddenLayer, OutputLayer, Scored
 from .slide_settings import SlideSettings
 from .slide_tables import LabelTables
 from .slide_weights import Adam, Weights
 
-__all__ = ["Batch", "LabelRange", "SlideNetwork"]
+__all__ = ["LabelRange", "SlideNetwork"]
 
 #: The most labels that are read from a bucket.
 MOST_OF_BUCKET = 128
@@ -26,27 +27,6 @@ _GROWTH = 1.1
 _ROWS_BLOCK = 32
 _NO_LABELS = np.empty(0, np.int32)
 _NO_SHIFTS = np.empty(0, np.float32)
-
-
-class Batch(NamedTuple):
-    """Rows with their targets.
-
-    Attributes
-    ----------
-    rows : SparseRows
-    targets : ndarray of int32
-        Row b has the distinct labels from ``bounds[b]`` to ``bounds[b + 1]``.
-    bounds : ndarray of int64
-    """
-
-    rows: SparseRows
-    targets: NDArray[np.int32]
-    bounds: NDArray[np.int64]
-
-    @property
-    def n_targets(self) -> NDArray[np.int32]:
-        """The number of targets of each row."""
-        return np.diff(self.bounds).astype(np.int32)
 
 
 class LabelRange:
@@ -100,27 +80,15 @@ class LabelRange:
         room = int(n_own.max(initial=0)) + self._n_found + len(shared)
         active = np.empty((n_rows, min(room, n) + 1), np.int32)
         n_found, counts = np.empty(n_rows, np.int64), np.empty(n_rows, np.int64)
-        word = random_uint64(settings.seed, f"slide buckets {self.first} {step}", 1)[0]
-        map_blocks(
-            lambda a, b: slide_sampling.choose_labels(
-                targets,
-                bounds,
-                shared,
-                codes,
-                starts,
-                labels,
-                self._n_found,
-                MOST_OF_BUCKET,
-                word,
-                a,
-                b,
-                active,
-                n_found,
-                counts,
-            ),  # fmt: skip
-            n_rows,
-            _ROWS_BLOCK,
-        )
+        word = random_uint64(settings.seed, f"slide buckets {self.first} {step}", 1)[0] | np.uint64(1)
+
+        def choose(start: int, stop: int) -> None:
+            slide_sampling.choose_labels(
+                targets, bounds, shared, codes, starts, labels, self._n_found, MOST_OF_BUCKET, word,
+                start, stop, active, n_found, counts,
+            )  # fmt: skip
+
+        map_blocks(choose, n_rows, _ROWS_BLOCK)
         ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
         chosen = active[np.arange(active.shape[1]) < counts[:, None]]
         scored = self.layer.score(hidden, chosen, ends, n_own)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,14 @@ _LABELS, _ROWS = 1 << 11, 96
 #: Rows that are worth a thread of their own.
 _ROWS_BLOCK = 16
 _NO_LABELS = np.empty(0, np.int32)
+
+
+class _Block(NamedTuple):
+    """Some labels: the first one, their weights in panels, and their biases with moments."""
+
+    low: int
+    panels: NDArray[np.float32]
+    biases: NDArray[np.float32]
 
 
 class Ranking:
@@ -45,25 +55,19 @@ class Ranking:
         With `sums` the exponentials of all scores are added up, which takes most of the time.
         """
         hidden, n = _padded_rows(self._hidden, layer), len(self._hidden)
-        for low, panels, biases in _blocks(layer):
+        for block in _blocks(layer):
+            map_blocks(partial(self._add_block, hidden, block, first, sums), n, _ROWS_BLOCK)
 
-            def rank(start: int, stop: int) -> None:
-                for a, b in cut_range(start, stop, _ROWS):
-                    values = _products(hidden, panels, a, b)  # noqa: B023
-                    slide_ranking.rank_block(
-                        values,
-                        biases,
-                        first + low,
-                        a,
-                        b,
-                        self._labels,
-                        self._keys,
-                        self.sizes,
-                    )
-                    if sums:
-                        slide_ranking.add_exponentials(values, biases, a, b, self._maxima, self._sums)  # noqa: B023
-
-            map_blocks(rank, n, _ROWS_BLOCK)
+    def _add_block(
+        self, hidden: NDArray[np.float32], block: _Block, first: int, sums: bool, start: int, stop: int
+    ) -> None:
+        """Take in a block of labels for the rows [start, stop)."""
+        number, biases = first + block.low, block.biases
+        for a, b in cut_range(start, stop, _ROWS):
+            values = _products(hidden, block.panels, a, b)
+            slide_ranking.rank_block(values, biases, number, a, b, self._labels, self._keys, self.sizes)
+            if sums:
+                slide_ranking.add_exponentials(values, biases, a, b, self._maxima, self._sums)
 
     def add_found(self, layer: OutputLayer, first: int, tables: LabelTables, most: int) -> None:
         """Take in the labels that the tables have in the buckets of each row, at most `most` of a bucket."""
@@ -103,16 +107,19 @@ def all_scores(hidden: NDArray[np.float32], layer: OutputLayer) -> NDArray[np.fl
     """Return the scores of all labels of a layer, shape (n, labels)."""
     n = len(hidden)
     rows, out = _padded_rows(hidden, layer), np.empty((n, layer.weights.n_rows), np.float32)
-    for low, panels, biases in _blocks(layer):
-
-        def score(start: int, stop: int) -> None:
-            for a, b in cut_range(start, stop, _ROWS):
-                values = _products(rows, panels, a, b)  # noqa: B023
-                block = out[a:b, low : low + len(biases)]  # noqa: B023
-                np.add(values[: b - a, : len(biases)], biases[:, 0], out=block)  # noqa: B023
-
-        map_blocks(score, n, _ROWS_BLOCK)
+    for block in _blocks(layer):
+        map_blocks(partial(_score_block, rows, block, out), n, _ROWS_BLOCK)
     return out
+
+
+def _score_block(
+    rows: NDArray[np.float32], block: _Block, out: NDArray[np.float32], start: int, stop: int
+) -> None:
+    """Set the scores of a block of labels for the rows [start, stop)."""
+    n = len(block.biases)
+    for a, b in cut_range(start, stop, _ROWS):
+        values = _products(rows, block.panels, a, b)
+        np.add(values[: b - a, :n], block.biases[:, 0], out=out[a:b, block.low : block.low + n])
 
 
 def _padded_rows(hidden: NDArray[np.float32], layer: OutputLayer) -> NDArray[np.float32]:
@@ -122,10 +129,10 @@ def _padded_rows(hidden: NDArray[np.float32], layer: OutputLayer) -> NDArray[np.
     return rows
 
 
-def _blocks(layer: OutputLayer) -> Iterator[tuple[int, NDArray[np.float32], NDArray[np.float32]]]:
-    """Yield the labels of a layer in blocks: the first one, the weights in panels, and the biases."""
+def _blocks(layer: OutputLayer) -> Iterator[_Block]:
+    """Yield the labels of a layer in blocks."""
     for low, high in cut_range(0, layer.weights.n_rows, _LABELS):
-        yield low, make_panels(layer.weights.rows(low, high)), layer.biases[low:high]
+        yield _Block(low, make_panels(layer.weights.rows(low, high)), layer.biases[low:high])
 
 
 def _products(

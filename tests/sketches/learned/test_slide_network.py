@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import set_num_threads
 from mergesketch.lsh.support.threads import get_num_threads
-from mergesketch.sketches.learned.slide_layers import HiddenLayer, OutputLayer, SparseRows
-from mergesketch.sketches.learned.slide_network import Batch, SlideNetwork
+from mergesketch.sketches.learned.slide_batches import Batch, SparseRows
+from mergesketch.sketches.learned.slide_layers import HiddenLayer, OutputLayer
+from mergesketch.sketches.learned.slide_network import SlideNetwork
 from mergesketch.sketches.learned.slide_settings import SlideSettings
 from mergesketch.sketches.learned.slide_weights import Adam, Weights
 from scipy.sparse import csr_matrix

@@ -145,6 +145,7 @@ _LAZY = {
     "PrivateRegressor": ".sketches.race.private_estimators",
     "RaceDensity": ".sketches.race.race_density",
     "SharedArray": ".sketches.parameters.torch_array",
+    "SlideClassifier": ".sketches.learned.slide_classifier",
     "StormClassifier": ".sketches.regression.storm_classifier",
     "StormRegressor": ".sketches.regression.storm_regressor",
     "TensorInfo": ".sketches.coding.model_archive",
@@ -195,6 +196,7 @@ if TYPE_CHECKING:
     from .sketches.coding.torch_modules import decompress_module as decompress_module
     from .sketches.coding.torch_modules import load_compressed as load_compressed
     from .sketches.learned.label_hash import LabelHash as LabelHash
+    from .sketches.learned.slide_classifier import SlideClassifier as SlideClassifier
     from .sketches.neighbours.lsh_neighbors import LSHNeighbors as LSHNeighbors
     from .sketches.neighbours.torch_sampled_softmax import sampled_softmax_loss as sampled_softmax_loss
     from .sketches.parameters.torch_array import SharedArray as SharedArray

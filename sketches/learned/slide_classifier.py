@@ -1,0 +1,638 @@
+"""Classification with very many labels, of which a row trains only a few: as a scikit-learn estimator."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from scipy.special import softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+
+from ...lsh.inputs.sparse_structure import csr_parts
+from ...lsh.support.checks import check_choice, check_int, check_real
+from ...lsh.support.public import publish
+from ...lsh.support.random import random_uint64
+from ...lsh.support.threads import cut_range
+from ...lsh.support.types import RowsLike
+from ..core.estimator import seed_of, validated
+from .slide_batches import SparseRows, cut_rows, sparse_rows, take_batch
+from .slide_network import MOST_OF_BUCKET, SlideNetwork
+from .slide_ranking import Ranking, all_scores
+from .slide_settings import FAMILIES, NEGATIVES, SlideSettings, auto_sparsity, auto_tables
+from .slide_tables import LabelTables
+from .slide_targets import MOST_LABELS, Targets, is_multilabel, read_labels
+
+__all__ = ["SlideClassifier"]
+
+#: Batches that "auto" epochs have at least, and the bounds of their number.
+_LEAST_STEPS, _LEAST_EPOCHS, _MOST_EPOCHS = 1000, 5, 200
+_MOST_BATCH = 256
+#: Rows whose activations are computed together in predictions.
+_ROWS_BLOCK = 1 << 12
+_SEARCHES = ("exact", "tables")
+
+
+class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Learn rows of very many labels with a network of which each row computes a small part.
+
+    The network has one hidden layer of rectified linear units, and an output for each label. A row computes
+    only its own labels, and labels whose weights are similar to its activations, which hash tables find,
+    forward and backward. The cost of a step does not grow with the number of labels.
+
+    Parameters
+    ----------
+    n_hidden : int, default 128
+        Number of hidden units, from 1 to 65,536.
+    sparsity : float or "auto", default "auto"
+        Share of the labels that a row computes beside its own, in (0, 1]. "auto" is 1 for up to 512 labels,
+        and 256 labels of more. With 1 the network is trained with the full softmax.
+    negatives : {"lsh", "uniform", "frequency"}, default "lsh"
+        How these labels are chosen. "lsh": some are in the buckets of the row, the others are random, and all
+        rows of a batch share them. "uniform": all are random. "frequency": all are random, and drawn in
+        proportion to the number of rows that have them, plus 1.
+    n_hashes, power : int or "auto", default "auto"
+        Number of tables, and the power of their hash functions: for "signed_random_projection" the number of
+        bits, and for "winner_take_all" the number of groups.
+    family : {"signed_random_projection", "winner_take_all"}, default "signed_random_projection"
+        The hash family of the tables.
+    learning_rate : float, default 0.002
+        That of Adam.
+    batch_size : int or "auto", default "auto"
+        Rows of a step. "auto" is 256, and fewer if there are fewer than 2,048 rows.
+    n_epochs : int or "auto", default "auto"
+        Passes over the rows of `fit`. "auto" is 5, and more if these have fewer than 1,000 steps.
+    weights : {"float32", "bfloat16"}, default "float32"
+        What weights are stored in. Moments are always in float32.
+    rounding : {"stochastic", "nearest"}, default "stochastic"
+        How a weight in bfloat16 is rounded after a step.
+    rebuild_interval : int, default 50
+        Steps before the tables are built for the second time. Each interval is 1.1 times as long as the one
+        before.
+    n_ranges : int, default 1
+        Number of ranges into which the labels are cut, each with its own tables and its share of the active
+        labels. Ranges may be trained on different ranks.
+    random_state : int, RandomState or None, default 0
+        Seed of the first weights, of the order of the rows, of tables and random labels.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_labels,)
+        The classes, or the numbers of the labels.
+    is_multilabel_ : bool
+        Whether a row may have several labels.
+    loss_curve_ : list of float
+        The mean loss of each epoch, and of each call of `partial_fit`.
+    network_ : SlideNetwork
+        The trained network.
+    mean_labels_ : float
+        Mean number of labels of the rows learnt.
+    n_features_in_ : int
+    feature_names_in_ : ndarray
+        If `X` had names of columns.
+
+    Notes
+    -----
+    The loss of a row is the cross-entropy of the softmax over its active labels; its own labels have equal
+    shares of the probability. Random labels of "uniform" and "frequency" stand for all others: each counts
+    as many times as the inverse of its chance to be drawn. With "lsh" they do not, which learns faster to
+    rank, but the probabilities are then those among active labels.
+
+    Only the weights of active labels, and of the features in a batch, are read and changed. Adam's moments of
+    other weights stay as they are: they do not decay. A label or a feature counts its own steps, and these
+    correct the bias of its moments. If all labels are active, this is Adam as usual.
+
+    Results do not depend on the number of threads. They may differ in the last bits between processors.
+
+    Memory: 12 bytes for each weight, of (n_features + n_labels) n_hidden, or 10 with "bfloat16"; 4 bytes for
+    each label in each table, and ``4 * n_hashes * 2**bits`` for the buckets. Time of a step: for each active
+    label of a row 6 n_hidden operations; for each distinct label and feature of a batch its weights and
+    moments are read and written once, 24 n_hidden bytes.
+
+    Models do not merge: the hidden units of two networks do not correspond. `mergesketch.LSHNeighbors` and
+    the sketches of this package do.
+
+    References
+    ----------
+    - Chen, Medini, Farwell, Gobriel, Tai, Shrivastava. SLIDE: in defense of smart algorithms over hardware
+      acceleration for large-scale deep learning systems. MLSys 2020.
+    - Daghaghi, Meisburger, Zhao, Shrivastava. Accelerating SLIDE deep learning on modern CPUs: vectorization,
+      quantizations, memory optimizations, and more. MLSys 2021.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mergesketch import SlideClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> y = rng.integers(0, 2000, 8000)
+    >>> X = rng.standard_normal((2000, 30))[y] + 0.1 * rng.standard_normal((8000, 30))
+    >>> model = SlideClassifier(n_hidden=64, n_epochs=30).fit(X[:7000], y[:7000])
+    >>> bool(model.score(X[7000:], y[7000:]) > 0.8)
+    True
+    """
+
+    classes_: NDArray[Any]
+    is_multilabel_: bool
+    loss_curve_: list[float]
+    network_: SlideNetwork
+    mean_labels_: float
+    n_features_in_: int
+
+    def __init__(
+        self,
+        n_hidden: int = 128,
+        *,
+        sparsity: float | str = "auto",
+        negatives: str = "lsh",
+        n_hashes: int | str = "auto",
+        power: int | str = "auto",
+        family: str = "signed_random_projection",
+        learning_rate: float = 0.002,
+        batch_size: int | str = "auto",
+        n_epochs: int | str = "auto",
+        weights: str = "float32",
+        rounding: str = "stochastic",
+        rebuild_interval: int = 50,
+        n_ranges: int = 1,
+        random_state: Any = 0,
+    ) -> None:
+        self.n_hidden = n_hidden
+        self.sparsity = sparsity
+        self.negatives = negatives
+        self.n_hashes = n_hashes
+        self.power = power
+        self.family = family
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.n_epochs = n_epochs
+        self.weights = weights
+        self.rounding = rounding
+        self.rebuild_interval = rebuild_interval
+        self.n_ranges = n_ranges
+        self.random_state = random_state
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    # -- training -------------------------------------------------------------------------------------
+
+    def fit(self, X: RowsLike, Y: Any, *, n_labels: int | None = None) -> Self:
+        """Learn from rows and their labels, and forget what was learnt before.
+
+        Parameters
+        ----------
+        X : array_like or sparse matrix of shape (n, n_features)
+            Finite numbers. Rows of length 1 are learnt well; scale others.
+        Y : array_like of shape (n,), matrix of shape (n, n_labels), or list of n lists
+            Classes, one of each row; or a matrix, sparse or dense, with a one for each label of a row; or the
+            ids of the labels of each row. Rows without labels are left out. A list of lists is read as ids.
+        n_labels : int, optional
+            Number of labels, for lists of ids. By default the largest id plus 1.
+
+        Returns
+        -------
+        The estimator itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter or an argument is invalid. An estimator that was fitted before stays as it was.
+        """
+        before = dict(vars(self))
+        try:
+            rows, targets = self._read(X, Y, None, n_labels, first=True)
+            self._start(targets)
+            self.loss_curve_ = []
+            size = self._batch_size(rows.n)
+            n_epochs = self._n_epochs(rows.n, size)
+            if self.negatives == "frequency":
+                self._count(targets)
+            for epoch in range(n_epochs):
+                words = random_uint64(self.network_.settings.seed, f"slide epoch {epoch}", rows.n)
+                self._learn(rows, targets, np.argsort(words, kind="stable"), size)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+        return self
+
+    def partial_fit(self, X: RowsLike, Y: Any, classes: Any = None, *, n_labels: int | None = None) -> Self:
+        """Learn from more rows, in one pass and in their order.
+
+        The first call needs all `classes`, or for lists of ids `n_labels`. After a `fit`, it continues.
+
+        Parameters
+        ----------
+        X, Y
+            As for `fit`.
+        classes : array_like, optional
+            All classes of all calls, if `Y` is classes.
+        n_labels : int, optional
+            Number of labels of all calls, if `Y` is lists of ids.
+
+        Returns
+        -------
+        The estimator itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `fit`, and for a class or a label that is not among those of the first call.
+        """
+        first = "network_" not in vars(self)
+        before = dict(vars(self))
+        try:
+            rows, targets = self._read(X, Y, classes, n_labels, first=first, partial=True)
+            if first:
+                self._start(targets)
+                self.loss_curve_ = []
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+        if self.negatives == "frequency":
+            self._count(targets)
+        self._learn(rows, targets, np.arange(rows.n), self._batch_size(rows.n))
+        return self
+
+    def _read(
+        self, X: Any, Y: Any, classes: Any, n_labels: int | None, *, first: bool, partial: bool = False
+    ) -> tuple[SparseRows, Targets]:
+        """Return rows and targets; the first ones decide on the classes."""
+        if Y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        if n_labels is not None:
+            n_labels = check_int("n_labels", n_labels, 1, MOST_LABELS)
+        multilabel = is_multilabel(Y)
+        if not first and multilabel != self.is_multilabel_:
+            kinds = ("one class for each row", "labels of which a row may have several")
+            raise ValueError(f"Y must have {kinds[self.is_multilabel_]}, got {kinds[multilabel]}")
+        if multilabel:
+            if classes is not None:
+                raise ValueError("classes must be None where Y has labels; give n_labels for lists of ids")
+            rows = self._read_rows(X, reset=first)
+            known = n_labels if first else len(self.classes_)
+            if n_labels is not None and n_labels != known:
+                raise ValueError(f"n_labels must be {known}, as in the first call, got {n_labels}")
+            if first and partial and n_labels is None and isinstance(Y, (list, tuple)):
+                raise ValueError("n_labels must be given with the first call of partial_fit, got None")
+            targets = read_labels(Y, known)
+            if targets.n != rows.n:
+                raise ValueError(f"Y must have {rows.n} rows, as many as X, got {targets.n}")
+            if first:
+                self.classes_ = np.arange(targets.n_labels)
+        else:
+            rows, targets = self._read_classes(X, Y, classes, first=first, partial=partial)
+        if first:
+            self.is_multilabel_ = multilabel
+            if len(self.classes_) < 2:
+                raise ValueError(
+                    f"y must have at least 2 classes, got {len(self.classes_)} class: {self.classes_}"
+                )
+        return rows, targets
+
+    def _read_classes(
+        self, X: Any, y: Any, classes: Any, *, first: bool, partial: bool
+    ) -> tuple[SparseRows, Targets]:
+        X, y = validated(
+            self, _checked(X), column_or_1d(y, warn=True), reset=first, accept_sparse="csr", dtype=np.float32
+        )
+        check_classification_targets(y)
+        if first:
+            if partial and classes is None:
+                raise ValueError("classes must be given with the first call of partial_fit, got None")
+            self.classes_ = np.unique(y if classes is None else column_or_1d(classes))
+        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            raise ValueError(f"classes must be those of the first call, {self.classes_}, got {classes!r}")
+        numbers = np.searchsorted(self.classes_, y)
+        unknown = self.classes_[np.minimum(numbers, len(self.classes_) - 1)] != y
+        if unknown.any():
+            raise ValueError(f"y must hold labels of classes {self.classes_}, got {y[unknown].tolist()[0]!r}")
+        return sparse_rows(X), Targets.of_classes(numbers)
+
+    def _read_rows(self, X: Any, *, reset: bool) -> SparseRows:
+        return sparse_rows(validated(self, _checked(X), reset=reset, accept_sparse="csr", dtype=np.float32))
+
+    def _start(self, targets: Targets) -> None:
+        """Make an untrained network for what `_read` has found."""
+        self.network_ = SlideNetwork(self._settings())
+        self.mean_labels_ = 0.0
+        self._n_learnt = 0
+        self._counts = np.zeros(len(self.classes_), np.int64)
+
+    def _settings(self) -> SlideSettings:
+        """Return the settings of a network for the rows and classes that were read."""
+        n_labels = len(self.classes_)
+        check_choice("negatives", self.negatives, NEGATIVES)
+        check_choice("family", self.family, FAMILIES)
+        sparsity = auto_sparsity(n_labels) if _is_auto(self.sparsity) else self.sparsity
+        sparsity = check_real("sparsity", sparsity, 0.0, 1.0, closed=True)
+        if sparsity == 0.0:
+            raise ValueError(f"sparsity must be a number in (0, 1], got {self.sparsity!r}")
+        n_active = max(1, math.ceil(sparsity * n_labels - 1e-9))
+        n_hashes, power = auto_tables(sparsity, self.family)
+        if not _is_auto(self.n_hashes):
+            n_hashes = check_int("n_hashes", self.n_hashes, 1, 1 << 12)
+        if not _is_auto(self.power):
+            most = 20 if self.family == "signed_random_projection" else 6
+            power = check_int("power", self.power, 1, most)
+        n_hidden = check_int("n_hidden", self.n_hidden, 1, 1 << 16)
+        if self.family == "winner_take_all" and n_hidden < 8:
+            raise ValueError(f"n_hidden must be at least 8 for winner_take_all, got {n_hidden}")
+        return SlideSettings(
+            n_features=self.n_features_in_,
+            n_labels=n_labels,
+            n_hidden=n_hidden,
+            n_active=n_active,
+            negatives=self.negatives,
+            family=self.family,
+            n_hashes=n_hashes,
+            power=power,
+            learning_rate=check_real("learning_rate", self.learning_rate, 0.0, 1e6),
+            weights=check_choice("weights", self.weights, ("float32", "bfloat16")),
+            rounding=check_choice("rounding", self.rounding, ("stochastic", "nearest")),
+            rebuild_interval=check_int("rebuild_interval", self.rebuild_interval, 1),
+            n_ranges=check_int("n_ranges", self.n_ranges, 1, n_labels),
+            seed=seed_of(self.random_state),
+        )
+
+    def _batch_size(self, n: int) -> int:
+        if _is_auto(self.batch_size):
+            return min(_MOST_BATCH, max(8, n // 8))
+        return check_int("batch_size", self.batch_size, 1)
+
+    def _n_epochs(self, n: int, size: int) -> int:
+        if _is_auto(self.n_epochs):
+            steps = max(1, -(-n // size))
+            return min(max(_LEAST_EPOCHS, -(-_LEAST_STEPS // steps)), _MOST_EPOCHS)
+        return check_int("n_epochs", self.n_epochs, 1)
+
+    def _count(self, targets: Targets) -> None:
+        """Let random labels be as frequent as labels are in all rows so far."""
+        self._counts = self._counts + targets.counts(len(self.classes_))
+        for part in self.network_.ranges:
+            part.set_frequencies(self._counts[part.first : part.stop])
+
+    def _learn(self, rows: SparseRows, targets: Targets, order: NDArray[np.int64], size: int) -> None:
+        """Learn from the rows in an order, in one pass."""
+        losses, n_rows = 0.0, 0
+        for a, b in cut_range(0, len(order), size):
+            batch = take_batch(rows, targets, order[a:b])
+            n = int(np.count_nonzero(batch.n_targets))
+            loss = self.network_.train(batch)
+            if not math.isfinite(loss):
+                raise ValueError("X must be scaled, and learning_rate be low: the loss is not finite")
+            losses, n_rows = losses + n * loss, n_rows + n
+        self.loss_curve_ = [*self.loss_curve_, losses / max(n_rows, 1)]
+        n_labels = self.mean_labels_ * self._n_learnt + len(targets.labels)
+        self._n_learnt += n_rows
+        self.mean_labels_ = n_labels / max(self._n_learnt, 1)
+
+    # -- predictions ----------------------------------------------------------------------------------
+
+    def decision_function(self, X: RowsLike) -> NDArray[np.float32]:
+        """Return the scores of all classes; for two classes, the second score less the first.
+
+        Parameters
+        ----------
+        X : array_like or sparse matrix of shape (n, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n,) or (n, n_labels), float32
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError
+            If the estimator is not fitted, or the rows are invalid.
+        """
+        scores = self._scores(X)
+        is_binary = len(self.classes_) == 2 and not self.is_multilabel_
+        return np.asarray(scores[:, 1] - scores[:, 0]) if is_binary else scores
+
+    def _scores(self, X: Any) -> NDArray[np.float32]:
+        check_is_fitted(self, "network_")
+        hidden = self.network_.hidden.activate(self._read_rows(X, reset=False))
+        return np.hstack([all_scores(hidden, part.layer) for part in self.network_.ranges])
+
+    def predict_proba(self, X: RowsLike) -> NDArray[np.float64]:
+        """Return the probability of every class, by the softmax of all scores.
+
+        Parameters
+        ----------
+        X : array_like or sparse matrix of shape (n, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n, n_labels), float64
+            Rows add up to 1. For many labels `top_k_proba` takes less memory. With ``negatives="lsh"`` and
+            fewer active labels than labels, probabilities are too low for the likeliest labels.
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError
+            As `decision_function`.
+        """
+        return np.asarray(softmax(self._scores(X).astype(np.float64), axis=1))
+
+    def predict(self, X: RowsLike, k: int | None = None) -> Any:
+        """Return the likeliest class of each row, or the likeliest labels.
+
+        Parameters
+        ----------
+        X : array_like or sparse matrix of shape (n, n_features)
+        k : int, optional
+            Number of labels of a row, where rows may have several. By default `mean_labels_`, rounded.
+
+        Returns
+        -------
+        ndarray of shape (n,) or csr_matrix of shape (n, n_labels)
+            Classes, or where rows may have several labels, a matrix with k ones in each row.
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError
+            As `decision_function`; or if `k` is given for classes.
+        """
+        check_is_fitted(self, "network_")
+        if not self.is_multilabel_:
+            if k is not None:
+                raise ValueError(f"k must be None where each row has one class, got {k!r}")
+            return self.top_k(X, 1)[:, 0]
+        n_labels = len(self.classes_)
+        if k is None:
+            k = min(max(1, round(self.mean_labels_)), n_labels)
+        best = np.sort(self.top_k(X, k), axis=1)
+        bounds = np.arange(len(best) + 1) * k
+        return csr_matrix((np.ones(best.size, np.int64), best.ravel(), bounds), shape=(len(best), n_labels))
+
+    def top_k(self, X: RowsLike, k: int, *, search: str = "exact") -> NDArray[Any]:
+        """Return the k likeliest classes of each row.
+
+        Parameters
+        ----------
+        X : array_like or sparse matrix of shape (n, n_features)
+        k : int
+            From 1 to the number of classes.
+        search : {"exact", "tables"}, default "exact"
+            "exact" computes all scores, in blocks of labels. "tables" only computes those of the labels in
+            the buckets of a row. Rows that have fewer than k of these are compared with all.
+
+        Returns
+        -------
+        ndarray of shape (n, k)
+            Classes, the likeliest first. Of equal scores the first class comes first.
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError
+            As `decision_function`; or if there are fewer classes than `k`, or no tables.
+        """
+        return np.asarray(self._ranked(X, k, search, probabilities=False)[0])
+
+    def top_k_proba(
+        self, X: RowsLike, k: int, *, search: str = "exact"
+    ) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """Return the k likeliest classes of each row, and their probabilities.
+
+        Parameters
+        ----------
+        X, k, search
+            As for `top_k`.
+
+        Returns
+        -------
+        classes : ndarray of shape (n, k)
+        probabilities : ndarray of shape (n, k), float64
+            Among all classes, as by `predict_proba`; with ``search="tables"`` among those in the buckets.
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError
+            As `top_k`.
+        """
+        return self._ranked(X, k, search, probabilities=True)
+
+    def _ranked(
+        self, X: Any, k: int, search: str, *, probabilities: bool
+    ) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        check_is_fitted(self, "network_")
+        k = check_int("k", k, 1, len(self.classes_))
+        check_choice("search", search, _SEARCHES)
+        tables = self._fresh_tables() if search == "tables" else None
+        rows = self._read_rows(X, reset=False)
+        best = np.empty((rows.n, k), np.int64)
+        chances = np.empty((rows.n if probabilities else 0, k))
+        for a, b in cut_range(0, rows.n, _ROWS_BLOCK):
+            hidden = self.network_.hidden.activate(cut_rows(rows, a, b))
+            found = self._rank(hidden, k, tables, probabilities)
+            best[a:b], scores = found.best()
+            if probabilities:
+                chances[a:b] = found.probabilities(scores)
+            few = np.flatnonzero(found.sizes < k)
+            if few.size:
+                exact = self._rank(hidden[few], k, None, probabilities)
+                best[a + few], scores = exact.best()
+                if probabilities:
+                    chances[a + few] = exact.probabilities(scores)
+        return self.classes_[best], chances
+
+    def _rank(
+        self, hidden: NDArray[np.float32], k: int, tables: list[LabelTables] | None, sums: bool
+    ) -> Ranking:
+        ranking = Ranking(hidden, k)
+        for i, part in enumerate(self.network_.ranges):
+            if tables is None:
+                ranking.add_all(part.layer, part.first, sums=sums)
+            else:
+                ranking.add_found(part.layer, part.first, tables[i], MOST_OF_BUCKET)
+        return ranking
+
+    def _fresh_tables(self) -> list[LabelTables]:
+        """Return tables of the weights as they are now; those for training may be older."""
+        step, tables = vars(self).get("_search_tables", (-1, []))
+        if step != self.network_.step:
+            tables = []
+            for part in self.network_.ranges:
+                if part.tables is None:
+                    raise ValueError(
+                        'search must be "exact" for a model that was trained without tables, got "tables"'
+                    )
+                tables.append(LabelTables(part.tables.family))
+                tables[-1].rebuild(part.layer.weights)
+            self._search_tables = self.network_.step, tables
+        return list(tables)
+
+    def precision_at_k(self, X: RowsLike, Y: Any, k: int = 1) -> float:
+        """Return the mean share of each row's k likeliest labels that the row has.
+
+        Parameters
+        ----------
+        X : array_like or sparse matrix of shape (n, n_features)
+        Y
+            As for `fit`.
+        k : int, default 1
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError
+            As `top_k`, and as `fit` for `Y`.
+        """
+        check_is_fitted(self, "network_")
+        rows, targets = self._read(X, Y, None, None, first=False)
+        best = np.sort(np.searchsorted(self.classes_, self.top_k(X, k)), axis=1)
+        if targets.n == 0:
+            raise ValueError("X must have at least one row, got 0")
+        width = np.int64(len(self.classes_))
+        wanted = np.repeat(np.arange(targets.n), np.diff(targets.bounds)) * width + targets.labels
+        found = (np.arange(rows.n)[:, None] * width + best).ravel()
+        return float(np.isin(found, wanted).mean())
+
+    def score(self, X: RowsLike, y: Any, sample_weight: Any = None) -> float:
+        """Return the accuracy, or precision at 1 where rows may have several labels.
+
+        Parameters
+        ----------
+        X : array_like or sparse matrix of shape (n, n_features)
+        y
+            As for `fit`.
+        sample_weight : array_like of shape (n,), optional
+            Weights of the rows, for classes only.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError
+            As `precision_at_k`.
+        """
+        check_is_fitted(self, "network_")
+        if not self.is_multilabel_:
+            return float(super().score(X, y, sample_weight))
+        if sample_weight is not None:
+            raise ValueError("sample_weight must be None where rows may have several labels")
+        return self.precision_at_k(X, y, 1)
+
+
+def _is_auto(value: Any) -> bool:
+    return isinstance(value, str) and value == "auto"
+
+
+def _checked(X: Any) -> Any:
+    """Return `X`; a sparse matrix whose parts contradict each other is refused."""
+    return csr_parts(X, "X").matrix if hasattr(X, "tocsr") else X
+
+
+publish("mergesketch", __all__, globals())

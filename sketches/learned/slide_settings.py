@@ -1,0 +1,85 @@
+"""The settings of a network of `SlideClassifier`, and how "auto" chooses them."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from ...lsh.families.srp import SignedRandomProjection
+from ...lsh.families.winner_take_all import WinnerTakeAll
+from ...lsh.family import HashFamily
+
+__all__ = ["FAMILIES", "NEGATIVES", "SlideSettings", "auto_sparsity", "auto_tables"]
+
+FAMILIES = ("signed_random_projection", "winner_take_all")
+NEGATIVES = ("lsh", "uniform", "frequency")
+#: Features of a group of winner-take-all hashing. The place of a winner has three bits.
+_GROUP, _GROUP_BITS = 8, 3
+
+
+class SlideSettings(NamedTuple):
+    """What determines a network and its training.
+
+    Attributes
+    ----------
+    n_active : int
+        Labels that a row computes beside its targets: all labels, or half of them from the tables and half of
+        them random, or all random.
+    """
+
+    n_features: int
+    n_labels: int
+    n_hidden: int
+    n_active: int
+    negatives: str
+    family: str
+    n_hashes: int
+    power: int
+    learning_rate: float
+    weights: str
+    rounding: str
+    rebuild_interval: int
+    n_ranges: int
+    seed: int
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether all labels are active."""
+        return self.n_active >= self.n_labels
+
+    def ranges(self) -> list[tuple[int, int]]:
+        """Return the first and the last but one label of each range."""
+        n = self.n_ranges
+        return [(self.n_labels * i // n, self.n_labels * (i + 1) // n) for i in range(n)]
+
+    def share(self, amount: int, first: int, stop: int) -> int:
+        """Return a range's share of a number, rounded so that all shares add up to it."""
+        return amount * stop // self.n_labels - amount * first // self.n_labels
+
+    def make_family(self, first: int) -> HashFamily:
+        """Return the family of the tables of the range that begins with label `first`."""
+        seed = (self.seed + first) % 2**64
+        if self.family == "winner_take_all":
+            return WinnerTakeAll(self.n_hidden, self.n_hashes, group_size=_GROUP, power=self.power, seed=seed)
+        return SignedRandomProjection(self.n_hidden, self.n_hashes, power=self.power, seed=seed)
+
+
+def auto_sparsity(n_labels: int) -> float:
+    """Return the share of the labels that are active in a row: all of few, and about 256 of many."""
+    return 1.0 if n_labels <= 512 else 256.0 / n_labels
+
+
+def auto_tables(sparsity: float, family: str) -> tuple[int, int]:
+    """Return the number of tables and the power of a hash, as the tuning of BOLT chooses them.
+
+    A table has 2^p buckets, p = log2(128 / sparsity), and there are sparsity 2^p tables. With buckets of
+    equal size, the buckets of a row then have a share `sparsity` of all labels.
+    """
+    bits = math.log2(128.0 / sparsity)
+    power = round(bits)
+    if family == "winner_take_all":
+        power = min(max(round(bits / _GROUP_BITS), 2), 8)
+        bits = _GROUP_BITS * power
+    else:
+        bits = power = min(power, 20)
+    return max(1, min(256, round(sparsity * 2.0**bits))), power

@@ -73,7 +73,7 @@ class HashFamily(Configured, ABC):
     n_hashes: int
     n_buckets: int
     seed: int
-    metric: str
+    metric: ClassVar[str]
     #: Probability that two rows share a bucket although their elementary hashes differ: 1 / n_buckets after
     #: rehashing into n_buckets, and 0 where the code itself is the bucket.
     chance_collision: float

@@ -86,6 +86,7 @@ class LearnedProjection(SignFamily):
     """
 
     _parameters = ("vectors", "power", "metric", "n_buckets", "seed")
+    metric = "angle"
 
     def __init__(
         self,
@@ -102,7 +103,8 @@ class LearnedProjection(SignFamily):
         if len(matrix) % power:
             raise ValueError(f"vectors must be a multiple of power={power} rows, got {len(matrix)}")
         self.vectors: NDArray[np.float32] = read_only(matrix)
-        self.metric: str = check_choice("metric", metric, METRICS)
+        # Other families have one metric each, as an attribute of the class.
+        vars(self)["metric"] = check_choice("metric", metric, METRICS)
         self._set_width(matrix.shape[1])
         self._set_hashes(len(matrix) // power, power, 32, _MOST_ENTRIES)
         n_codes = 1 << self.power

@@ -69,14 +69,14 @@ class UnitRows(NamedTuple):
         """Return the rows [start, stop)."""
         part = slice(int(self.indptr[start]), int(self.indptr[stop]))
         indptr = self.indptr[start : stop + 1] - part.start
-        return UnitRows(*map(read_only, (indptr, self.indices[part], self.data[part])))
+        return UnitRows(read_only(indptr), read_only(self.indices[part]), read_only(self.data[part]))
 
     def take(self, numbers: NDArray[np.int64]) -> UnitRows:
         """Return some rows, in the order of their numbers."""
         sizes = self.indptr[numbers + 1] - self.indptr[numbers]
         indptr = np.append(0, np.cumsum(sizes))
         entries = np.repeat(self.indptr[numbers] - indptr[:-1], sizes) + np.arange(indptr[-1])
-        return UnitRows(*map(read_only, (indptr, self.indices[entries], self.data[entries])))
+        return UnitRows(read_only(indptr), read_only(self.indices[entries]), read_only(self.data[entries]))
 
 
 def unit_rows(rows: VectorRows) -> UnitRows:

@@ -195,11 +195,11 @@ class CodeNetwork(ItemLists):
                 network = draw_network(self.n_features, self.n_hidden, self._n_outputs, self.seed)
             how = {"n_epochs": n_epochs, "batch_size": batch_size, "rate": rate, "seed": self.seed}
             losses = train(network, unit, used.relevant, self._codes(names), self.n_buckets, **how)
-            arrays = {**dict(zip(UNITS, network, strict=True)), "ids": union}
-            n_trained = np.array([before + used.numbers.size])
-            self._check_state({**arrays, "n_trained": n_trained})
+            arrays: Arrays = dict(zip(UNITS, network, strict=True))
+            arrays |= {"ids": union, "n_trained": np.array([before + used.numbers.size])}
+            self._check_state(arrays)
             with changing(self), uninterrupted():
-                self._set_arrays({**arrays, "n_trained": n_trained})
+                self._set_arrays(arrays)
                 self._losses = tuple(losses)
         return self
 

@@ -357,18 +357,6 @@ def vector_codes() -> Cases:
 
 
 @benchmark
-def neighbour_graph() -> Cases:
-    empty = ms.NeighbourGraph(lsh.SignedRandomProjection(16, 8, power=7, seed=1), 16)
-    X = rows(20_000)
-    full = empty.copy().update(X[:5000])
-    for n in (10, 2000):
-        yield f"update, {n:,}", lambda n=n: empty.copy().update(X[:n])
-    yield "add 10 to 5,000", lambda: full.copy().update(X[5000:5010])
-    for n in (1, 100):
-        yield f"search, {n:,}", partial(full.search, X[:n], 10)
-
-
-@benchmark
 def shared_parameters() -> Cases:
     gradients = rows(20_000)
     maps = {

@@ -13,6 +13,7 @@ from typing import Any
 
 import dedup_tables
 import float_tables
+import graph_tables
 import outlier_tables
 import parameter_sharing_tables
 from markdown_parts import percent, short, span, table
@@ -709,6 +710,11 @@ TABLES: dict[str, Callable[[], str]] = {
     "storm_classes": storm_classes,
     "counting_costs": counting_costs,
     "top_k_batches": top_k_batches,
+    "neighbour_graph_alone": graph_tables.alone,
+    "neighbour_graph_hops": graph_tables.hops,
+    "neighbour_graph_lists": graph_tables.lists,
+    "neighbour_graph_search": graph_tables.search,
+    "neighbour_graph_structured": graph_tables.structured,
     "vector_codes_recall": vector_codes_recall,
     "vector_codes_scan": vector_codes_scan,
     "vector_codes_speed": vector_codes_speed,
@@ -724,6 +730,7 @@ TABLES: dict[str, Callable[[], str]] = {
 FIGURES: dict[str, Callable[[], str]] = {
     **float_tables.FIGURES,
     "index_codes_recall": index_codes_recall,
+    "neighbour_graph_ratio": graph_tables.ratio,
     "hyperloglog_ns": lambda: short(
         row("distinct", sketch="HyperLogLog", **{"keys are": "integers"})["ns a key"]
     ),

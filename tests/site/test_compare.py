@@ -118,7 +118,6 @@ def test_every_public_class_has_a_cheap_benchmark() -> None:
 
     # Base classes and results are timed through the classes that use them.
     others = {"MergeableSketch", "HashFamily", "StateArray", "Decoded", "Nearest", "Neighbours", "Suggestion"}
-    others |= {"Visits"}
     others |= {"ParameterMap", "MultiHashMap", "PairMap", "QuotientRemainderMap", "CafeMap", "SemanticMap"}
     others |= {
         "Shingles",

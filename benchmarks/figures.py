@@ -16,6 +16,7 @@ import float_tables
 import learned_code_tables
 import learned_index_table
 import negative_sampling_tables
+import graph_tables
 import outlier_tables
 import parameter_sharing_tables
 from markdown_parts import percent, short, span, table
@@ -716,6 +717,11 @@ TABLES: dict[str, Callable[[], str]] = {
     "storm_classes": storm_classes,
     "counting_costs": counting_costs,
     "top_k_batches": top_k_batches,
+    "neighbour_graph_alone": graph_tables.alone,
+    "neighbour_graph_hops": graph_tables.hops,
+    "neighbour_graph_lists": graph_tables.lists,
+    "neighbour_graph_search": graph_tables.search,
+    "neighbour_graph_structured": graph_tables.structured,
     "vector_codes_recall": vector_codes_recall,
     "vector_codes_scan": vector_codes_scan,
     "vector_codes_speed": vector_codes_speed,
@@ -732,6 +738,7 @@ TABLES: dict[str, Callable[[], str]] = {
 FIGURES: dict[str, Callable[[], str]] = {
     **float_tables.FIGURES,
     "index_codes_recall": index_codes_recall,
+    "neighbour_graph_ratio": graph_tables.ratio,
     "hyperloglog_ns": lambda: short(
         row("distinct", sketch="HyperLogLog", **{"keys are": "integers"})["ns a key"]
     ),

@@ -21,6 +21,7 @@ LEFT_OUT = {
     "float_costs.py",
     "float_others.py",
     "float_tables.py",
+    "graph_tables.py",
     "float_weights.py",
     "label_hash.py",
     "markdown_parts.py",

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
+import scipy
 
 from ...lsh.support.aliases import alias
 from ...lsh.support.backend import read_only
@@ -207,7 +207,7 @@ class LearnedPartition(PartitionQueries):
         near = nearest_of_sample(rows, metric, n_neighbors, sample)
         length = root_mean_square(rows)
         own = scaled(rows, length, "X")
-        indicator = sparse.csr_array(
+        indicator = scipy.sparse.csr_array(
             (
                 np.ones(near.size, np.float32),
                 near.ravel(),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
+import scipy
 from numpy.typing import NDArray
 
 from ...lsh.inputs.rows import VectorRows, read_rows
@@ -306,7 +306,7 @@ class NeighbourGraph(GraphRows):
             numbers[first:last], distances[first:last] = self._exact(read_rows(kept[ours]), near, own, k)
         return numbers, distances
 
-    def to_csr(self, k: int | None = None, *, mode: str = "distance") -> sp.csr_array:
+    def to_csr(self, k: int | None = None, *, mode: str = "distance") -> scipy.sparse.csr_array:
         """Return the k-nearest-neighbour graph as a sparse matrix, as scikit-learn's `kneighbors_graph`.
 
         Parameters
@@ -333,4 +333,4 @@ class NeighbourGraph(GraphRows):
         indptr = np.zeros(n + 1, np.int64)
         indptr[1:] = np.cumsum(there.sum(axis=1))
         values: Any = distances[there] if mode == "distance" else np.ones(int(indptr[-1]))
-        return sp.csr_array((values, numbers[there], indptr), shape=(n, n))
+        return scipy.sparse.csr_array((values, numbers[there], indptr), shape=(n, n))

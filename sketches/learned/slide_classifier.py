@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +62,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         bits, and for "winner_take_all" the number of groups.
     family : {"signed_random_projection", "winner_take_all"}, default "signed_random_projection"
         The hash family of the tables.
-    learning_rate : float, default 0.002
+    learning_rate : float, default 0.004
         That of Adam.
     batch_size : int or "auto", default "auto"
         Rows of a step. "auto" is 256, and fewer if there are fewer than 2,048 rows.
@@ -151,7 +153,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         n_hashes: int | str = "auto",
         power: int | str = "auto",
         family: str = "signed_random_projection",
-        learning_rate: float = 0.002,
+        learning_rate: float = 0.004,
         batch_size: int | str = "auto",
         n_epochs: int | str = "auto",
         weights: str = "float32",
@@ -204,11 +206,9 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         TypeError, ValueError
             If a parameter or an argument is invalid. An estimator that was fitted before stays as it was.
         """
-        before = dict(vars(self))
-        try:
+        with self._restored_if_it_raises():
             rows, targets = self._read(X, Y, None, n_labels, first=True)
-            self._start(targets)
-            self.loss_curve_ = []
+            self._start()
             size = self._batch_size(rows.n)
             n_epochs = self._n_epochs(rows.n, size)
             if self.negatives == "frequency":
@@ -216,10 +216,6 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             for epoch in range(n_epochs):
                 words = random_uint64(self.network_.settings.seed, f"slide epoch {epoch}", rows.n)
                 self._learn(rows, targets, np.argsort(words, kind="stable"), size)
-        except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
-            raise
         return self
 
     def partial_fit(self, X: RowsLike, Y: Any, classes: Any = None, *, n_labels: int | None = None) -> Self:
@@ -246,20 +242,27 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             As `fit`, and for a class or a label that is not among those of the first call.
         """
         first = "network_" not in vars(self)
-        before = dict(vars(self))
-        try:
+        with self._restored_if_it_raises():
             rows, targets = self._read(X, Y, classes, n_labels, first=first, partial=True)
             if first:
-                self._start(targets)
-                self.loss_curve_ = []
-        except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
-            raise
+                self._start()
+            size = self._batch_size(rows.n)
         if self.negatives == "frequency":
             self._count(targets)
-        self._learn(rows, targets, np.arange(rows.n), self._batch_size(rows.n))
+        self._learn(rows, targets, np.arange(rows.n), size)
         return self
+
+    @contextmanager
+    def _restored_if_it_raises(self) -> Iterator[None]:
+        """Bring back the attributes of the estimator if the block raises."""
+        attributes = cast(dict[str, Any], vars(self))
+        before = attributes.copy()
+        try:
+            yield
+        except BaseException:
+            attributes.clear()
+            attributes.update(before)
+            raise
 
     def _read(
         self, X: Any, Y: Any, classes: Any, n_labels: int | None, *, first: bool, partial: bool = False
@@ -319,11 +322,13 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _read_rows(self, X: Any, *, reset: bool) -> SparseRows:
         return sparse_rows(validated(self, _checked(X), reset=reset, accept_sparse="csr", dtype=np.float32))
 
-    def _start(self, targets: Targets) -> None:
+    def _start(self) -> None:
         """Make an untrained network for what `_read` has found."""
+        self.loss_curve_ = []
         self.network_ = SlideNetwork(self._settings())
         self.mean_labels_ = 0.0
         self._n_learnt = 0
+        self._search_tables: tuple[int, list[LabelTables]] = (-1, [])
         self._counts = np.zeros(len(self.classes_), np.int64)
 
     def _settings(self) -> SlideSettings:
@@ -556,7 +561,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _fresh_tables(self) -> list[LabelTables]:
         """Return tables of the weights as they are now; those for training may be older."""
-        step, tables = vars(self).get("_search_tables", (-1, []))
+        step, tables = self._search_tables
         if step != self.network_.step:
             tables = []
             for part in self.network_.ranges:

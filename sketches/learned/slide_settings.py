@@ -15,6 +15,8 @@ FAMILIES = ("signed_random_projection", "winner_take_all")
 NEGATIVES = ("lsh", "uniform", "frequency")
 #: Features of a group of winner-take-all hashing. The place of a winner has three bits.
 _GROUP, _GROUP_BITS = 8, 3
+#: About the number of tables that "auto" chooses, and its bounds: buckets that no table fills take memory.
+_TABLES, _MOST_TABLES, _MOST_BITS, _LEAST_GROUPS, _MOST_GROUPS = 64, 256, 18, 2, 6
 
 
 class SlideSettings(NamedTuple):
@@ -70,16 +72,17 @@ def auto_sparsity(n_labels: int) -> float:
 
 
 def auto_tables(sparsity: float, family: str) -> tuple[int, int]:
-    """Return the number of tables and the power of a hash, as the tuning of BOLT chooses them.
+    """Return the number of tables and the power of a hash, by the rule of BOLT with half of its tables.
 
-    A table has 2^p buckets, p = log2(128 / sparsity), and there are sparsity 2^p tables. With buckets of
-    equal size, the buckets of a row then have a share `sparsity` of all labels.
+    A table has 2^p buckets, p = log2(64 / sparsity), and there are sparsity 2^p tables, about 64. If buckets
+    are equally full, the buckets of a row have a share `sparsity` of all labels. BOLT has 128 in place of 64,
+    and then hashing takes twice as long.
     """
-    bits = math.log2(128.0 / sparsity)
-    power = round(bits)
+    bits = math.log2(_TABLES / sparsity)
     if family == "winner_take_all":
-        power = min(max(round(bits / _GROUP_BITS), 2), 8)
-        bits = _GROUP_BITS * power
+        power = min(max(round(bits / _GROUP_BITS), _LEAST_GROUPS), _MOST_GROUPS)
+        n_buckets = 2.0 ** (_GROUP_BITS * power)
     else:
-        bits = power = min(power, 20)
-    return max(1, min(256, round(sparsity * 2.0**bits))), power
+        power = min(round(bits), _MOST_BITS)
+        n_buckets = 2.0**power
+    return max(1, min(_MOST_TABLES, round(sparsity * n_buckets))), power

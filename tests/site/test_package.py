@@ -242,7 +242,11 @@ def test_every_public_function_says_what_it_takes_gives_back_and_raises() -> Non
                 assert named[1] in vars(value), f"{name}.{method}"
                 continue  # documented under its first name
             docs, where = parse(inspect.getdoc(function)), f"{name}.{method}".rstrip(".")
-            gives = str(inspect.signature(function).return_annotation) not in ("None", "NoReturn", "Iterator[None]")
+            gives = str(inspect.signature(function).return_annotation) not in (
+                "None",
+                "NoReturn",
+                "Iterator[None]",
+            )
             if absent := arguments(function) - documented(docs, "Parameters"):
                 missing.append(f"{where}: Parameters {sorted(absent)}")
             if gives and not docs["Returns"] and not docs["Yields"]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import dedup_tables
 import float_tables
+import label_tables
 import outlier_tables
 import parameter_sharing_tables
 from markdown_parts import percent, short, span, table
@@ -684,6 +685,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "streaming_removals": streaming_removals,
     "streaming_keys": streaming_keys,
     "index_recipe": index_recipe,
+    **label_tables.TABLES,
     "parameter_sharing_clicks": parameter_sharing_tables.clicks,
     "parameter_sharing_debian": parameter_sharing_tables.debian,
     "parameter_sharing_dense": parameter_sharing_tables.dense,

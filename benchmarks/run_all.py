@@ -23,6 +23,7 @@ LEFT_OUT = {
     "float_tables.py",
     "float_weights.py",
     "label_hash.py",
+    "label_tables.py",
     "markdown_parts.py",
     "measure.py",
     "minilm.py",

@@ -17,6 +17,7 @@ import graph_tables
 import learned_code_tables
 import learned_index_table
 import negative_sampling_tables
+import label_tables
 import outlier_tables
 import parameter_sharing_tables
 import slide_tables
@@ -693,6 +694,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "index_recipe": index_recipe,
     "learned_index_recall": learned_index_table.recall,
     "learned_index_loads": learned_index_table.loads,
+    **label_tables.TABLES,
     "parameter_sharing_clicks": parameter_sharing_tables.clicks,
     "parameter_sharing_debian": parameter_sharing_tables.debian,
     "parameter_sharing_dense": parameter_sharing_tables.dense,

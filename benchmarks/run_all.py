@@ -24,6 +24,7 @@ LEFT_OUT = {
     "graph_tables.py",
     "float_weights.py",
     "label_hash.py",
+    "label_tables.py",
     "markdown_parts.py",
     "learned_index_others.py",
     "learned_index_partition.py",

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone, is_classifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
@@ -26,7 +26,7 @@ from ..core.merging import parts_of
 from .bucket_models import BucketModel, Targets, leaves_of, make_model
 from .label_buckets import MOST_BUCKETS, MOST_REPETITIONS, buckets_of_labels, size_for
 from .label_readout import LabelLists
-from .label_rows import LabelRows, are_sets, merged_classes, read_label_rows, read_label_sets
+from .label_rows import LabelRows, are_sets, check_one_type, merged_classes, read_label_rows, read_label_sets
 from .model_average import averages, read_weights, row_weights, set_averages
 
 __all__ = ["CONFIDENCE", "STANDARD_ERROR", "HashedLabels"]
@@ -158,7 +158,7 @@ class HashedLabels(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # type:
 
     def _check_parameters(self) -> None:
         base = self._base()
-        if not (hasattr(base, "fit") and hasattr(base, "get_params")) or isinstance(base, type):
+        if isinstance(base, type) or not (hasattr(base, "get_params") and is_classifier(base)):
             raise TypeError(f"estimator must be a classifier of scikit-learn, got {base!r}")
         if not (hasattr(base, "predict_proba") or hasattr(base, "decision_function")):
             raise TypeError(
@@ -177,6 +177,8 @@ class HashedLabels(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # type:
         if are_sets(y):
             check_consistent_length(X, y)
             return self._rows(X, reset=reset), read_label_sets(y)
+        if isinstance(y, (list, tuple)):
+            check_one_type(y)
         accepted = "csr" if get_tags(self).input_tags.sparse else False
         X, y = validated(
             self, X, y, reset=reset, accept_sparse=accepted, multi_output=True, dtype=[np.float64, np.float32]
@@ -318,13 +320,13 @@ class HashedLabels(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # type:
         --------
         >>> import numpy as np
         >>> from mergesketch import LabelHash
+        >>> from sklearn.base import clone
         >>> from sklearn.linear_model import SGDClassifier
         >>> rng = np.random.default_rng(0)
         >>> X, y = rng.standard_normal((600, 5)), rng.integers(0, 30, 600)
-        >>> server = LabelHash(SGDClassifier(loss="log_loss"), n_repetitions=3, n_buckets=16)
-        >>> clients = [server, LabelHash(**server.get_params())]
+        >>> new = LabelHash(SGDClassifier(loss="log_loss"), n_repetitions=3, n_buckets=16)
         >>> parts = [slice(0, 200), slice(200, 600)]
-        >>> trained = [c.partial_fit(X[part], y[part]) for c, part in zip(clients, parts)]
+        >>> trained = [clone(new).partial_fit(X[part], y[part]) for part in parts]
         >>> LabelHash.average(trained, weights=[200, 400]).n_rows_
         600
         """

@@ -18,7 +18,6 @@ __all__ = [
     "MOST_REPETITIONS",
     "buckets_of_labels",
     "confused_labels",
-    "confusion_probability",
     "size_for",
 ]
 
@@ -91,12 +90,6 @@ def confused_labels(buckets: NDArray[np.uint16]) -> int:
     rows = np.ascontiguousarray(buckets.T).view(np.dtype((np.void, 2 * len(buckets)))).ravel()
     counts = np.unique(rows, return_counts=True)[1]
     return int(counts[counts > 1].sum())
-
-
-def confusion_probability(n_labels: int, n_repetitions: int, n_buckets: int) -> float:
-    """Return a bound of the probability that any two of the labels share all their buckets."""
-    pairs = 0.5 * n_labels * (n_labels - 1)
-    return min(1.0, pairs * float(n_buckets) ** -n_repetitions)
 
 
 def size_for(

@@ -14,7 +14,7 @@ from ...lsh.support.public import publish
 from ...lsh.support.types import RowsLike
 from .bucket_models import leaves_of
 from .hashed_labels import CONFIDENCE, STANDARD_ERROR, HashedLabels
-from .label_buckets import size_for
+from .label_buckets import confused_labels, size_for
 from .label_readout import is_crowded, label_estimates, label_lists, top_estimates
 from .model_average import full_bytes, parameter_bytes
 
@@ -109,10 +109,10 @@ class LabelHash(HashedLabels):
     unless errors of single classifiers are large, which the mean averages out. The errors of the classifiers
     come on top.
 
-    Two labels that share the buckets of all repetitions always get equal estimates. This happens to any of L
-    labels with a probability of at most ``L (L - 1) / (2 B**R)``. "auto" makes it at most 0.01, and the
-    standard error at most 0.02, or 2 / sqrt(L) if that is more: for 7,000 labels, 4 repetitions of about 440
-    buckets, and so a quarter of the parameters.
+    Two labels that share the buckets of all repetitions always get equal estimates: see `n_confused`. This
+    happens to any of L labels with a probability of at most ``L (L - 1) / (2 B**R)``. "auto" makes it at most
+    0.01, and the standard error at most 0.02, or 2 / sqrt(L) if that is more: for 7,000 labels, 4 repetitions
+    of about 440 buckets, and so a quarter of the parameters.
 
     Probabilities of buckets are rounded to multiples of 2**-40, so that their sums are exact.
 
@@ -406,6 +406,12 @@ class LabelHash(HashedLabels):
         if not leaves:
             return None
         return full_bytes(leaves[0], self.classes_.size)
+
+    @property
+    def n_confused(self) -> int:
+        """The number of labels that share all their buckets with another label, and always its estimates."""
+        check_is_fitted(self, "models_")
+        return confused_labels(self.buckets_)
 
     def _is_binary(self) -> bool:
         check_is_fitted(self, "models_")

@@ -13,10 +13,15 @@ import scipy
 from numpy.typing import NDArray
 from sklearn.utils import column_or_1d
 
-__all__ = ["LabelRows", "are_sets", "merged_classes", "read_label_rows", "read_label_sets"]
-
-#: Forms of labels: one label a row, a dense or sparse matrix of zeros and ones, or sets.
-FORMS = ("one", "dense", "sparse", "sets")
+__all__ = [
+    "LabelRows",
+    "are_sets",
+    "check_one_type",
+    "joined_classes",
+    "merged_classes",
+    "read_label_rows",
+    "read_label_sets",
+]
 
 
 class LabelRows(NamedTuple):
@@ -74,9 +79,7 @@ def read_label_sets(y: Iterable[Any]) -> LabelRows:
     """Return the labels of rows that are given as sets."""
     y = list(y)
     flat = [label for labels in y for label in labels]
-    kinds = {isinstance(label, (str, np.str_)) for label in flat}
-    if len(kinds) > 1:
-        raise TypeError("y must hold labels of one type, integers or strings, got both")
+    check_one_type(flat)
     array = np.asarray(flat) if flat else np.empty(0, np.int64)
     if array.ndim != 1 or array.dtype.kind not in "iuU":
         raise TypeError(f"y must hold sets of integers or strings, got labels of dtype {array.dtype}")
@@ -96,10 +99,22 @@ def merged_classes(classes: NDArray[Any], rows: LabelRows) -> NDArray[Any]:
     """
     if rows.is_matrix and classes.size != rows.classes.size:
         raise ValueError(f"y must have {classes.size} columns, as before, got {rows.classes.size}")
-    texts = [array.dtype.kind in "OUST" for array in (classes, rows.classes) if array.size]
+    return joined_classes(classes, rows.classes)
+
+
+def joined_classes(classes: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
+    """Return the labels of both, sorted; ValueError if they are numbers here and strings there."""
+    texts = [array.dtype.kind in "OUST" for array in (classes, others) if array.size]
     if len(set(texts)) > 1:
         raise ValueError("y must hold labels of one type, integers or strings, got both")
-    return np.union1d(classes, rows.classes) if classes.size else rows.classes
+    return np.union1d(classes, others) if classes.size else others
+
+
+def check_one_type(labels: Iterable[Any]) -> None:
+    """Refuse strings beside other labels, which NumPy would turn into strings, and None."""
+    kinds = {str if isinstance(label, str) else type(None) if label is None else int for label in labels}
+    if len(kinds) > 1 or type(None) in kinds:
+        raise TypeError("y must hold labels of one type, integers or strings, got several types or None")
 
 
 def read_label_rows(labels: Any) -> LabelRows:
@@ -119,6 +134,9 @@ def read_label_rows(labels: Any) -> LabelRows:
             raise ValueError("y must hold zeros and ones where it is a matrix: a column for each label")
         return _read_matrix(scipy.sparse.csr_array(y), "dense")
     y = column_or_1d(y, warn=True)
+    if y.dtype.kind == "O":
+        check_one_type(y)
+        y = y if isinstance(y[0], str) else np.array(y.tolist())
     if y.dtype.kind not in "biufOUST" or (y.dtype.kind == "f" and not np.array_equal(y, np.floor(y))):
         # scikit-learn's own check warns of many labels, which are what this class is for.
         raise ValueError(

@@ -13,13 +13,17 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from ...errors import IncompatibleSketchError
+from ...lsh.inputs.columns import refuse_masked
 from .bucket_models import leaves_of
+from .label_rows import joined_classes
 
 __all__ = ["averages", "full_bytes", "parameter_bytes", "read_weights", "row_weights", "set_averages"]
 
 #: The fitted attributes in which models that are averaged must not differ.
 _MUST_AGREE = ("n_repetitions_", "n_buckets_", "seed_", "targets_", "readout_", "form_", "n_features_in_")
 
+#: Forms of labels that are the same for an average.
+_SAME = {"dense": "matrix", "sparse": "matrix"}
 #: The attributes of the parameters of linear classifiers, and of neural networks.
 _NAMES = (("coef_", "intercept_"), ("coefs_", "intercepts_"))
 #: Attributes that belong to single clients: moments of the optimiser, which a new one replaces.
@@ -62,6 +66,7 @@ def row_weights(models: list[Any], kind: type) -> NDArray[np.float64]:
 
 def read_weights(weights: Any, n: int) -> NDArray[np.float64]:
     """Return the weights that a caller gives to n models."""
+    refuse_masked(weights, "weights")
     read = np.asarray(weights)
     if read.shape != (n,) or read.dtype.kind not in "iuf":
         raise ValueError(f"weights must be {n} positive numbers, one for each model, got {weights!r}")
@@ -85,7 +90,8 @@ def averages(
     first = models[0]
     for other in models[1:]:
         for name in _MUST_AGREE:
-            ours, theirs = getattr(first, name), getattr(other, name)
+            ours, theirs = _SAME.get(getattr(first, name), getattr(first, name)), getattr(other, name)
+            theirs = _SAME.get(theirs, theirs)
             if ours != theirs:
                 raise IncompatibleSketchError(
                     f"LabelHash models differ in {name.rstrip('_')}: {ours!r} here, {theirs!r} there"
@@ -101,7 +107,10 @@ def averages(
     means = _average_leaves([*zip(*every, strict=True)], weights / weights.sum())
     classes = first.classes_
     for other in models[1:]:
-        classes = np.union1d(classes, other.classes_)
+        try:
+            classes = joined_classes(classes, other.classes_)
+        except ValueError as error:
+            raise IncompatibleSketchError("LabelHash models differ in the type of their labels") from error
     return means, classes
 
 

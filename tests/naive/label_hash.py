@@ -50,6 +50,11 @@ def labels_of(buckets: NDArray[np.uint16], r: int, b: int) -> list[int]:
     return [label for label in range(buckets.shape[1]) if buckets[r, label] == b]
 
 
+def confusion_probability(n_labels: int, n_repetitions: int, n_buckets: int) -> float:
+    """Return the bound of the probability that any two labels share all buckets: the sum over all pairs."""
+    return min(1.0, n_labels * (n_labels - 1) / 2 * float(n_buckets) ** -n_repetitions)
+
+
 def smallest_size(n_labels: int, confidence: float, error: float, fewest: int, most: int) -> int:
     """Return the least product of numbers of repetitions and buckets that suffices, by trying all."""
 

@@ -222,6 +222,7 @@ def test_rows_without_labels_and_labels_without_rows() -> None:
 
 def test_few_labels_have_few_buckets() -> None:
     one = model().fit(X, np.full(y.size, "only"))
+    assert one.n_confused == 0 and model(n_repetitions=1, n_buckets=2).fit(X, y).n_confused == N_LABELS
     assert set(one.predict(X)) == {"only"} and one.predict_proba(X).tolist() == [[1.0]] * y.size
     two = LabelHash(n_repetitions=1, n_buckets=2)
     for names in (["a", "b"], ["c", "d"], ["e", "f"], ["g", "h"]):
@@ -332,6 +333,8 @@ def test_equal_clients_have_the_mean_of_one() -> None:
     twice = LabelHash.average([part, part])
     assert_array_equal(twice.decision_function(X), part.decision_function(X))
     several = model().partial_fit(XX, YY)
+    sparse = model().partial_fit(XX, scipy.sparse.csr_array(YY))
+    assert_array_equal((several | sparse).decision_function(XX), several.decision_function(XX))
     assert_array_equal((several | several).decision_function(XX), several.decision_function(XX))
 
 
@@ -361,6 +364,7 @@ def test_models_that_differ_are_not_averaged() -> None:
         (model().partial_fit(X[:70, :3], y[:70]), "differ in n_features_in"),
         (model().partial_fit(pd.DataFrame(X[:70]).rename(columns=str), y[:70]), "names of their features"),
         (model().fit(*fitted), "train with partial_fit"),
+        (model().partial_fit(X[:70], y[:70].astype(str)), "differ in the type of their labels"),
         (sgd(), "expected a LabelHash"),
     ):
         with pytest.raises(IncompatibleSketchError, match=message):
@@ -468,6 +472,11 @@ def test_bad_labels_are_refused_and_nothing_changes() -> None:
         (lambda: fitted.fit(X, YY * 2), ValueError, "zeros and ones"),
         (lambda: fitted.fit(X, scipy.sparse.csr_array(YY) * 2), ValueError, "zeros and ones"),
         (lambda: fitted.fit(X, [{1, "a"}] * y.size), TypeError, "one type"),
+        (lambda: fitted.fit(X, ["a", *[1] * (y.size - 1)]), TypeError, "one type"),
+        (lambda: fitted.fit(X, np.array(["a", *[1] * (y.size - 1)], object)), TypeError, "one type"),
+        (lambda: fitted.fit(X, np.array(["a", *[None] * (y.size - 1)], object)), TypeError, "one type"),
+        (lambda: fitted.fit(X, np.full(y.size, "2026-01-01", "M8[D]")), ValueError, "Unknown label type"),
+        (lambda: fitted.fit(X, [{True}] * y.size), TypeError, "integers or strings"),
         (lambda: fitted.fit(X, [{1.5}] * y.size), TypeError, "integers or strings"),
         (lambda: fitted.fit(X, [{(1, 2)}] * y.size), TypeError, "integers or strings"),
         (lambda: fitted.fit(X, None), ValueError, "requires y to be passed"),

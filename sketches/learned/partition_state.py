@@ -70,8 +70,8 @@ class PartitionState(AppendedRows):
         self.n_repetitions = check_int("n_repetitions", n_repetitions, 1, _MOST_REPETITIONS)
         if self.n_repetitions * self.n_buckets > _MOST_LOADS:
             raise ValueError(
-                f"n_repetitions must be at most {_MOST_LOADS // self.n_buckets} for {self.n_buckets} buckets, "
-                f"got {n_repetitions}"
+                f"n_repetitions must be at most {_MOST_LOADS // self.n_buckets} for {self.n_buckets} "
+                f"buckets, got {n_repetitions}"
             )
         self.n_choices = check_int("n_choices", n_choices, 1, self.n_buckets)
         self.n_hidden = check_int("n_hidden", n_hidden, 1, _MOST_HIDDEN)

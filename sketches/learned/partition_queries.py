@@ -21,7 +21,7 @@ from .partition_state import PartitionState
 __all__ = ["Candidates", "PartitionQueries", "Retrieved"]
 
 #: Queries that are worth a thread of their own, scores of buckets that are kept at a time, and candidates.
-_QUERIES, _SCORES, _CANDIDATES = 16, 1 << 22, 1 << 24
+_QUERIES, _SCORES, _CANDIDATES = 16, 1 << 22, 1 << 22
 #: The metrics that candidates are ranked by.
 _RANKED_BY = ("euclidean", "angle", "cityblock", "inner_product")
 
@@ -244,9 +244,9 @@ class PartitionQueries(PartitionState):
 
     def _block(self, n_probes: int) -> int:
         """Return the number of queries whose scores and candidates are kept at a time."""
-        mean = self.n_repetitions * n_probes * max(1, int(self._loads.max(initial=0)))
+        most = self.n_repetitions * n_probes * max(1, int(self._loads.max(initial=0)))
         scores = self.n_repetitions * self.n_buckets
-        return max(1, min(_SCORES // scores, _CANDIDATES // mean))
+        return max(1, min(_SCORES // scores, _CANDIDATES // most))
 
     def _predict(self, rows: ScaledRows, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
         scores = np.empty((numbers.size, self.n_repetitions, self.n_buckets), np.float32)

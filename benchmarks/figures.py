@@ -687,6 +687,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "dedup_published": dedup_tables.published,
     "dedup_large_runs": dedup_tables.large,
     "token_selection_pivot": token_selection,
+    "negative_sampling_costs": negative_sampling_tables.costs,
     "negative_sampling_gradients": negative_sampling_tables.gradients,
     "negative_sampling_training": negative_sampling_tables.training,
     "streaming_removals": streaming_removals,

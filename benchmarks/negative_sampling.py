@@ -1,7 +1,7 @@
 """Compare samplers of negative classes for a softmax: bias and variance of gradients, and training.
 
-The data are Debian's packages and their dependencies (`label_data.debian_labels`): 7,058 labels; and 30,000
-rows of 50,000 generated labels (`label_data.generated_labels`). The network has a hidden layer of 128 units,
+The data are Debian's packages and their dependencies (`label_data.debian_labels`): 7,058 labels; and 20,000
+rows of 20,000 generated labels (`label_data.generated_labels`). The network has a hidden layer of 128 units,
 whose inputs are words, and a softmax over all labels, in which the labels of a row share its mass.
 
 "gradients": for test rows of Debian and the network that the whole softmax has trained, 100 samples a row
@@ -16,10 +16,14 @@ same learning rate. Seconds are processor time of one thread, all of sampling an
 
 The query of "LSH-embedding" is the hidden units of a row, that of "LSH-label" the weights of its label.
 "softmax" draws from the exact softmax, which costs more than to compute it: it shows what can be reached.
+
+"costs": microseconds of processor time for a query, of 1,000 queries, beside `LSHIndex.query` for as many
+ids and the floor: one pass over the ids in the buckets, by NumPy's sum of 1,000 rows of so many integers.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable
@@ -33,13 +37,13 @@ import numpy as np
 import torch
 from debian import NEEDED
 from label_data import LabelData, debian_labels, generated_labels
-from measure import parse, show, write
+from measure import best_of, parse, show, write
 from mergesketch import LSHIndex, LSHSampler, sampled_softmax, sampled_softmax_loss
 from mergesketch.lsh import SignedRandomProjection
 
 HIDDEN, BATCH, RATE = 128, 256, 3e-3
 #: Epochs of both data sets, and labels and rows of the generated one.
-EPOCHS, GENERATED = (2, 3), (50_000, 30_000)
+EPOCHS, GENERATED = (2, 2), (20_000, 20_000)
 #: Draws of a row, and distinct ids that the rows of a batch share, about.
 DRAWS, SHARED = 100, 512
 #: Test rows whose gradients are compared, and draws of each.
@@ -318,18 +322,50 @@ def compare(
     return network, rows
 
 
+def costs() -> list[Row]:
+    X = np.random.default_rng(0).standard_normal((10_000, 64)).astype(np.float32)
+    Q, exclude, found = X[:1000], np.arange(1000), []
+    for power, capacity in ((12, 16), (9, 64), (6, 512)):
+        family = SignedRandomProjection(64, 50, power=power, seed=1)
+        index = LSHIndex(family, capacity=capacity).update(X)
+        sampler = LSHSampler(index, ids=np.arange(len(X)), seed=1)
+        inside = float(index.query(Q[:100], 50 * capacity).counts.sum(axis=1).mean())
+        read = np.ones((1000, round(inside)), np.uint32)
+        calls = {
+            "one pass": lambda read=read: read.sum(axis=1),
+            "hashes": lambda family=family: family.hash_query(Q),
+            "LSHIndex.query": lambda index=index: index.query(Q, 100),
+            "10 draws": lambda sampler=sampler: sampler.sample(Q, 10),
+            "100 draws": lambda sampler=sampler: sampler.sample(Q, 100),
+            "100 draws, one excluded": lambda sampler=sampler: sampler.sample(Q, 100, exclude=exclude),
+        }
+        times = best_of(calls, 5, time.process_time)
+        found.append({"ids in buckets": round(inside), **{name: 1e3 * t for name, t in times.items()}})
+    show("costs, microseconds a query", found)
+    return found
+
+
 def main() -> None:
-    arguments = parse(__doc__ or "", "negative_sampling", quick="half an epoch, and no result file")
-    data = debian_labels()
-    if data is None:
-        raise SystemExit(NEEDED)
+    flags = {
+        "quick": "half an epoch, and no result file",
+        "rest": "all but Debian's data, whose results stay",
+    }
+    arguments = parse(__doc__ or "", "negative_sampling", **flags)
     torch.set_num_threads(1)
     mergesketch.set_num_threads(1)
     epochs = (0.5, 0.5) if arguments.quick else EPOCHS
-    network, rows = compare("Debian", data, epochs[0], DEBIAN)
-    rows += gradients(network, data, np.asarray(data.Y.sum(0)).ravel())
-    if not arguments.quick:
-        write(arguments.json, rows)
+    if arguments.rest:
+        rows = [
+            r for r in json.loads(arguments.json.read_text())["rows"] if r.get("data", "Debian") == "Debian"
+        ]
+        rows = [r for r in rows if "ids in buckets" not in r]
+    else:
+        data = debian_labels()
+        if data is None:
+            raise SystemExit(NEEDED)
+        network, rows = compare("Debian", data, epochs[0], DEBIAN)
+        rows += gradients(network, data, np.asarray(data.Y.sum(0)).ravel())
+    rows += costs()
     rows += compare("generated", generated_labels(*GENERATED), epochs[1], MANY_LABELS)[1]
     if not arguments.quick:
         write(arguments.json, rows)

@@ -3,7 +3,7 @@
 from markdown_parts import short, table
 from summary import rows
 
-__all__ = ["gradients", "training"]
+__all__ = ["costs", "gradients", "training"]
 
 
 def gradients() -> str:
@@ -28,3 +28,9 @@ def training() -> str:
         lines.append(line)
     heads = [f"{data}: {what}" for data in sets for what in ("seconds", "p@1", "test loss")]
     return table(("sampler", *heads), lines)
+
+
+def costs() -> str:
+    """Return the time of a query."""
+    found = [r for r in rows("negative_sampling") if "ids in buckets" in r]
+    return table(tuple(found[0]), [(r["ids in buckets"], *map(short, list(r.values())[1:])) for r in found])

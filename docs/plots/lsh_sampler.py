@@ -14,16 +14,17 @@ COLOURS = {"LSH-embedding": "C0", "LSH-label": "C4", "softmax": GREY}
 
 def labels(axes):
     rng = np.random.default_rng(5)
-    W = rng.standard_normal((300, 2))
-    index = LSHIndex(SignedRandomProjection(2, 30, power=4, seed=2)).update(W)
+    W = rng.standard_normal((200, 2))
+    family = SignedRandomProjection(2, 30, power=4, seed=2)
+    index = LSHIndex(family, capacity=128).update(W)
     query = np.array([[1.0, 0.5]])
-    q = LSHSampler(index, uniform=0.2).probabilities(query, np.arange(300))[0]
+    q = LSHSampler(index, uniform=0.2).probabilities(query, np.arange(200))[0]
     axes.scatter(*W.T, s=4 + 4000 * (q - q.min()), color="C0", alpha=0.6, linewidths=0)
     axes.annotate(
         "", 1.6 * query[0], (0, 0), arrowprops={"arrowstyle": "->", "color": "C1", "linewidth": 1.6}
     )
-    axes.text(*(1.75 * query[0]), "query", color="C1")
-    axes.set(title="300 labels, larger where a draw is likelier", xlim=(-3, 3), ylim=(-3, 3), aspect="equal")
+    axes.text(*(2.4 * query[0]), "query", color="C1")
+    axes.set(title="200 labels, larger where a draw is likelier", xlim=(-3, 3), ylim=(-3, 3), aspect="equal")
     axes.set_xticks([])
     axes.set_yticks([])
 

@@ -174,7 +174,7 @@ def draw_ids(
     copied, ends = np.empty(n_bases * capacity, np.uint64), np.empty(n_bases, np.int64)
     places = np.empty(n_excluded, np.int64)
     weights = np.empty(width)
-    if start < stop:
+    if start < stop and share < 1.0:
         _prefetch_buckets(flat, capacity, n_buckets, codes, start)
     for i in range(start, stop):
         n_places = 0
@@ -205,7 +205,7 @@ def draw_ids(
                 if end > before:
                     ends[n_filled] = end
                     n_filled += 1
-        if i + 1 < stop:
+        if i + 1 < stop and share < 1.0:
             _prefetch_buckets(flat, capacity, n_buckets, codes, i + 1)
         row_key, n = mix64(key + np.uint64(i) * _GOLDEN), 0
         if n_draws == 0:

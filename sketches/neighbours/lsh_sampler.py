@@ -345,8 +345,8 @@ class LSHSampler(IndexedIds):
         samples in two phases.
 
         Tables are independent for projections that are "gaussian" or "sparse", for `PStable`, for
-        `BitSampling`, and for `MinHash` with ``scheme="permutations"``. Rows with equal hashes by the
-        structure of "hadamard" or `CrossPolytope` make the probability an approximation.
+        `BitSampling`, and for `MinHash` with ``scheme="permutations"``. Tables of "hadamard", of
+        `CrossPolytope` and of other schemes share random numbers, and the probability is an approximation.
 
         **Cost** for a query: the kernel with each row that is found; where buckets have overflowed, their
         hashes, too.

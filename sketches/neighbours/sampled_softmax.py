@@ -107,12 +107,19 @@ def sampled_softmax(
     _refuse_repeated(xp, wanted)
     # exp(z) are the terms of Z.
     z = given.astype(np.float64)
-    is_target = wanted >= 0
-    n_targets = is_target.sum(axis=1)
-    z[:, :m][~is_target] = -np.inf
+    z[:, :m][wanted < 0] = -np.inf
     z[:, m:] -= xp.log(shares)
     z[:, m:][is_hit(xp, sampled, wanted) | (sampled < 0)] = -np.inf
-    largest = xp.max(z, axis=1, keepdims=True) if m + k else xp.zeros((n, 1))
+    # Differences beyond float64 become infinite, as losses of that size are.
+    with np.errstate(over="ignore"):
+        return _losses(xp, given, wanted, z)
+
+
+def _losses(xp: Any, given: Any, wanted: Any, z: Any) -> SampledLoss:
+    """Return the losses for the logarithms z of the terms of Z."""
+    m, is_target = wanted.shape[1], wanted >= 0
+    n_targets = is_target.sum(axis=1)
+    largest = xp.max(z, axis=1, keepdims=True) if z.shape[1] else xp.zeros((len(z), 1))
     largest[~xp.isfinite(largest)] = 0.0
     terms = xp.exp(z - largest)
     total = terms.sum(axis=1)

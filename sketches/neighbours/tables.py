@@ -194,16 +194,15 @@ class IndexTables(MergeableSketch):
     def _distinct_ids(self) -> NDArray[Any]:
         # One table has all ids, unless entries were dropped.
         slots = self._arrays["slots"] if self.overflow > 0.0 else self._arrays["slots"][:1]
-        largest = self.largest_id
-        if largest >= slots[0].size:
-            ids = np.empty(0, self._id_dtype)
-            for table in slots:
-                ids = np.union1d(ids, to_host(table[table > 0]))
-            return read_only(ids - np.ones(1, ids.dtype))
-        is_there = np.zeros(largest + 2, bool)
-        for table in slots:
-            is_there[to_host(table).reshape(-1)] = True
-        return read_only(np.flatnonzero(is_there[1:]).astype(self._id_dtype))
+        is_there, others = np.zeros(slots[0].size + 1, bool), [np.empty(0, self._id_dtype)]
+        for table in map(to_host, slots):
+            # Most ids are small. Those of a file from elsewhere may be any.
+            is_small = table < is_there.size
+            is_there[table[is_small]] = True
+            others.append(np.unique(table[~is_small]))
+        small = np.flatnonzero(is_there[1:]).astype(self._id_dtype)
+        large = np.unique(np.concatenate(others))
+        return read_only(np.concatenate([small, large - np.ones(1, large.dtype)]))
 
     def check_new_ids(self, ids: NDArray[Any]) -> NDArray[Any]:
         """Return ids that were given for new rows; ValueError if they are those of rows numbered here."""

@@ -15,6 +15,8 @@ from naive.sampled_softmax import loss_and_gradient
 
 cupy = fake_cupy.install()
 
+pytestmark = pytest.mark.filterwarnings("ignore::mergesketch.errors.FullBucketsWarning")
+
 
 @st.composite
 def batches(draw: st.DrawFn) -> tuple[Any, ...]:
@@ -91,6 +93,7 @@ def test_large_logits_and_small_probabilities_are_stable() -> None:
     np.testing.assert_allclose(losses, [5e4 + 300 * np.log(10), 0.0, 1e300], rtol=1e-12)
     np.testing.assert_allclose(gradients, [[-1, 1], [0, 0], [-1, 1]], atol=1e-300)
     assert sampled_softmax(np.zeros((1, 2), np.float32), [[1]], [[0.5]], [0]).gradients.dtype == np.float32
+    assert np.isposinf(sampled_softmax([[-1.7e308, 1.7e308]], [1], [0.5], [3]).losses)
     nothing = np.empty((2, 0), int)
     assert sampled_softmax(np.zeros((2, 0)), nothing, np.zeros((2, 0)), nothing).losses.tolist() == [0.0, 0.0]
 

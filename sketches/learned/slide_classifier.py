@@ -25,7 +25,7 @@ from ..core.estimator import seed_of, validated
 from .slide_batches import SparseRows, cut_rows, sparse_rows, take_batch
 from .slide_network import MOST_OF_BUCKET, SlideNetwork
 from .slide_ranking import Ranking, all_scores
-from .slide_settings import FAMILIES, NEGATIVES, SlideSettings, auto_sparsity, auto_tables
+from .slide_settings import FAMILIES, NEGATIVES, SlideSettings, auto_share, auto_sparsity, auto_tables
 from .slide_tables import LabelTables
 from .slide_targets import MOST_LABELS, Targets, is_multilabel, read_labels
 
@@ -57,6 +57,9 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         How these labels are chosen. "lsh": some are in the buckets of the row, the others are random, and all
         rows of a batch share them. "uniform": all are random. "frequency": all are random, and drawn in
         proportion to the number of rows that have them, plus 1.
+    table_share : float or "auto", default "auto"
+        Share of these labels that come from the tables, in [0, 1], for "lsh". "auto" is a half for up to
+        32,768 labels, and an eighth for more.
     n_hashes, power : int or "auto", default "auto"
         Number of tables, and the power of their hash functions: for "signed_random_projection" the number of
         bits, and for "winner_take_all" the number of groups.
@@ -150,6 +153,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         *,
         sparsity: float | str = "auto",
         negatives: str = "lsh",
+        table_share: float | str = "auto",
         n_hashes: int | str = "auto",
         power: int | str = "auto",
         family: str = "signed_random_projection",
@@ -165,6 +169,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.n_hidden = n_hidden
         self.sparsity = sparsity
         self.negatives = negatives
+        self.table_share = table_share
         self.n_hashes = n_hashes
         self.power = power
         self.family = family
@@ -340,6 +345,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         sparsity = check_real("sparsity", sparsity, 0.0, 1.0, closed=True)
         if sparsity == 0.0:
             raise ValueError(f"sparsity must be a number in (0, 1], got {self.sparsity!r}")
+        table_share = auto_share(n_labels) if _is_auto(self.table_share) else self.table_share
         n_active = max(1, math.ceil(sparsity * n_labels - 1e-9))
         n_hashes, power = auto_tables(sparsity, self.family)
         if not _is_auto(self.n_hashes):
@@ -365,6 +371,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             rebuild_interval=check_int("rebuild_interval", self.rebuild_interval, 1),
             n_ranges=check_int("n_ranges", self.n_ranges, 1, n_labels),
             seed=seed_of(self.random_state),
+            table_share=check_real("table_share", table_share, 0.0, 1.0, closed=True),
         )
 
     def _batch_size(self, n: int) -> int:
@@ -636,8 +643,15 @@ def _is_auto(value: Any) -> bool:
 
 
 def _checked(X: Any) -> Any:
-    """Return `X`; a sparse matrix whose parts contradict each other is refused."""
-    return csr_parts(X, "X").matrix if hasattr(X, "tocsr") else X
+    """Return `X`; a sparse matrix in its canonical form, unless its parts contradict each other."""
+    if not hasattr(X, "tocsr"):
+        return X
+    parts = csr_parts(X, "X")
+    if not parts.n_falls:
+        return parts.matrix
+    matrix = parts.matrix.copy()
+    matrix.sum_duplicates()
+    return matrix
 
 
 publish("mergesketch", __all__, globals())

@@ -47,7 +47,7 @@ class LabelRange:
         )  # fmt: skip
         self.layer = OutputLayer(weights)
         n_active = settings.share(settings.n_active, first, stop)
-        self._n_found = n_active // 2 if settings.negatives == "lsh" else 0
+        self._n_found = round(settings.table_share * n_active) if settings.negatives == "lsh" else 0
         self._n_random = n_active - self._n_found
         self.tables: LabelTables | None = None
         if self._n_found and not settings.is_full:

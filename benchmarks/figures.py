@@ -14,10 +14,10 @@ from typing import Any
 import dedup_tables
 import float_tables
 import graph_tables
+import label_tables
 import learned_code_tables
 import learned_index_table
 import negative_sampling_tables
-import label_tables
 import outlier_tables
 import parameter_sharing_tables
 import slide_tables

@@ -32,6 +32,7 @@ from typing import NamedTuple
 import mergesketch
 import numpy as np
 from label_data import debian_labels
+from learned_index_table import candidates_at, recall_at
 from measure import RESULTS, show, write
 from scipy import sparse
 from vector_codes import FASHION, folder
@@ -85,12 +86,15 @@ class Fitted(NamedTuple):
         What the index may be asked to do, for instance to probe 1, 2 or 4 buckets.
     candidates : callable
         Returns the candidates of all queries for an effort, as a csr_matrix of shape (n_queries, n_items).
+    seconds : float, optional
+        Processor time of the fit, where it is not that of the call, because methods share what was fitted.
     """
 
     loads: np.ndarray | None
     nbytes: int
     efforts: list
     candidates: Callable[[object], sparse.csr_matrix]
+    seconds: float | None = None
 
 
 class Method(NamedTuple):
@@ -187,7 +191,7 @@ def measure(data: IndexData, method: Method):
     """Fit a method to a set, and return a row for each effort."""
     start = time.process_time()
     index = method.fit(data)
-    seconds = time.process_time() - start
+    seconds = time.process_time() - start if index.seconds is None else index.seconds
     loads = {}
     if index.loads is not None:
         means = index.loads.mean(axis=1)
@@ -222,23 +226,6 @@ def measure(data: IndexData, method: Method):
     return rows
 
 
-def recall_at(rows, share):
-    """Return the recall of an index for a share of items, between its efforts; None below the first."""
-    shares, recalls = ([row[name] for row in rows] for name in ("share of items", "recall"))
-    order = np.argsort(shares, kind="stable")
-    shares, recalls = np.array(shares)[order], np.array(recalls)[order]
-    inside = shares[0] <= share <= shares[-1]
-    return float(np.interp(share, shares, recalls)) if inside else None
-
-
-def candidates_at(rows, recall):
-    """Return the candidates by which an index reaches a recall, between its efforts; None if it does not."""
-    pairs = sorted((row["recall"], row["candidates"]) for row in rows)
-    recalls, candidates = np.array(pairs).T
-    inside = recalls[0] <= recall <= recalls[-1]
-    return float(np.interp(recall, recalls, candidates)) if inside else None
-
-
 def summary(rows):
     """Return a row for each set and method: recall at shares of items, candidates at recalls, and loads."""
     groups: dict[tuple[str, ...], list] = {}
@@ -259,6 +246,8 @@ def method_files(names):
     here = Path(__file__).parent
     files = sorted(here.glob("learned_index_*.py"))
     found = {file.stem.removeprefix("learned_index_"): file.stem for file in files}
+    # This one makes tables of the results.
+    del found["table"]
     return {name: importlib.import_module(found[name]) for name in names or found}
 
 

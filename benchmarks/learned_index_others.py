@@ -17,9 +17,11 @@ def methods(data):
     """Yield the methods."""
     for n_tables in (1, 4, 16):
         yield Method("random SimHash", f"{n_tables} x 8 bits", lambda d, n=n_tables: simhash(d, n))
-    for n_partitions in (1, 4):
-        settings = f"{n_partitions} x {N_BUCKETS} centres"
-        yield Method("k-means", settings, lambda d, n=n_partitions: k_means(d, n))
+    for n_partitions, least in ((1, 1), (4, 1), (4, 2), (4, 3)):
+        settings = f"{n_partitions} x {N_BUCKETS} centres" + (
+            f", in {least} or more" if n_partitions > 1 else ""
+        )
+        yield Method("k-means", settings, lambda d, n=n_partitions, t=least: k_means(d, n, t))
     try:
         import faiss
     except ImportError:
@@ -51,8 +53,11 @@ def simhash(data, n_tables):
     return Fitted(loads, 4 * loads.sum(), EFFORTS, candidates)
 
 
-def k_means(data, n_partitions):
-    """Return partitions by k-means from different starts: a query probes the lists of its nearest centres."""
+def k_means(data, n_partitions, least):
+    """Return partitions by k-means from different starts: a query probes the lists of its nearest centres.
+
+    Candidates are in the probed lists of at least `least` partitions.
+    """
     centres = [spherical_k_means(data.items, N_BUCKETS, SEED + i) for i in range(n_partitions)]
     places = np.stack([(data.items @ c.T).argmax(axis=1) for c in centres])
     loads = np.stack([np.bincount(p, minlength=N_BUCKETS) for p in places])
@@ -64,7 +69,8 @@ def k_means(data, n_partitions):
         for i in range(n_partitions):
             probed = np.argpartition(-scores[i], n_probes - 1, axis=1)[:, :n_probes]
             found = found + probe(lists[i], loads[i], probed, len(data.items))
-        found.data[:] = 1.0
+        found.data = (found.data >= least).astype(np.float32)
+        found.eliminate_zeros()
         return found
 
     return Fitted(loads, sum(c.nbytes for c in centres) + 4 * places.size, EFFORTS, candidates)

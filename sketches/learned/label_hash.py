@@ -205,7 +205,7 @@ class LabelHash(HashedLabels):
         >>> from mergesketch import LabelHash
         >>> model = LabelHash.for_labels(1_000_000, standard_error=0.01)
         >>> model.n_repetitions, model.n_buckets
-        (4, 2660)
+        (5, 2001)
         """
         n_labels = check_int("n_labels", n_labels, 1, 2**31 - 1)
         standard_error = check_real("standard_error", standard_error, 1e-9, 1.0, closed=True)

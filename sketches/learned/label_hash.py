@@ -135,13 +135,14 @@ class LabelHash(HashedLabels):
     >>> from mergesketch import LabelHash
     >>> from sklearn.linear_model import SGDClassifier
     >>> rng = np.random.default_rng(0)
-    >>> centres = 4 * rng.standard_normal((200, 20))
-    >>> y = np.repeat(np.arange(200), 20)
-    >>> X = centres[y] + rng.standard_normal((4000, 20))
-    >>> model = LabelHash(SGDClassifier(loss="log_loss"), n_repetitions=4, n_buckets=25).fit(X, y)
+    >>> centres = rng.standard_normal((100, 200))
+    >>> y = rng.integers(0, 100, 1000)
+    >>> X = centres[y] + rng.standard_normal((1000, 200))
+    >>> solver = SGDClassifier(loss="log_loss", max_iter=5, tol=None)
+    >>> model = LabelHash(solver, n_repetitions=3, n_buckets=16).fit(X, y)
     >>> bool(model.score(X, y) > 0.9)
     True
-    >>> model.full_nbytes / model.nbytes > 1.9
+    >>> model.full_nbytes / model.nbytes > 2
     True
     >>> model.top_k(centres[:2], 1).labels.ravel().tolist()
     [0, 1]
@@ -204,7 +205,7 @@ class LabelHash(HashedLabels):
         >>> from mergesketch import LabelHash
         >>> model = LabelHash.for_labels(1_000_000, standard_error=0.01)
         >>> model.n_repetitions, model.n_buckets
-        (4, 2660)
+        (5, 2001)
         """
         n_labels = check_int("n_labels", n_labels, 1, 2**31 - 1)
         standard_error = check_real("standard_error", standard_error, 1e-9, 1.0, closed=True)

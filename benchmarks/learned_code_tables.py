@@ -32,11 +32,17 @@ Curves = dict[tuple[str, str, str], list[dict[str, Any]]]
 
 
 def curves() -> Curves:
-    """Return the measurements of each set, method and settings, by rising share of candidates."""
+    """Return the measurements of each set, method and settings, by rising share of candidates.
+
+    Those that have more candidates than another one, and no better recall, are left out: a user would ask for
+    the other one.
+    """
     rows = json.loads((RESULTS / "learned_index.json").read_text())["rows"]
     found: Curves = {}
     for row in sorted(rows, key=lambda row: row["share of items"]):
-        found.setdefault((row["set"], row["method"], row["settings"]), []).append(row)
+        own = found.setdefault((row["set"], row["method"], row["settings"]), [])
+        if not own or row["recall"] > own[-1]["recall"]:
+            own.append(row)
     return found
 
 

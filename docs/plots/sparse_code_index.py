@@ -18,7 +18,7 @@ def main():
     ax.vlines(np.arange(8), -0.5, 15.5, color=GREY, linewidth=0.5)
     for number, code in enumerate(index.codes([0, 1, 2])):
         ax.plot(np.arange(8), code, "o-", label=f"item {number}", color=f"C{2 + number}", linewidth=0.6)
-    ax.set(title="8 chunks of 16 buckets", xlabel="chunk", ylabel="bucket")
+    ax.set(title="8 chunks of 16 buckets", xlabel="chunk", ylabel="bucket", yticks=range(0, 16, 5))
     ax.grid(visible=False)
     draw_recalls(axes[1], "debian labels", OURS)
     draw_recalls(axes[2], "glove", OURS)

@@ -103,8 +103,8 @@ class LearnedHash(Configured):
     by their directions only. Nothing is known about the neurons that no row has as a label, but that they are
     negative pairs.
 
-    Learned buckets are not balanced: neurons that are needed by many rows come together. `loads` counts them,
-    and an index whose capacity is too small warns. There is no theory of how often a pair collides: see
+    Learned buckets are not balanced: neurons that are needed by the same rows come together. `loads` counts
+    them, and an index whose capacity is too small warns. There is no theory of how often a pair collides: see
     `LearnedProjection`.
 
     **Cost** of a round: hashing all rows and neurons, and O(n_hashes power n_features) a pair, four times.

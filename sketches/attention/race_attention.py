@@ -273,7 +273,8 @@ class RaceAttention(MergeableSketch):
         TypeError, ValueError
             If queries have another width or are not finite, or `fill` is not a number.
         """
-        fill = check_real("fill", fill, -math.inf, math.inf) if fill == fill else math.nan
+        is_nan = isinstance(fill, (float, np.floating)) and math.isnan(fill)
+        fill = math.nan if is_nan else check_real("fill", fill, -math.inf, math.inf)
         return like(Q, _ratios(self._sums(Q), fill))
 
     def kernel_sum(self, Q: RowsLike) -> Any:

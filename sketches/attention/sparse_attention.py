@@ -40,7 +40,7 @@ def top_tokens(
     ----------
     scores : array_like of shape (n_queries, n)
         A score of each token for each query, such as `VectorCodes.scores` returns. Infinite scores are
-        allowed.
+        allowed. They are compared as float64.
     k : int
         The number of tokens, at least 1.
     sinks : int, default 0
@@ -123,12 +123,14 @@ def sparse_attention(
     Raises
     ------
     TypeError, ValueError
-        If shapes do not agree, numbers are not finite, or tokens lie outside their range.
+        If shapes do not agree, tokens lie outside their range, or numbers of selected tokens or products with
+        them are not finite.
 
     Notes
     -----
-    Only the selected rows of `K` and `V` are read: ``k (n_features + n_values)`` numbers a query, whose
-    memory accesses are what it costs. Sums are those of float64.
+    Only the selected rows of `K` and `V` are read, also to find NaN: ``k (n_features + n_values)`` numbers a
+    query, whose memory accesses are what it costs. Sums are those of float64. If `K` and `V` are both of
+    float32, or both of float64, in C order, they are used where they are; others are converted as a whole.
 
     Outputs over two disjoint sets of tokens, of two machines for example, merge into that over both: it is
     their mean with the weights ``exp(log_mass)``.
@@ -142,9 +144,10 @@ def sparse_attention(
     array([[1.719]])
     """
     refuse_gpu("sparse_attention", Q, K, V, tokens)
-    queries, keys = read_rows(Q, None, "Q").dense, read_rows(K, None, "K").dense
-    values = read_rows(V, None, "V").dense
+    queries, keys, values = _read_dense("Q", Q), _read_dense("K", K), _read_dense("V", V)
     n, d = keys.shape
+    if d == 0:
+        raise ValueError("K must have at least one column, got none")
     if queries.shape[1] != d:
         raise ValueError(f"Q must have {d} columns, as K has, got {queries.shape[1]}")
     if len(values) != n:
@@ -155,8 +158,10 @@ def sparse_attention(
         shape = (len(queries), chosen.shape[-1]) if chosen.ndim == 2 else (chosen.size,)
         chosen = _read_numbers("tokens", tokens, shape, n)
     chosen = np.broadcast_to(chosen, (len(queries), chosen.shape[-1]))
-    dtype = np.result_type(queries, keys, values)
-    ours = tuple(read_only(np.ascontiguousarray(rows, dtype)) for rows in (queries, keys, values))
+    dtype = np.result_type(keys, values)
+    dtypes = (np.float64, dtype, dtype)
+    given = zip((queries, keys, values), dtypes, strict=True)
+    ours = tuple(read_only(np.ascontiguousarray(rows, kind)) for rows, kind in given)
     numbers = read_only(np.ascontiguousarray(chosen, np.int64))
     outputs, masses = np.empty((len(queries), values.shape[1])), np.empty(len(queries))
     CPU.map_blocks(
@@ -164,7 +169,27 @@ def sparse_attention(
         len(queries),
         _QUERIES,
     )
+    wild = np.flatnonzero(np.isnan(masses))
+    if wild.size:
+        raise ValueError(
+            f"Q, K and scale must be finite, and so their products, got others for query {wild[0]}"
+        )
+    if not np.isfinite(outputs[masses > -math.inf]).all():
+        raise ValueError("V must be finite, got NaN or infinity in the values of selected tokens")
     return AttentionOutput(outputs, masses)
+
+
+def _read_dense(name: str, rows: Any) -> NDArray[Any]:
+    """Return rows as a dense matrix. Whether numbers are finite is seen when they are used."""
+    if hasattr(rows, "tocsr"):
+        return read_rows(rows, None, name).dense
+    array = check_array(name, rows)
+    if array.ndim != 2:
+        raise ValueError(f"{name} must be a matrix, got shape {array.shape}")
+    if array.size and array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    is_exact = array.dtype.itemsize <= (4 if array.dtype.kind == "f" else 2)
+    return array.astype(np.float32 if is_exact else np.float64, copy=False)
 
 
 def _read_numbers(name: str, numbers: Any, shape: tuple[int, ...], n: int) -> NDArray[np.int64]:

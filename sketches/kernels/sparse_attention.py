@@ -56,9 +56,9 @@ def attend_selected(Q, K, V, tokens, scale, start, stop, out, masses):
 
     Parameters
     ----------
-    Q : ndarray of shape (n_queries, d), float32
-    K : ndarray of shape (n, d), float32
-    V : ndarray of shape (n, m), float32
+    Q : ndarray of shape (n_queries, d), float64
+    K : ndarray of shape (n, d), float32 or float64
+    V : ndarray of shape (n, m), float32 or float64
     tokens : ndarray of shape (n_queries, k), int64
         Below n; those below 0 are left out.
     scale : float
@@ -66,14 +66,15 @@ def attend_selected(Q, K, V, tokens, scale, start, stop, out, masses):
         NaN for a query without tokens.
     masses : ndarray of shape (n_queries,), float64
         The logarithm of the sum of the exponentials of the selected tokens, minus infinity without tokens.
+        NaN marks a query with a product that is not finite, for which nothing is written.
     """
     d, m, k = Q.shape[1], V.shape[1], tokens.shape[1]
     logits, query, lanes = np.empty(k), np.empty(d), np.empty(_LANES)
     whole, line = d - d % _LANES, _LINE // K.itemsize
     for q in range(start, stop):
         for j in range(d):
-            query[j] = scale * np.float64(Q[q, j])
-        largest = -math.inf
+            query[j] = scale * Q[q, j]
+        largest, is_finite = -math.inf, True
         for t in range(k):
             if t + _AHEAD < k and tokens[q, t + _AHEAD] >= 0:
                 key, value = K[tokens[q, t + _AHEAD]], V[tokens[q, t + _AHEAD]]
@@ -96,18 +97,24 @@ def attend_selected(Q, K, V, tokens, scale, start, stop, out, masses):
             for lane in range(_LANES):
                 logit += lanes[lane]
             logits[t] = logit
+            is_finite = is_finite and math.isfinite(logit)
             largest = max(largest, logit)
-        sums, total = out[q], 0.0
-        sums[:] = 0.0
+        if not (is_finite and math.isfinite(largest)) and largest != -math.inf:
+            masses[q] = math.nan
+            continue
+        total = 0.0
+        for t in range(k):
+            if tokens[q, t] >= 0:
+                logits[t] = math.exp(logits[t] - largest)
+                total += logits[t]
+        sums = out[q]
+        sums[:] = 0.0 if total > 0.0 else math.nan
         for t in range(k):
             token = tokens[q, t]
             if token < 0:
                 continue
-            weight = math.exp(logits[t] - largest)
-            total += weight
-            value = V[token]
+            # Shares add up to 1, so that no sum is larger than the largest value.
+            weight, value = logits[t] / total, V[token]
             for j in range(m):
-                sums[j] += weight * value[j]
-        for j in range(m):
-            sums[j] = sums[j] / total if total > 0.0 else math.nan
+                sums[j] += weight * np.float64(value[j])
         masses[q] = math.log(total) + largest if total > 0.0 else -math.inf

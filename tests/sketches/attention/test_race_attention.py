@@ -139,6 +139,8 @@ def test_what_it_refuses_leaves_nothing_behind() -> None:
         context.causal(K[:4], K, V)
     with pytest.raises(ValueError, match=r"V must have shape \(5, 3\)"):
         context.causal(K, K, V[:, :2])
+    with pytest.raises(TypeError, match="fill must be a number"):
+        context.query(K, fill=np.zeros(2))
     with pytest.raises(ValueError, match="beta must be a number in"):
         RaceAttention(D, M, beta=0.0)
     with pytest.raises(ValueError, match=r"n_hashes \* 2\*\*power \* \(1 \+ n_values\) must be at most"):

@@ -101,6 +101,11 @@ def test_empty_and_structured() -> None:
     K = np.tile([[1e18, 0.0]], (5, 1))
     outputs, _ = sparse_attention(K[:1], K, np.arange(5.0)[:, None], scale=1.0)
     assert outputs.tolist() == [[2.0]]
+    # Sums of large values, and rows of NaN that no query selects.
+    large = sparse_attention([[1.0]], [[1.0], [1.0]], [[1.5e308], [1.5e308]])
+    assert large.outputs.tolist() == [[1.5e308]]
+    K = np.array([[1.0], [np.nan]])
+    assert sparse_attention([[1.0]], K, K, [[0, -1]]).outputs.tolist() == [[1.0]]
     assert top_tokens(np.zeros((1, 9)), 3).tolist() == [[0, 1, 2]]
     assert top_tokens(np.zeros((2, 0)), 3).tolist() == [[-1] * 3] * 2
 
@@ -119,7 +124,15 @@ def test_empty_and_structured() -> None:
         (lambda: sparse_attention([[1.0]], [[1.0]], [[1.0]], [[0], [0]]), "tokens must have shape"),
         (lambda: sparse_attention([[1.0, 2.0]], [[1.0]], [[1.0]]), "Q must have 1 columns, as K has"),
         (lambda: sparse_attention([[1.0]], [[1.0]], [[1.0], [2.0]]), "V must have 1 rows"),
-        (lambda: sparse_attention([[np.inf]], [[1.0]], [[1.0]]), "Q must be finite"),
+        (lambda: sparse_attention([[np.inf]], [[1.0]], [[1.0]]), "Q, K and scale must be finite"),
+        (lambda: sparse_attention([[1.0]], [[np.nan], [1.0]], [[1.0]] * 2), "got others for query 0"),
+        (lambda: sparse_attention([[1e200]], [[1e200], [-1e200]], [[1.0]] * 2), "and so their products"),
+        (lambda: sparse_attention([[1.0]], [[1.0]], [[1.0]], scale=1e308 * 10), "scale must be a number"),
+        (lambda: sparse_attention([[2.0]], [[1.0]], [[1.0]], scale=1e308), "and so their products"),
+        (lambda: sparse_attention([[1.0]], [[1.0]], [[np.nan]]), "V must be finite"),
+        (lambda: sparse_attention(np.ones((2, 0)), np.ones((3, 0)), np.ones((3, 1))), "at least one column"),
+        (lambda: sparse_attention([1.0], [[1.0]], [[1.0]]), "Q must be a matrix"),
+        (lambda: sparse_attention([["a"]], [[1.0]], [[1.0]]), "Q must hold real numbers"),
         (lambda: sparse_attention([[1.0]], [[1.0]], [[1.0]], scale=np.nan), "scale must be a number"),
     ],
 )

@@ -12,7 +12,10 @@ import numpy as np
 from ...lsh.kernels.compiled import helper, kernel
 from ...lsh.kernels.prefetch import prefetch_read
 
-__all__ = ["best_of_ids", "best_of_rows", "collect_ids", "inner_product"]
+__all__ = ["OVERFLOWED", "best_of_ids", "best_of_rows", "collect_ids", "inner_product"]
+
+#: The result in place of a row, if the value of a row is not finite.
+OVERFLOWED = -2
 
 #: Candidates by which rows are fetched ahead, the most bytes of a row, and bytes of a cache line.
 _ROWS_AHEAD, _BYTES_AHEAD, _LINE = 8, 1024, 64
@@ -80,7 +83,7 @@ def best_of_rows(rows, direction, matrix, bonus, excluded, start, stop):
     Returns
     -------
     int, float
-        -1 and minus infinity if no row has a finite value.
+        -1 and minus infinity if there is no row; `OVERFLOWED` and NaN if a row has no finite value.
     """
     flat, width = rows.reshape(-1), rows.shape[1]
     best, largest = np.int64(-1), -math.inf
@@ -88,7 +91,9 @@ def best_of_rows(rows, direction, matrix, bonus, excluded, start, stop):
         if excluded.size and excluded[i]:
             continue
         value = _value(flat, i * width, direction, matrix, bonus)
-        if value > largest and value < math.inf:
+        if not math.isfinite(value):
+            return OVERFLOWED, math.nan
+        if value > largest:
             best, largest = np.int64(i), value
     return best, largest
 
@@ -110,7 +115,9 @@ def best_of_ids(rows, ids, direction, matrix, bonus, start, stop):
                 prefetch_read(flat, j)
         i = ids[a]
         value = _value(flat, i * width, direction, matrix, bonus)
-        if value < math.inf and (value > largest or (value == largest and i < best)):
+        if not math.isfinite(value):
+            return OVERFLOWED, math.nan
+        if value > largest or (value == largest and i < best):
             best, largest = i, value
     return best, largest
 

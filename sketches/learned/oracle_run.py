@@ -75,7 +75,8 @@ class OracleRun:
         Number of groups that were drawn anew.
     ratios : list of float
         The ratios of checked searches, at most 1: the amount by which the value of the atom found exceeds
-        the value to be exceeded, over that of the best atom.
+        the value to be exceeded, over that of the best atom. If even the best atom does not exceed it, the
+        amounts are negative, and the ratio is that of the best atom over that of the atom found.
 
     Raises
     ------
@@ -145,9 +146,10 @@ class OracleRun:
         ------
         TypeError, ValueError
             If the direction is not `n_features` finite numbers, or `excluded` not one flag for each atom, or
-            if no product is a finite number.
+            if a product is not finite.
         """
         vector = read_vector("direction", direction, self.atoms.shape[1])
+        above = check_real("above", above, -math.inf, math.inf, closed=True)
         flags = _NONE_EXCLUDED
         if excluded is not None:
             flags = read_only(np.ascontiguousarray(check_array("excluded", excluded)))
@@ -173,7 +175,7 @@ class OracleRun:
         Raises
         ------
         TypeError, ValueError
-            If the direction is not `n_features` finite numbers, or if no product is a finite number.
+            If the direction is not `n_features` finite numbers, or if a product is not finite.
         """
         vector = read_vector("direction", direction, self.atoms.shape[1])
         return self._exact(_Question(vector), _NONE_EXCLUDED)
@@ -200,7 +202,7 @@ class OracleRun:
         Raises
         ------
         TypeError, ValueError
-            If an argument has the wrong type, shape or range, or if no value is a finite number.
+            If an argument has the wrong type, shape or range, or if a value is not finite.
 
         Notes
         -----
@@ -252,10 +254,7 @@ class OracleRun:
         """Return the best of all atoms, and count their comparison."""
         self.exact_scans += 1
         self.inner_products += len(self.atoms)
-        found = self._scan(asked, excluded)
-        if found.id < 0 and not (excluded.size and bool(excluded.all())):
-            raise ValueError("direction must have finite products with the atoms, got numbers too large")
-        return found
+        return self._scan(asked, excluded)
 
     def _checked(
         self, found: FoundAtom, asked: _Question, above: float, excluded: NDArray[np.bool_]
@@ -265,8 +264,7 @@ class OracleRun:
         if self._check_every is not None and self._n_searches % self._check_every == 0:
             best = found.value if found.is_exact else self._scan(asked, excluded).value
             base = above if math.isfinite(above) else 0.0
-            is_best = found.value == best or best == base
-            self.ratios.append(1.0 if is_best else (found.value - base) / (best - base))
+            self.ratios.append(_ratio(found.value - base, best - base))
         return found
 
     def _candidate(
@@ -294,7 +292,7 @@ class OracleRun:
             raise ValueError(f"index must have ids of the {len(self.atoms)} atoms, got id {-1 - n}")
         self.inner_products += n
         best, value = kernels.best_of_ids(self.atoms, read_only(ids), *asked, 0, n)
-        return FoundAtom(best, value, False)
+        return FoundAtom(_finite(best), value, False)
 
     def _scan(self, asked: _Question, excluded: NDArray[np.bool_]) -> FoundAtom:
         """Return the best of all atoms."""
@@ -302,8 +300,24 @@ class OracleRun:
             lambda a, b: kernels.best_of_rows(self.atoms, *asked, excluded, a, b), len(self.atoms), _ATOMS
         )
         # Ranges come in rising order, and `max` returns the first of equal ones.
+        for atom, _ in parts:
+            _finite(atom)
         best, value = max(parts, key=lambda part: part[1])
         return FoundAtom(best, value, True)
+
+
+def _finite(atom: int) -> int:
+    """Return the number of an atom; ValueError if a kernel has found a value that is not finite."""
+    if atom == kernels.OVERFLOWED:
+        raise ValueError("direction must have finite products with the atoms, got numbers too large")
+    return atom
+
+
+def _ratio(gain: float, most: float) -> float:
+    """Return the ratio of a gain to the largest one, at most 1; of two losses that of the smaller one."""
+    if gain == most:
+        return 1.0
+    return gain / most if most > 0.0 else most / gain
 
 
 def _groups_of(index: Any, shape: tuple[int, ...]) -> list[LSHIndex]:

@@ -293,3 +293,23 @@ def test_refusals_of_a_run() -> None:
     huge = np.full((4, 2), 1e300)
     with pytest.raises(ValueError, match="finite products"):
         OracleRun(huge, InnerProductOracle(huge)).best([1e300, 1e300])
+
+
+def test_ratios_are_at_most_one_where_all_values_are_negative() -> None:
+    rng = np.random.default_rng(0)
+    atoms = rng.standard_normal((20_000, 16)) - 5.0
+    run = OracleRun(atoms, InnerProductOracle(atoms, seed=1), check_every=1)
+    for direction in rng.standard_normal((20, 16)) + 2.0:
+        found = run.best(direction)
+        best = (atoms @ direction).max()
+        assert run.ratios[-1] == pytest.approx(best / found.value)
+    assert max(run.ratios) <= 1.0
+
+
+def test_one_product_that_is_too_large_is_refused() -> None:
+    run = OracleRun([[1e200, 0.0], [-1e200, 0.0], [0.0, 1.0]])
+    with pytest.raises(ValueError, match="finite products"):
+        run.best([1e200, 1.0])
+    for above in (math.nan, None, "x", [1.0], True):
+        with pytest.raises((TypeError, ValueError), match="above must be a number"):
+            run.best([1.0, 0.0], above=above)

@@ -159,9 +159,10 @@ def sparse_attention(
         chosen = _read_numbers("tokens", tokens, shape, n)
     chosen = np.broadcast_to(chosen, (len(queries), chosen.shape[-1]))
     dtype = np.result_type(keys, values)
-    dtypes = (np.float64, dtype, dtype)
-    given = zip((queries, keys, values), dtypes, strict=True)
-    ours = tuple(read_only(np.ascontiguousarray(rows, kind)) for rows, kind in given)
+    ours = (
+        read_only(np.ascontiguousarray(queries, np.float64)),
+        *(read_only(np.ascontiguousarray(rows, dtype)) for rows in (keys, values)),
+    )
     numbers = read_only(np.ascontiguousarray(chosen, np.int64))
     outputs, masses = np.empty((len(queries), values.shape[1])), np.empty(len(queries))
     CPU.map_blocks(

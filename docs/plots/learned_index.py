@@ -11,7 +11,8 @@ OURS = "4 x 256 buckets, K = 2"
 STYLES = {
     ("LearnedPartition", f"{OURS}, in 2 or more"): ("LearnedPartition, in 2 of 4", "C0", "o-"),
     ("LearnedPartition", f"{OURS}, in 1 or more"): ("LearnedPartition, in 1 of 4", "C0", "o:"),
-    ("k-means", "1 x 256 centres"): ("k-means", "C1", "s-"),
+    ("k-means", "4 x 256 centres, in 2 or more"): ("k-means, in 2 of 4", "C1", "s-"),
+    ("k-means", "1 x 256 centres"): ("k-means", "C1", "s:"),
     ("faiss IVF", "256 lists"): ("faiss IVF", "C2", "^-"),
     ("random SimHash", "4 x 8 bits"): ("random SimHash, 4 tables", GREY, "x-"),
     ("most frequent labels", "the same for all queries"): ("most frequent labels", "C5", "--"),

@@ -16,6 +16,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from ...lsh.inputs.sparse_structure import csr_parts
+from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_choice, check_int, check_real
 from ...lsh.support.public import publish
 from ...lsh.support.random import random_uint64
@@ -68,7 +69,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     learning_rate : float, default 0.004
         That of Adam.
     batch_size : int or "auto", default "auto"
-        Rows of a step. "auto" is 256, and fewer if there are fewer than 2,048 rows.
+        Rows of a step. "auto" is 256, and in `fit` an eighth of the rows if that is fewer.
     n_epochs : int or "auto", default "auto"
         Passes over the rows of `fit`. "auto" is 5, and more if these have fewer than 1,000 steps.
     weights : {"float32", "bfloat16"}, default "float32"
@@ -187,6 +188,13 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags.input_tags.sparse = True
         return tags
 
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = dict(super().__getstate__())
+        if "_search_tables" in state:
+            # They are built again when they are needed.
+            state["_search_tables"] = (-1, [])
+        return state
+
     # -- training -------------------------------------------------------------------------------------
 
     def fit(self, X: RowsLike, Y: Any, *, n_labels: int | None = None) -> Self:
@@ -214,7 +222,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         with self._restored_if_it_raises():
             rows, targets = self._read(X, Y, None, n_labels, first=True)
             self._start()
-            size = self._batch_size(rows.n)
+            size = self._batch_size(max(8, rows.n // 8))
             n_epochs = self._n_epochs(rows.n, size)
             if self.negatives == "frequency":
                 self._count(targets)
@@ -273,6 +281,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self, X: Any, Y: Any, classes: Any, n_labels: int | None, *, first: bool, partial: bool = False
     ) -> tuple[SparseRows, Targets]:
         """Return rows and targets; the first ones decide on the classes."""
+        refuse_gpu("SlideClassifier", X, Y)
         if Y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         if n_labels is not None:
@@ -374,9 +383,10 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             table_share=check_real("table_share", table_share, 0.0, 1.0, closed=True),
         )
 
-    def _batch_size(self, n: int) -> int:
+    def _batch_size(self, most: int) -> int:
+        """Return the rows of a step; for "auto" at most the given number."""
         if _is_auto(self.batch_size):
-            return min(_MOST_BATCH, max(8, n // 8))
+            return min(_MOST_BATCH, max(1, most))
         return check_int("batch_size", self.batch_size, 1)
 
     def _n_epochs(self, n: int, size: int) -> int:
@@ -644,6 +654,7 @@ def _is_auto(value: Any) -> bool:
 
 def _checked(X: Any) -> Any:
     """Return `X`; a sparse matrix in its canonical form, unless its parts contradict each other."""
+    refuse_gpu("SlideClassifier", X)
     if not hasattr(X, "tocsr"):
         return X
     parts = csr_parts(X, "X")

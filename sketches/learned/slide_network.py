@@ -25,6 +25,8 @@ MOST_OF_BUCKET = 128
 _GROWTH = 1.1
 #: Rows that are worth a thread of their own.
 _ROWS_BLOCK = 32
+#: The chance of a label where no random labels are drawn at all; it has a logarithm.
+_LEAST_CHANCE = 1e-30
 _NO_LABELS = np.empty(0, np.int32)
 _NO_SHIFTS = np.empty(0, np.float32)
 
@@ -60,7 +62,7 @@ class LabelRange:
         """Draw random labels in proportion to the counts of the range's labels, plus 1."""
         shares = (counts + 1.0) / (counts + 1.0).sum()
         chances = -np.expm1(self._n_random * np.log1p(-np.minimum(shares, 1.0 - 1e-9)))
-        self._frequencies = np.cumsum(shares), -np.log(chances).astype(np.float32)
+        self._frequencies = np.cumsum(shares), -np.log(np.maximum(chances, _LEAST_CHANCE)).astype(np.float32)
 
     def score(self, hidden: NDArray[np.float32], batch: Batch, step: int) -> Scored:
         """Choose the active labels of a batch, and return their scores."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import naive.slide as naive
 import numpy as np
 import pytest
@@ -258,3 +260,23 @@ def test_bfloat16_weights_are_next_to_those_in_float32(rounding: str) -> None:
         # Half of a step is the largest deviation of a number that is rounded to one of its neighbours.
         assert abs(np.sum(errors)) < 6 * np.sqrt(np.sum(np.square(steps)) / 4)
         assert n_far > 100
+
+
+@pytest.mark.parametrize("negatives", ["lsh", "uniform", "frequency"])
+def test_with_all_labels_active_training_is_that_of_the_full_softmax(negatives: str) -> None:
+    network = SlideNetwork(make_settings(n_labels=20, n_active=20, negatives=negatives))
+    (part,) = network.ranges
+    if negatives == "frequency":
+        part.set_frequencies(np.arange(20))
+    inner = naive.Parameters(network.hidden.weights.rows(0, 31).astype(float))
+    outer = naive.Parameters(part.layer.weights.rows(0, 20).astype(float))
+    biases, every = naive.Parameters(np.zeros((20, 1))), list(range(20))
+    for batch in make_batches(6, size=12, n_labels=20):
+        rows = csr_matrix((batch.rows.values, batch.rows.columns, batch.rows.bounds), shape=(12, 31))
+        targets = [set(batch.targets[a:b].tolist()) for a, b in pairwise(batch.bounds)]
+        loss = network.train(batch)
+        X = rows.toarray().astype(float)
+        expected = naive.train_step(X, targets, [every] * 12, inner, outer, biases, RATE)
+        assert loss == pytest.approx(expected, rel=1e-4)
+        np.testing.assert_allclose(part.layer.weights.first[:, :20], outer.first, rtol=0.01, atol=1e-5)
+    np.testing.assert_array_equal(part.layer.weights.steps, np.full(20, 6))

@@ -3,7 +3,7 @@
 import json
 
 import matplotlib.pyplot as plt
-from picture import GREY, ROOT, WIDTH, legend, save
+from picture import GREY, ROOT, WIDTH, legend, plain_log, save
 
 #: Methods, and how they are drawn.
 STYLES = {
@@ -26,6 +26,7 @@ def main():
                     x, y = zip(*row["points"], strict=True)
                     ax.plot(x, y, style, color=colour, label=method, markersize=4, linewidth=1.2)
         ax.set(title=name, xlabel="processor seconds of training", ylabel="precision at 1", xscale="log")
+        plain_log(ax.xaxis, (1, 2, 5))
     legend(figure, ncols=4)
     save(figure, "slide_curves")
 

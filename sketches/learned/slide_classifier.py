@@ -358,9 +358,12 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             weights=check_choice("weights", self.weights, ("float32", "bfloat16")),
             rounding=check_choice("rounding", self.rounding, ("stochastic", "nearest")),
             rebuild_interval=check_int("rebuild_interval", self.rebuild_interval, 1),
-            n_ranges=check_int("n_ranges", self.n_ranges, 1, n_labels),
+            n_ranges=self._count_ranges(n_labels),
             seed=seed_of(self.random_state),
         )
+
+    def _count_ranges(self, n_labels: int) -> int:
+        return check_int("n_ranges", self.n_ranges, 1, n_labels)
 
     def _batch_size(self, n: int) -> int:
         if _is_auto(self.batch_size):

@@ -43,7 +43,8 @@ def has_no_rows(X: Any) -> bool:
 def describe_labels(Y: Any, classes: Any, n_labels: int | None, *, partial: bool) -> Labelled:
     """Return what the labels of this rank show about all labels."""
     if Y is None:
-        raise ValueError("Y must be given for the rows of X, got None")
+        # The words are those that scikit-learn's checks look for.
+        raise ValueError("fit requires y to be passed, but the target y is None")
     if is_multilabel(Y):
         if n_labels is None and isinstance(Y, (list, tuple)):
             if partial:

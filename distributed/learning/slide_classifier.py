@@ -380,7 +380,8 @@ rounding, rebuild_interval
             return _NO_ROWS if has_no_rows(X) else self._read_rows(X, reset=False)
 
     def _scores(self, X: Any) -> NDArray[np.float32]:
-        return score_rows(self._part, self._read_queries(X))
+        rows = self._read_queries(X)
+        return score_rows(self._part, rows)
 
     def _ranked(
         self, X: Any, k: int, search: str, *, probabilities: bool

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-import operator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...sketches.learned.slide_layers import SparseRows
+from ...sketches.learned.slide_batches import SparseRows
 from ...sketches.learned.slide_network import Arrays, SlideNetwork
 from ...sketches.learned.slide_settings import SlideSettings
 from ...sketches.learned.slide_weights import padded
@@ -113,8 +112,10 @@ class RankNetwork(SlideNetwork):
             copy.next_rebuild, copy.interval = comm.bcast((copy.next_rebuild, copy.interval), owner)
         ours, copied = self.hidden.weights, whole.hidden.weights
         for own, matrix in zip(ours.matrices, copied.matrices, strict=True):
-            columns = functools.partial(operator.getitem, own, np.s_[:, : ours.width])
-            matrix[:, : copied.width] = join_columns(comm, columns, len(own), self.units, own.dtype)
+            columns = own[:, : ours.width]
+            matrix[:, : copied.width] = join_columns(
+                comm, functools.partial(np.asarray, columns), len(own), self.units, own.dtype
+            )
         copied.steps[:] = ours.steps
         # Where there are fewer units than ranks, the last rank has some.
         comm.broadcast(copied.steps, comm.size - 1)

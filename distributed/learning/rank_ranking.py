@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...sketches.learned.slide_layers import SparseRows
+from ...sketches.learned.slide_batches import SparseRows, take_batch
 from ...sketches.learned.slide_network import MOST_OF_BUCKET
 from ...sketches.learned.slide_ranking import Ranking, all_scores
 from ...sketches.learned.slide_tables import LabelTables
 from ..ranks.comm import Communicator
 from .rank_network import RankNetwork
-from .rank_rows import cut_batch, gather_rows, no_targets
+from .rank_rows import gather_rows, no_targets
 from .swapping import swap
 
 __all__ = ["Ranked", "rank_rows", "score_rows"]
@@ -111,16 +111,16 @@ def _rounds(
         counts = [min(max(n - start, 0), step) for n in every]
         own = min(start, rows.n), min(start, rows.n) + counts[comm.rank]
         with comm.agree():
-            batch = cut_batch(rows, no_targets(rows.n), np.arange(*own))
+            batch = take_batch(rows, no_targets(rows.n), np.arange(*own))
         yield counts, own, network.activate(gather_rows(comm, batch, counts).rows)
 
 
 def _to_owners(
     comm: Communicator,
-    rows: NDArray,
+    rows: NDArray[Any],
     counts: list[int],
-    widths: list[int],  # type: ignore[type-arg]
-) -> list[NDArray]:  # type: ignore[type-arg]
+    widths: list[int],
+) -> list[NDArray[Any]]:
     """Send rows to the ranks that asked, and return what each rank has sent for this rank's rows."""
     with comm.agree():
         rows = np.ascontiguousarray(rows)

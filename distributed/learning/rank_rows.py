@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import zlib
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...sketches.learned.slide_layers import SparseRows
-from ...sketches.learned.slide_network import Batch
+from ...sketches.learned.slide_batches import Batch, SparseRows, take_batch
 from ...sketches.learned.slide_targets import Targets
+from ..ranks.buffers import as_bytes
 from ..ranks.comm import Communicator
 
-__all__ = ["RankRows", "cut_batch", "gather_rows", "no_targets"]
+__all__ = ["RankRows", "gather_rows", "no_targets"]
 
 
 def no_targets(n: int) -> Targets:
@@ -43,7 +43,7 @@ class RankRows:
             with comm.agree():
                 word = 0
                 for array in arrays:
-                    word = zlib.crc32(np.ascontiguousarray(array).view(np.uint8), word)
+                    word = zlib.crc32(as_bytes(np.ascontiguousarray(array)).data, word)
             if comm.size > 1:
                 comm.check_same(
                     "the rows and labels that are passed with shared=True, by their checksum", word
@@ -71,39 +71,17 @@ class RankRows:
         """Return some rows with their targets, on every rank."""
         if self._shared:
             with self._comm.agree():
-                return cut_batch(self._rows, self._targets, chosen)
+                return take_batch(self._rows, self._targets, chosen)
         owners = np.searchsorted(self._starts, chosen, side="right") - 1
         rank = self._comm.rank
         with self._comm.agree():
-            own = cut_batch(self._rows, self._targets, chosen[owners == rank] - self._starts[rank])
+            own = take_batch(self._rows, self._targets, chosen[owners == rank] - self._starts[rank])
         gathered = gather_rows(self._comm, own, np.bincount(owners, minlength=self._comm.size).tolist())
         # They come in the order of ranks.
         places = np.empty(len(chosen), np.int64)
         places[np.argsort(owners, kind="stable")] = np.arange(len(chosen))
         with self._comm.agree():
-            return cut_batch(gathered.rows, Targets(gathered.targets, gathered.bounds, 0), places)
-
-
-def cut_batch(rows: SparseRows, targets: Targets, chosen: NDArray[np.int64]) -> Batch:
-    """Return some rows with their targets, in the order of `chosen`."""
-    cut, own = _entries(rows.bounds, chosen), _entries(targets.bounds, chosen)
-    return Batch(
-        SparseRows(cut.bounds, rows.columns[cut.numbers], rows.values[cut.numbers]),
-        targets.labels[own.numbers],
-        own.bounds,
-    )
-
-
-class _Entries(NamedTuple):
-    """The entries of chosen lists: where each list begins among them, and their numbers in all lists."""
-
-    bounds: NDArray[np.int64]
-    numbers: NDArray[np.int64]
-
-
-def _entries(bounds: NDArray[np.int64], chosen: NDArray[np.int64]) -> _Entries:
-    starts, own = bounds[chosen], _bounds(bounds[chosen + 1] - bounds[chosen])
-    return _Entries(own, np.arange(own[-1]) + np.repeat(starts - own[:-1], np.diff(own)))
+            return take_batch(gathered.rows, Targets(gathered.targets, gathered.bounds, 0), places)
 
 
 def _bounds(sizes: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -128,11 +106,11 @@ def gather_rows(comm: Communicator, own: Batch, counts: list[int]) -> Batch:
         sizes = np.concatenate([np.diff(rows.bounds) - 1, own.n_targets])
         bias = rows.columns[-1:] if rows.n else np.zeros(1, np.int32)
         words = np.concatenate([bias, sizes, columns, values.view(np.int32), own.targets], dtype=np.int32)
-    every = comm.allgather_rows(words)
+    every, last = comm.allgather_rows(words), 0
     with comm.agree():
-        at, bias, parts = 0, np.int32(0), []
+        at, parts = 0, []
         for n in counts:
-            bias, at = max(bias, every[at]), at + 1
+            last, at = max(last, int(every[at])), at + 1
             n_columns, n_targets = every[at : at + n], every[at + n : at + 2 * n]
             ends = at + 2 * n + np.cumsum([0, n_columns.sum(), n_columns.sum(), n_targets.sum()])
             columns, values, labels = (every[a:b] for a, b in pairwise(ends))
@@ -142,12 +120,12 @@ def gather_rows(comm: Communicator, own: Batch, counts: list[int]) -> Batch:
         bounds = _bounds(n_columns + 1)
         is_bias = np.zeros(bounds[-1], np.bool_)
         is_bias[bounds[1:] - 1] = True
-        all_columns, all_values = np.full(bounds[-1], bias, np.int32), np.ones(bounds[-1], np.float32)
+        all_columns, all_values = np.full(bounds[-1], last, np.int32), np.ones(bounds[-1], np.float32)
         all_columns[~is_bias], all_values[~is_bias] = columns, values
         return Batch(SparseRows(bounds, all_columns, all_values), labels, _bounds(n_targets))
 
 
-def _without_last(bounds: NDArray[np.int64], entries: NDArray) -> NDArray:  # type: ignore[type-arg]
+def _without_last(bounds: NDArray[np.int64], entries: NDArray[Any]) -> NDArray[Any]:
     """Return the entries of all lists, none of which is empty, but for the last one of each."""
     kept = np.ones(len(entries), np.bool_)
     kept[bounds[1:] - 1] = False

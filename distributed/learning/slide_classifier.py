@@ -20,14 +20,14 @@ from ...lsh.support.public import publish
 from ...lsh.support.random import random_uint64
 from ...lsh.support.threads import cut_range
 from ...lsh.support.types import RowsLike
+from ...sketches.learned.slide_batches import SparseRows, take_batch
 from ...sketches.learned.slide_classifier import SlideClassifier
-from ...sketches.learned.slide_layers import SparseRows
 from ...sketches.learned.slide_targets import MOST_LABELS
 from ..ranks.comm import Communicator, communicator
 from .rank_labels import Labelled, common_labels, describe_labels, has_no_rows
 from .rank_network import RankNetwork
 from .rank_ranking import rank_rows, score_rows
-from .rank_rows import RankRows, cut_batch, no_targets
+from .rank_rows import RankRows, no_targets
 
 __all__ = ["DistributedSlideClassifier"]
 
@@ -42,8 +42,8 @@ class DistributedSlideClassifier(SlideClassifier):
     """Train and use a `SlideClassifier` whose labels and hidden units are spread over MPI ranks.
 
     Every method is collective: all ranks call it, with the same parameters. Each rank passes its own rows,
-    and gets the answers for them. Without MPI, or on one rank, the class works as `SlideClassifier` does, and
-    mpi4py is not needed.
+    or None if it has none, and gets the answers for them. Without MPI, or on one rank, the class works as
+    `SlideClassifier` does, and mpi4py is not needed.
 
     Parameters
     ----------
@@ -241,8 +241,8 @@ rounding, rebuild_interval
         try:
             yield
         except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
+            self.__dict__.clear()
+            self.__dict__.update(before)
             raise
 
     def _read_all(
@@ -289,7 +289,7 @@ rounding, rebuild_interval
     def _take_labels(self, known: Labelled) -> None:
         """Set on a rank without rows what the others know of the labels."""
         self.is_multilabel_ = known.classes is None
-        self.classes_ = np.arange(known.n_labels) if known.classes is None else known.classes
+        self.classes_ = np.arange(known.n_labels or 0) if known.classes is None else known.classes
 
     def _agree_on_features(self, n_features: int | None, *, first: bool) -> None:
         """Compare the number and the names of features of ranks that have rows; others take them over."""
@@ -313,7 +313,7 @@ rounding, rebuild_interval
                 )
         if first and own is None:
             self.n_features_in_ = n
-            vars(self).pop("feature_names_in_", None)
+            self.__dict__.pop("feature_names_in_", None)
             if columns is not None:
                 self.feature_names_in_ = np.array(columns, dtype=object)
 
@@ -402,7 +402,7 @@ rounding, rebuild_interval
             # Rows that have fewer than k labels in their buckets are compared with all.
             few = np.flatnonzero(found.sizes < k)
             with comm.agree():
-                rest = cut_batch(rows, no_targets(rows.n), few).rows
+                rest = take_batch(rows, no_targets(rows.n), few).rows
             exact = rank_rows(self._part, rest, k, None, sums=probabilities)
             labels[few], scores[few], totals[few] = exact.labels, exact.scores, exact.totals
         with comm.agree():
@@ -441,7 +441,7 @@ rounding, rebuild_interval
             targets = no_targets(0)
             if not has_no_rows(X):
                 targets = self._read(X, Y, None, None, first=False)[1]
-        best = self.top_k(X, k)
+        best = self.top_k(cast(Any, X), k)
         with comm.agree():
             places = np.sort(np.searchsorted(self.classes_, best), axis=1)
             width = np.int64(len(self.classes_))
@@ -477,7 +477,7 @@ rounding, rebuild_interval
                 raise ValueError("sample_weight must be None where rows may have several labels")
         if not any(comm.allgather(sample_weight is not None)):
             return self.precision_at_k(X, y, 1)
-        predicted = self.predict(X)
+        predicted = self.predict(cast(Any, X))
         with comm.agree():
             is_right = predicted == column_or_1d(y) if len(predicted) else np.empty(0, np.bool_)
             weights = np.ones(len(predicted))
@@ -520,7 +520,7 @@ rounding, rebuild_interval
             model = SlideClassifier(**{**given, "n_ranges": part.settings.n_ranges})
             left_out = {*self.get_params(deep=False), "network_", "bytes_sent_", "_comm", "_search_tables"}
             learnt = {name: value for name, value in vars(self).items() if name not in left_out}
-            vars(model).update(deepcopy(learnt))
+            model.__dict__.update(deepcopy(learnt))
         model.network_ = part.gather()
         if self.negatives == "frequency":
             with self._comm.agree():

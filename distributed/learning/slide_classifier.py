@@ -79,7 +79,7 @@ rounding, rebuild_interval
     together send ``p - 1`` times these bytes: 4 n_hidden for the activations, 4 n_hidden for the gradients by
     the activations, 2 n_hashes for the codes, of which each rank computes some rows, about 20 for the
     normaliser of the softmax, and 8 for each entry and 4 for each label of the row (none with `shared`). If p
-    is no power of two, a rank sends several parts of the gradients, at most ``2 log2(n_ranges)``. A hidden
+    is no power of two, a rank may send two parts of the gradients, and more for other `n_ranges`. A hidden
     layer with a copy on each rank would send the same bytes, in an all-reduce of the gradients by the
     activations, and each rank would store and train all of it. Training on shares of the rows with an
     all-reduce of all gradients sends ``8 (p - 1)`` bytes for each weight of the network in every step.
@@ -219,7 +219,8 @@ rounding, rebuild_interval
         ------
         DistributedError
             As `fit`, and on every rank for a class or a label that is not among those of the first call.
-            With one rank ValueError.
+            With one rank ValueError. If a rank fails while it learns, for example because it has too little
+            memory, the ranks may have learnt different batches: then the model must be fitted anew.
         """
         first = "network_" not in vars(self)
         with self._unchanged_if_refused():
@@ -337,6 +338,7 @@ rounding, rebuild_interval
             self.network_ = RankNetwork(settings, comm)
             self.mean_labels_ = 0.0
             self._n_learnt = 0
+            self._search_tables = (-1, [])
             self._counts = np.zeros(len(self.classes_), np.int64)
             self.loss_curve_ = []
             self.bytes_sent_ = 0

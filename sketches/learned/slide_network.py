@@ -190,7 +190,7 @@ class SlideNetwork:
         The numbers of the ranges that this network has; by default all. Others may be on other ranks: the
         methods from `_activate` to `_gradients` bring together what the parts of a network compute.
     units : (int, int), optional
-        The first and the last but one of the hidden units that this network has; by default all.
+        The first of the hidden units that this network has, and the one after the last; by default all.
     """
 
     def __init__(

@@ -65,7 +65,7 @@ class Weights:
     purpose : str
         The name of the stream of random numbers.
     part : (int, int), optional
-        The first and the last but one column, where others are elsewhere. By default all.
+        The first column, and the one after the last, where others are elsewhere. By default all.
     """
 
     def __init__(

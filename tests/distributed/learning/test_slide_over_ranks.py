@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mergesketch import SlideClassifier
 from mergesketch.distributed import DistributedSlideClassifier
 from mergesketch.sketches.learned.slide_sums import added, nodes_of, sum_of_nodes, sums_of_nodes
 from ranks import Ranks, needs_mpi, run_apart
@@ -293,6 +294,12 @@ def test_sums_do_not_depend_on_who_has_which_range(n: int, data: st.DataObject) 
     assert sum_of_nodes(nodes, n) == added(arrays)
     exact = np.sum(np.concatenate(arrays).astype(np.longdouble))
     np.testing.assert_allclose(float(added(arrays)[0]), float(exact), rtol=1e-9)
+
+
+def test_parameters_are_those_of_one_process() -> None:
+    parameters = DistributedSlideClassifier().get_params()
+    assert parameters.pop("comm") is None and parameters.pop("n_ranges") == "auto"
+    assert {**parameters, "n_ranges": 1} == SlideClassifier().get_params()
 
 
 @parametrize_with_checks([DistributedSlideClassifier(n_hidden=16, learning_rate=0.05, n_epochs=8)])

@@ -105,7 +105,7 @@ rounding, rebuild_interval
     >>> y = rng.integers(0, 600, 3000)
     >>> X = rng.standard_normal((600, 30))[y]
     >>> ours = np.arange(3000) % comm.size == comm.rank
-    >>> model = DistributedSlideClassifier(n_hidden=32, n_epochs=5, comm=comm).fit(X[ours], y[ours])
+    >>> model = DistributedSlideClassifier(n_hidden=32, n_epochs=20, comm=comm).fit(X[ours], y[ours])
     >>> model.precision_at_k(X[ours], y[ours]) > 0.5
     True
     >>> whole = model.gather()  # a SlideClassifier, on every rank

@@ -15,6 +15,7 @@ import dedup_tables
 import float_tables
 import outlier_tables
 import parameter_sharing_tables
+import slide_tables
 from markdown_parts import percent, short, span, table
 from measure import cell
 from mergesketch import BloomFilter
@@ -689,6 +690,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "parameter_sharing_dense": parameter_sharing_tables.dense,
     "parameter_sharing_divergences": parameter_sharing_tables.divergences,
     "parameter_sharing_words": parameter_sharing_tables.words,
+    "slide_curves": slide_tables.curves,
+    "slide_models": slide_tables.models,
     "parameter_sharing_ids": parameter_sharing_tables.ids,
     "outlier_areas": outlier_tables.areas,
     "outlier_times": outlier_tables.times,

@@ -44,6 +44,8 @@ LEFT_OUT = {
     "dedup_large.py",
     "dedup_memory.py",
     "dedup_tables.py",
+    "slide.py",
+    "slide_tables.py",
     "static_tables_data.py",
     "gpu.py",
 }

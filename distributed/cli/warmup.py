@@ -26,7 +26,8 @@ __all__ = ["public_objects", "run_examples", "warmup"]
 #: Modules whose public names have examples.
 _MODULES = ("mergesketch", "mergesketch.lsh", "mergesketch.distributed")
 
-#: Classes that need scikit-learn. Their kernels are those of other classes.
+#: Classes that need scikit-learn. Their kernels are those of other classes, except for `SlideClassifier`, and
+#: they are compiled where the classes are named.
 _ESTIMATORS = (
     "AceDetector",
     "LSHNeighbors",
@@ -35,6 +36,7 @@ _ESTIMATORS = (
     "PrivateClassifier",
     "PrivateRegressor",
     "RaceDensity",
+    "SlideClassifier",
     "StormClassifier",
     "StormRegressor",
 )

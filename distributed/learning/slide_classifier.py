@@ -47,8 +47,8 @@ class DistributedSlideClassifier(SlideClassifier):
 
     Parameters
     ----------
-    n_hidden, sparsity, negatives, n_hashes, power, family, learning_rate, batch_size, n_epochs, weights, \
-rounding, rebuild_interval
+    n_hidden, sparsity, negatives, table_share, n_hashes, power, family, learning_rate, batch_size, \
+n_epochs, weights, rounding, rebuild_interval
         As for `SlideClassifier`.
     n_ranges : int or "auto", default "auto"
         Number of ranges into which the labels are cut. Each rank has some consecutive ranges, so if there
@@ -119,10 +119,11 @@ rounding, rebuild_interval
         *,
         sparsity: float | str = "auto",
         negatives: str = "lsh",
+        table_share: float | str = "auto",
         n_hashes: int | str = "auto",
         power: int | str = "auto",
         family: str = "signed_random_projection",
-        learning_rate: float = 0.002,
+        learning_rate: float = 0.004,
         batch_size: int | str = "auto",
         n_epochs: int | str = "auto",
         weights: str = "float32",
@@ -136,6 +137,7 @@ rounding, rebuild_interval
             n_hidden,
             sparsity=sparsity,
             negatives=negatives,
+            table_share=table_share,
             n_hashes=n_hashes,
             power=power,
             family=family,
@@ -182,7 +184,7 @@ rounding, rebuild_interval
             source = self._read_all(X, Y, None, n_labels, first=True, partial=False, shared=shared)
             self._start_all()
             with self._comm.agree():
-                size = self._batch_size(source.n)
+                size = self._batch_size(max(8, source.n // 8))
                 n_epochs = self._n_epochs(source.n, size)
             if self.negatives == "frequency":
                 self._count_all(source)
@@ -237,14 +239,9 @@ rounding, rebuild_interval
     @contextmanager
     def _unchanged_if_refused(self) -> Iterator[None]:
         """Find the ranks, and restore the estimator if the block raises."""
-        before = dict(vars(self))
-        self._comm: Communicator = communicator(self.comm)
-        try:
+        with self._restored_if_it_raises():
+            self._comm: Communicator = communicator(self.comm)
             yield
-        except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            raise
 
     def _read_all(
         self,

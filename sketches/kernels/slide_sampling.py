@@ -109,7 +109,7 @@ def choose_labels(
                     break
                 n = _add(labels[table, place], seen, out, n)
                 place = low if place + 1 == high else place + 1
-            table = 0 if table + 1 == n_tables else table + 1
+            table = (table + 1) % n_tables
             if n == full:
                 break
         n_found[b] = n

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from ...lsh.inputs.sparse_structure import csr_parts
+from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_choice, check_int, check_real
 from ...lsh.support.public import publish
 from ...lsh.support.random import random_uint64
@@ -23,7 +26,7 @@ from ..core.estimator import seed_of, validated
 from .slide_batches import SparseRows, cut_rows, sparse_rows, take_batch
 from .slide_network import MOST_OF_BUCKET, SlideNetwork
 from .slide_ranking import Ranking, all_scores
-from .slide_settings import FAMILIES, NEGATIVES, SlideSettings, auto_sparsity, auto_tables
+from .slide_settings import FAMILIES, NEGATIVES, SlideSettings, auto_share, auto_sparsity, auto_tables
 from .slide_tables import LabelTables
 from .slide_targets import MOST_LABELS, Targets, is_multilabel, read_labels
 
@@ -55,15 +58,18 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         How these labels are chosen. "lsh": some are in the buckets of the row, the others are random, and all
         rows of a batch share them. "uniform": all are random. "frequency": all are random, and drawn in
         proportion to the number of rows that have them, plus 1.
+    table_share : float or "auto", default "auto"
+        Share of these labels that come from the tables, in [0, 1], for "lsh". "auto" is a half for up to
+        32,768 labels, and an eighth for more.
     n_hashes, power : int or "auto", default "auto"
         Number of tables, and the power of their hash functions: for "signed_random_projection" the number of
         bits, and for "winner_take_all" the number of groups.
     family : {"signed_random_projection", "winner_take_all"}, default "signed_random_projection"
         The hash family of the tables.
-    learning_rate : float, default 0.002
+    learning_rate : float, default 0.004
         That of Adam.
     batch_size : int or "auto", default "auto"
-        Rows of a step. "auto" is 256, and fewer if there are fewer than 2,048 rows.
+        Rows of a step. "auto" is 256, and in `fit` an eighth of the rows if that is fewer.
     n_epochs : int or "auto", default "auto"
         Passes over the rows of `fit`. "auto" is 5, and more if these have fewer than 1,000 steps.
     weights : {"float32", "bfloat16"}, default "float32"
@@ -148,10 +154,11 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         *,
         sparsity: float | str = "auto",
         negatives: str = "lsh",
+        table_share: float | str = "auto",
         n_hashes: int | str = "auto",
         power: int | str = "auto",
         family: str = "signed_random_projection",
-        learning_rate: float = 0.002,
+        learning_rate: float = 0.004,
         batch_size: int | str = "auto",
         n_epochs: int | str = "auto",
         weights: str = "float32",
@@ -163,6 +170,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.n_hidden = n_hidden
         self.sparsity = sparsity
         self.negatives = negatives
+        self.table_share = table_share
         self.n_hashes = n_hashes
         self.power = power
         self.family = family
@@ -179,6 +187,13 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = dict(super().__getstate__())
+        if "_search_tables" in state:
+            # They are built again when they are needed.
+            state["_search_tables"] = (-1, [])
+        return state
 
     # -- training -------------------------------------------------------------------------------------
 
@@ -204,22 +219,16 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         TypeError, ValueError
             If a parameter or an argument is invalid. An estimator that was fitted before stays as it was.
         """
-        before = dict(vars(self))
-        try:
+        with self._restored_if_it_raises():
             rows, targets = self._read(X, Y, None, n_labels, first=True)
-            self._start(targets)
-            self.loss_curve_ = []
-            size = self._batch_size(rows.n)
+            self._start()
+            size = self._batch_size(max(8, rows.n // 8))
             n_epochs = self._n_epochs(rows.n, size)
             if self.negatives == "frequency":
                 self._count(targets)
             for epoch in range(n_epochs):
                 words = random_uint64(self.network_.settings.seed, f"slide epoch {epoch}", rows.n)
                 self._learn(rows, targets, np.argsort(words, kind="stable"), size)
-        except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
-            raise
         return self
 
     def partial_fit(self, X: RowsLike, Y: Any, classes: Any = None, *, n_labels: int | None = None) -> Self:
@@ -246,25 +255,33 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             As `fit`, and for a class or a label that is not among those of the first call.
         """
         first = "network_" not in vars(self)
-        before = dict(vars(self))
-        try:
+        with self._restored_if_it_raises():
             rows, targets = self._read(X, Y, classes, n_labels, first=first, partial=True)
             if first:
-                self._start(targets)
-                self.loss_curve_ = []
-        except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
-            raise
+                self._start()
+            size = self._batch_size(rows.n)
         if self.negatives == "frequency":
             self._count(targets)
-        self._learn(rows, targets, np.arange(rows.n), self._batch_size(rows.n))
+        self._learn(rows, targets, np.arange(rows.n), size)
         return self
+
+    @contextmanager
+    def _restored_if_it_raises(self) -> Iterator[None]:
+        """Bring back the attributes of the estimator if the block raises."""
+        attributes = cast(dict[str, Any], vars(self))
+        before = attributes.copy()
+        try:
+            yield
+        except BaseException:
+            attributes.clear()
+            attributes.update(before)
+            raise
 
     def _read(
         self, X: Any, Y: Any, classes: Any, n_labels: int | None, *, first: bool, partial: bool = False
     ) -> tuple[SparseRows, Targets]:
         """Return rows and targets; the first ones decide on the classes."""
+        refuse_gpu("SlideClassifier", X, Y)
         if Y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         if n_labels is not None:
@@ -319,11 +336,13 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _read_rows(self, X: Any, *, reset: bool) -> SparseRows:
         return sparse_rows(validated(self, _checked(X), reset=reset, accept_sparse="csr", dtype=np.float32))
 
-    def _start(self, targets: Targets) -> None:
+    def _start(self) -> None:
         """Make an untrained network for what `_read` has found."""
+        self.loss_curve_ = []
         self.network_ = SlideNetwork(self._settings())
         self.mean_labels_ = 0.0
         self._n_learnt = 0
+        self._search_tables: tuple[int, list[LabelTables]] = (-1, [])
         self._counts = np.zeros(len(self.classes_), np.int64)
 
     def _settings(self) -> SlideSettings:
@@ -335,6 +354,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         sparsity = check_real("sparsity", sparsity, 0.0, 1.0, closed=True)
         if sparsity == 0.0:
             raise ValueError(f"sparsity must be a number in (0, 1], got {self.sparsity!r}")
+        table_share = auto_share(n_labels) if _is_auto(self.table_share) else self.table_share
         n_active = max(1, math.ceil(sparsity * n_labels - 1e-9))
         n_hashes, power = auto_tables(sparsity, self.family)
         if not _is_auto(self.n_hashes):
@@ -360,14 +380,16 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             rebuild_interval=check_int("rebuild_interval", self.rebuild_interval, 1),
             n_ranges=self._count_ranges(n_labels),
             seed=seed_of(self.random_state),
+            table_share=check_real("table_share", table_share, 0.0, 1.0, closed=True),
         )
 
     def _count_ranges(self, n_labels: int) -> int:
         return check_int("n_ranges", self.n_ranges, 1, n_labels)
 
-    def _batch_size(self, n: int) -> int:
+    def _batch_size(self, most: int) -> int:
+        """Return the rows of a step; for "auto" at most the given number."""
         if _is_auto(self.batch_size):
-            return min(_MOST_BATCH, max(8, n // 8))
+            return min(_MOST_BATCH, max(1, most))
         return check_int("batch_size", self.batch_size, 1)
 
     def _n_epochs(self, n: int, size: int) -> int:
@@ -559,7 +581,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _fresh_tables(self) -> list[LabelTables]:
         """Return tables of the weights as they are now; those for training may be older."""
-        step, tables = vars(self).get("_search_tables", (-1, []))
+        step, tables = self._search_tables
         if step != self.network_.step:
             tables = []
             for part in self.network_.ranges:
@@ -634,8 +656,16 @@ def _is_auto(value: Any) -> bool:
 
 
 def _checked(X: Any) -> Any:
-    """Return `X`; a sparse matrix whose parts contradict each other is refused."""
-    return csr_parts(X, "X").matrix if hasattr(X, "tocsr") else X
+    """Return `X`; a sparse matrix in its canonical form, unless its parts contradict each other."""
+    refuse_gpu("SlideClassifier", X)
+    if not hasattr(X, "tocsr"):
+        return X
+    parts = csr_parts(X, "X")
+    if not parts.n_falls:
+        return parts.matrix
+    matrix = parts.matrix.copy()
+    matrix.sum_duplicates()
+    return matrix
 
 
 publish("mergesketch", __all__, globals())

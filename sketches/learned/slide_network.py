@@ -27,6 +27,8 @@ MOST_OF_BUCKET = 128
 _GROWTH = 1.1
 #: Rows that are worth a thread of their own.
 _ROWS_BLOCK = 32
+#: The chance of a label where no random labels are drawn at all; it has a logarithm.
+_LEAST_CHANCE = 1e-30
 _NO_LABELS = np.empty(0, np.int32)
 _NO_SHIFTS = np.empty(0, np.float32)
 
@@ -57,7 +59,7 @@ class LabelRange:
         )  # fmt: skip
         self.layer = OutputLayer(weights)
         n_active = settings.share(settings.n_active, first, stop)
-        self._n_found = n_active // 2 if settings.negatives == "lsh" else 0
+        self._n_found = round(settings.table_share * n_active) if settings.negatives == "lsh" else 0
         self._n_random = n_active - self._n_found
         self.tables: LabelTables | None = None
         if self._n_found and not settings.is_full:
@@ -86,21 +88,25 @@ class LabelRange:
         """Draw random labels in proportion to the counts of the range's labels, plus 1."""
         shares = (counts + 1.0) / (counts + 1.0).sum()
         chances = -np.expm1(self._n_random * np.log1p(-np.minimum(shares, 1.0 - 1e-9)))
-        self._frequencies = np.cumsum(shares), -np.log(chances).astype(np.float32)
+        self._frequencies = np.cumsum(shares), -np.log(np.maximum(chances, _LEAST_CHANCE)).astype(np.float32)
 
     def score(
-        self, hidden: NDArray[np.float32], codes: NDArray[np.uint32], batch: Batch, step: int
+        self,
+        hidden: NDArray[np.float32],
+        batch: Batch,
+        step: int,
+        codes: NDArray[np.uint32] | None = None,
     ) -> Scored:
         """Choose the active labels of a batch, and return their scores.
 
         Parameters
         ----------
         hidden : ndarray of shape (rows, padded width)
-        codes : ndarray of shape (rows, tables)
-            The codes of the activations.
         batch : Batch
         step : int
             The number of batches before this one.
+        codes : ndarray of shape (rows, tables), optional
+            The codes of the activations, which ranges have in common. By default they are computed.
         """
         targets, bounds = self._own_targets(batch)
         n_own = np.diff(bounds).astype(np.int32)
@@ -115,6 +121,8 @@ class LabelRange:
                 self.next_rebuild = step + int(self.interval)
                 self.interval *= _GROWTH
             starts, labels = self.tables.starts, self.tables.labels
+            if codes is None:
+                codes = self.tables.codes(np.ascontiguousarray(hidden[:, : settings.n_hidden]))
         shared = self._random_labels(step)
         room = int(n_own.max(initial=0)) + self._n_found + len(shared)
         active = np.empty((n_rows, min(room, n) + 1), np.int32)
@@ -249,7 +257,7 @@ class SlideNetwork:
         parts: list[tuple[OutputLayer, Scored]] = []
 
         def score() -> list[NDArray[Any]]:
-            parts.extend((part.layer, part.score(hidden, codes, batch, self.step)) for part in self.ranges)
+            parts.extend((part.layer, part.score(hidden, batch, self.step, codes)) for part in self.ranges)
             return [layer.maxima(scored) for layer, scored in parts]
 
         maxima = self._largest(score)

@@ -9,12 +9,14 @@ from ...lsh.families.srp import SignedRandomProjection
 from ...lsh.families.winner_take_all import WinnerTakeAll
 from ...lsh.family import HashFamily
 
-__all__ = ["FAMILIES", "NEGATIVES", "SlideSettings", "auto_sparsity", "auto_tables"]
+__all__ = ["FAMILIES", "NEGATIVES", "SlideSettings", "auto_share", "auto_sparsity", "auto_tables"]
 
 FAMILIES = ("signed_random_projection", "winner_take_all")
 NEGATIVES = ("lsh", "uniform", "frequency")
 #: Features of a group of winner-take-all hashing. The place of a winner has three bits.
 _GROUP, _GROUP_BITS = 8, 3
+#: About the number of tables that "auto" chooses, and its bounds: buckets that no table fills take memory.
+_TABLES, _MOST_TABLES, _MOST_BITS, _LEAST_GROUPS, _MOST_GROUPS = 64, 256, 18, 2, 6
 
 
 class SlideSettings(NamedTuple):
@@ -23,8 +25,9 @@ class SlideSettings(NamedTuple):
     Attributes
     ----------
     n_active : int
-        Labels that a row computes beside its targets: all labels, or half of them from the tables and half of
-        them random, or all random.
+        Labels that a row computes beside its targets, or more: all labels.
+    table_share : float
+        The share of these that come from the tables, for negatives "lsh". The others are random.
     """
 
     n_features: int
@@ -41,6 +44,7 @@ class SlideSettings(NamedTuple):
     rebuild_interval: int
     n_ranges: int
     seed: int
+    table_share: float = 0.5
 
     @property
     def is_full(self) -> bool:
@@ -66,7 +70,8 @@ class SlideSettings(NamedTuple):
         n, seed = self.n_hashes, self.seed
         if self.family == "winner_take_all":
             return WinnerTakeAll(self.n_hidden, n, group_size=_GROUP, power=self.power, seed=seed)
-        return SignedRandomProjection(self.n_hidden, n, power=self.power, seed=seed)
+        # Bits of the Hadamard projection take less than half of the time here.
+        return SignedRandomProjection(self.n_hidden, n, power=self.power, projection="hadamard", seed=seed)
 
 
 def auto_sparsity(n_labels: int) -> float:
@@ -74,17 +79,27 @@ def auto_sparsity(n_labels: int) -> float:
     return 1.0 if n_labels <= 512 else 256.0 / n_labels
 
 
-def auto_tables(sparsity: float, family: str) -> tuple[int, int]:
-    """Return the number of tables and the power of a hash, as the tuning of BOLT chooses them.
+def auto_share(n_labels: int) -> float:
+    """Return the share of the active labels that come from the tables.
 
-    A table has 2^p buckets, p = log2(128 / sparsity), and there are sparsity 2^p tables. With buckets of
-    equal size, the buckets of a row then have a share `sparsity` of all labels.
+    Labels from the tables differ from row to row, and so each takes the time of about ten random ones, which
+    all rows share. On 100,000 labels a step of 32 is as good as one of 128. On 7,000 labels it is not.
     """
-    bits = math.log2(128.0 / sparsity)
-    power = round(bits)
+    return 0.5 if n_labels <= 1 << 15 else 0.125
+
+
+def auto_tables(sparsity: float, family: str) -> tuple[int, int]:
+    """Return the number of tables and the power of a hash, by the rule of BOLT with half of its tables.
+
+    A table has 2^p buckets, p = log2(64 / sparsity), and there are sparsity 2^p tables, about 64. If buckets
+    are equally full, the buckets of a row have a share `sparsity` of all labels. BOLT has 128 in place of 64,
+    and then hashing takes twice as long.
+    """
+    bits = math.log2(_TABLES / sparsity)
     if family == "winner_take_all":
-        power = min(max(round(bits / _GROUP_BITS), 2), 8)
-        bits = _GROUP_BITS * power
+        power = min(max(round(bits / _GROUP_BITS), _LEAST_GROUPS), _MOST_GROUPS)
+        n_buckets = 2.0 ** (_GROUP_BITS * power)
     else:
-        bits = power = min(power, 20)
-    return max(1, min(256, round(sparsity * 2.0**bits))), power
+        power = min(round(bits), _MOST_BITS)
+        n_buckets = 2.0**power
+    return max(1, min(_MOST_TABLES, round(sparsity * n_buckets))), power

@@ -56,7 +56,7 @@ def is_multilabel(Y: Any) -> bool:
         return True
     if isinstance(Y, (list, tuple)) or _has_objects(Y):
         return len(Y) > 0 and all(isinstance(row, (list, tuple, Set, np.ndarray)) for row in Y)
-    shape = getattr(Y, "shape", ())
+    shape: tuple[int, ...] = getattr(Y, "shape", ())
     return len(shape) == 2 and shape[1] != 1
 
 
@@ -121,7 +121,7 @@ def _ids_of(row: Any, i: int, most: int) -> NDArray[np.int64]:
 def _pairs_of_matrix(Y: Any) -> tuple[NDArray[np.int64], NDArray[np.int64], int, int]:
     if hasattr(Y, "tocsr"):
         matrix = csr_parts(Y, "Y").matrix
-        values, n, width = matrix.data, *matrix.shape
+        values, (n, width) = matrix.data, matrix.shape
         rows = np.repeat(np.arange(n), np.diff(matrix.indptr))
         columns = matrix.indices.astype(np.int64)
         kept = values != 0

@@ -64,3 +64,17 @@ def train_step(
     biases.move(deltas.sum(axis=0)[:, None], touched, rate)
     hidden.move(X.T @ gradients, np.flatnonzero((X != 0).any(axis=0)).tolist(), rate)
     return loss / max(n, 1)
+
+
+def found_labels(tables: list[dict[int, list[int]]], codes: list[int]) -> set[int]:
+    """Return the labels in the buckets of a row, one bucket of each table."""
+    return {label for table, code in zip(tables, codes, strict=True) for label in table.get(code, [])}
+
+
+def bfloat16_neighbours(value: float) -> tuple[float, float]:
+    """Return the two numbers of 8 significant bits next to a float32, the one nearer to 0 first."""
+    if value == 0:
+        return 0.0, 0.0
+    step = 2.0 ** (np.frexp(np.float64(value))[1] - 8)
+    low = np.trunc(value / step) * step
+    return float(low), float(low if low == value else low + np.sign(value) * step)

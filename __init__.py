@@ -145,6 +145,7 @@ _LAZY = {
     "PrivateRegressor": ".sketches.race.private_estimators",
     "RaceDensity": ".sketches.race.race_density",
     "SharedArray": ".sketches.parameters.torch_array",
+    "DistributedSlideClassifier": ".distributed.learning.slide_classifier",
     "SlideClassifier": ".sketches.learned.slide_classifier",
     "StormClassifier": ".sketches.regression.storm_classifier",
     "StormRegressor": ".sketches.regression.storm_regressor",
@@ -188,6 +189,9 @@ _PACKAGES = {"sklearn": "scikit-learn", "torch": "PyTorch"}
 if TYPE_CHECKING:
     from . import distributed as distributed
     from .distributed import *  # noqa: F403
+    from .distributed.learning.slide_classifier import (
+        DistributedSlideClassifier as DistributedSlideClassifier,
+    )
     from .sketches.coding.model_archive import FloatArchive as FloatArchive
     from .sketches.coding.model_archive import TensorInfo as TensorInfo
     from .sketches.coding.model_packing import pack_model as pack_model

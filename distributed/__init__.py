@@ -1,5 +1,9 @@
 """Sketches over many MPI ranks; everything also runs on one rank without MPI."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ..lsh.support.names import unknown_name
 from ..lsh.support.public import publish
 from .dedup.against import ComparedWithOld
 from .dedup.banding import band_parameters
@@ -46,6 +50,23 @@ __all__ = [
 ]
 
 publish("mergesketch.distributed", __all__, globals())
+
+#: Names that are imported when they are first asked for, because they need scikit-learn.
+_LAZY = {"DistributedSlideClassifier": ".learning.slide_classifier"}
+
+if TYPE_CHECKING:
+    from .learning.slide_classifier import DistributedSlideClassifier as DistributedSlideClassifier
+else:
+
+    def __getattr__(name: str) -> Any:
+        if name not in _LAZY:
+            raise unknown_name(__name__, name, __dir__(), {})
+        return getattr(import_module(_LAZY[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
+
 
 if launched_by_mpi():
     # This comes before MPI starts, because a rank that fails before leaves the others waiting in its start.

@@ -254,18 +254,19 @@ def update_labels(
             if seed == 0
             else mix64(mix64(seed ^ np.uint64(label)) ^ np.uint64(steps[label])) | np.uint64(1)
         )
-        write_row(bits, word, weights, halves, label)
+        write_row(bits, word, 0, weights, halves, label)
         steps[label] += 1
 
 
 @kernel
 def update_features(
-    gradients, touched, offsets, rows, values, rates, settings, seed, start, stop,
+    gradients, touched, offsets, rows, values, rates, settings, seed, column, start, stop,
     weights, halves, first, second, steps,
 ):  # fmt: skip
     """Move the weights of the touched features [start, stop) by Adam; arguments as for `update_labels`.
 
-    `values` has the number of each pair of a row and a feature.
+    `values` has the number of each pair of a row and a feature. `column` is the hidden unit of the first
+    column, on which random roundings depend.
     """
     width = gradients.shape[1]
     bits, gradient = np.empty(width, np.uint32), np.empty(width, np.float32)
@@ -289,5 +290,5 @@ def update_features(
             if seed == 0
             else mix64(mix64(seed ^ np.uint64(feature)) ^ np.uint64(steps[feature])) | np.uint64(1)
         )
-        write_row(bits, word, weights, halves, feature)
+        write_row(bits, word, column, weights, halves, feature)
         steps[feature] += 1

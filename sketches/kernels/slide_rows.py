@@ -88,11 +88,11 @@ def read_row(weights, halves, row, out):
 
 
 @helper
-def write_row(bits, word, weights, halves, row):
+def write_row(bits, word, column, weights, halves, row):
     """Store the bits of a row of float32 numbers, rounded where the weights are bfloat16.
 
     With the word 0 they are rounded to the nearest, else up with the probability that makes the mean exact;
-    the word selects the random numbers.
+    the word and the number of the first column select the random numbers.
     """
     if halves.shape[0] == 0:
         weights[row].view(np.uint32)[:] = bits
@@ -104,7 +104,7 @@ def write_row(bits, word, weights, halves, row):
             odd = (x >> np.uint32(16)) & np.uint32(1)
             target[j] = np.uint16((x + np.uint32(0x7FFF) + odd) >> np.uint32(16))
         return
-    key = np.uint32(word >> np.uint64(32))
+    key = np.uint32((word >> np.uint64(32)) + np.uint64(column) * np.uint64(0x9E3779B9))
     for j in range(bits.size):
         z = np.uint32(key + np.uint32(j) * np.uint32(0x9E3779B9))
         z = np.uint32((z ^ (z >> np.uint32(16))) * np.uint32(0x85EBCA6B))

@@ -378,10 +378,13 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             weights=check_choice("weights", self.weights, ("float32", "bfloat16")),
             rounding=check_choice("rounding", self.rounding, ("stochastic", "nearest")),
             rebuild_interval=check_int("rebuild_interval", self.rebuild_interval, 1),
-            n_ranges=check_int("n_ranges", self.n_ranges, 1, n_labels),
+            n_ranges=self._count_ranges(n_labels),
             seed=seed_of(self.random_state),
             table_share=check_real("table_share", table_share, 0.0, 1.0, closed=True),
         )
+
+    def _count_ranges(self, n_labels: int) -> int:
+        return check_int("n_ranges", self.n_ranges, 1, n_labels)
 
     def _batch_size(self, most: int) -> int:
         """Return the rows of a step; for "auto" at most the given number."""

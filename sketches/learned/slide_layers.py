@@ -60,6 +60,8 @@ class HiddenLayer:
         """Return the activations of rows, of the padded width."""
         weights = self.weights
         hidden = np.empty((rows.n, padded(weights.width)), np.float32)
+        if not weights.width:
+            return hidden
         map_blocks(
             lambda a, b: slide.activate(
                 rows.columns, rows.values, rows.bounds, weights.floats, weights.halves, a, b, hidden
@@ -77,8 +79,24 @@ class HiddenLayer:
         adam: Adam,
         seed: int,
     ) -> None:
-        """Move the weights of the features of a batch, from the gradients by its activations."""
-        gradients = np.where(hidden > 0.0, gradients, np.float32(0.0))
+        """Move the weights of the features of a batch.
+
+        Parameters
+        ----------
+        rows : SparseRows
+        hidden : ndarray of shape (rows, width)
+            The activations of all hidden units.
+        gradients : ndarray of shape (rows, width)
+            The gradients by the activations of this layer's units.
+        adam : Adam
+        seed : int
+        """
+        column, width = self.weights.column, self.weights.width
+        if width == 0:
+            return
+        is_active = hidden[:, column : column + width] > 0.0
+        masked = np.zeros((rows.n, padded(width)), np.float32)
+        masked[:, :width] = np.where(is_active, gradients[:, :width], np.float32(0.0))
         pairs = self._grouping.group(rows.columns, rows.bounds)
         values = np.empty_like(rows.values)
         values[pairs.places] = rows.values
@@ -87,8 +105,8 @@ class HiddenLayer:
 
         def update(part: int) -> None:
             slide.update_features(
-                gradients, pairs.touched, pairs.offsets, pairs.rows, values, adam.rates, adam.settings,
-                np.uint64(seed), cuts[part], cuts[part + 1],
+                masked, pairs.touched, pairs.offsets, pairs.rows, values, adam.rates, adam.settings,
+                np.uint64(seed), weights.column, cuts[part], cuts[part + 1],
                 weights.floats, weights.halves, weights.first, weights.second, weights.steps,
             )  # fmt: skip
 

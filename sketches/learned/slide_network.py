@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...lsh.family import HashFamily
 from ...lsh.support.random import random_uint64
 from ...lsh.support.threads import map_blocks
 from ..kernels import slide, slide_sampling
-from .slide_batches import Batch
+from .slide_batches import Batch, SparseRows
 from .slide_layers import HiddenLayer, OutputLayer, Scored
 from .slide_settings import SlideSettings
+from .slide_sums import added
 from .slide_tables import LabelTables
 from .slide_weights import Adam, Weights
 
-__all__ = ["LabelRange", "SlideNetwork"]
+__all__ = ["Arrays", "LabelRange", "SlideNetwork"]
 
 #: The most labels that are read from a bucket.
 MOST_OF_BUCKET = 128
@@ -31,6 +33,10 @@ _NO_LABELS = np.empty(0, np.int32)
 _NO_SHIFTS = np.empty(0, np.float32)
 
 
+#: Computes an array for each range of labels that a network has.
+Arrays = Callable[[], list[NDArray[Any]]]
+
+
 class LabelRange:
     """A range of the labels: its output layer, its tables, and its random labels.
 
@@ -39,9 +45,13 @@ class LabelRange:
     settings : SlideSettings
     first, stop : int
         The labels of the range. Its parts count them from `first` on.
+    family : HashFamily, optional
+        That of the tables.
     """
 
-    def __init__(self, settings: SlideSettings, first: int, stop: int) -> None:
+    def __init__(
+        self, settings: SlideSettings, first: int, stop: int, family: HashFamily | None = None
+    ) -> None:
         self.first, self.stop, self._settings = first, stop, settings
         weights = Weights(
             first, stop, settings.n_hidden, settings.n_hidden**-0.5, settings.weights, settings.seed,
@@ -53,10 +63,26 @@ class LabelRange:
         self._n_random = n_active - self._n_found
         self.tables: LabelTables | None = None
         if self._n_found and not settings.is_full:
-            self.tables = LabelTables(settings.make_family(first))
-        self._next_rebuild, self._interval = 0, float(settings.rebuild_interval)
+            self.tables = LabelTables(family or settings.make_family())
+        #: The step before which the tables are built again, and the interval after that.
+        self.next_rebuild, self.interval = 0, float(settings.rebuild_interval)
         #: Distribution function of random labels by frequency, and minus the logarithms of their chances.
         self._frequencies: tuple[NDArray[np.float64], NDArray[np.float32]] | None = None
+
+    def copy_from(self, other: LabelRange) -> None:
+        """Take over what the same range of another network has learnt."""
+        if self.tables is not None and other.tables is not None:
+            self.tables.labels = np.empty_like(other.tables.labels)
+        for ours, theirs in zip(self.arrays, other.arrays, strict=True):
+            ours[...] = theirs
+        self.next_rebuild, self.interval = other.next_rebuild, other.interval
+
+    @property
+    def arrays(self) -> list[NDArray[Any]]:
+        """The arrays of what was learnt: weights, moments, steps, biases and tables."""
+        weights, tables = self.layer.weights, self.tables
+        found = [*weights.matrices, weights.steps, self.layer.biases]
+        return found if tables is None else [*found, tables.starts, tables.labels]
 
     def set_frequencies(self, counts: NDArray[np.int64]) -> None:
         """Draw random labels in proportion to the counts of the range's labels, plus 1."""
@@ -64,20 +90,39 @@ class LabelRange:
         chances = -np.expm1(self._n_random * np.log1p(-np.minimum(shares, 1.0 - 1e-9)))
         self._frequencies = np.cumsum(shares), -np.log(np.maximum(chances, _LEAST_CHANCE)).astype(np.float32)
 
-    def score(self, hidden: NDArray[np.float32], batch: Batch, step: int) -> Scored:
-        """Choose the active labels of a batch, and return their scores."""
+    def score(
+        self,
+        hidden: NDArray[np.float32],
+        batch: Batch,
+        step: int,
+        codes: NDArray[np.uint32] | None = None,
+    ) -> Scored:
+        """Choose the active labels of a batch, and return their scores.
+
+        Parameters
+        ----------
+        hidden : ndarray of shape (rows, padded width)
+        batch : Batch
+        step : int
+            The number of batches before this one.
+        codes : ndarray of shape (rows, tables), optional
+            The codes of the activations, which ranges have in common. By default they are computed.
+        """
         targets, bounds = self._own_targets(batch)
         n_own = np.diff(bounds).astype(np.int32)
         settings, n = self._settings, self.stop - self.first
-        n_rows, codes = len(n_own), np.empty((len(n_own), 0), np.uint32)
+        n_rows = len(n_own)
         starts, labels = np.empty((0, 2), np.int32), np.empty((0, n), np.int32)
-        if self.tables is not None:
-            if step >= self._next_rebuild:
+        if self.tables is None:
+            codes = np.empty((n_rows, 0), np.uint32)
+        else:
+            if step >= self.next_rebuild:
                 self.tables.rebuild(self.layer.weights)
-                self._next_rebuild = step + int(self._interval)
-                self._interval *= _GROWTH
-            codes = self.tables.codes(np.ascontiguousarray(hidden[:, : settings.n_hidden]))
+                self.next_rebuild = step + int(self.interval)
+                self.interval *= _GROWTH
             starts, labels = self.tables.starts, self.tables.labels
+            if codes is None:
+                codes = self.tables.codes(np.ascontiguousarray(hidden[:, : settings.n_hidden]))
         shared = self._random_labels(step)
         room = int(n_own.max(initial=0)) + self._n_found + len(shared)
         active = np.empty((n_rows, min(room, n) + 1), np.int32)
@@ -150,58 +195,88 @@ class SlideNetwork:
     ----------
     settings : SlideSettings
     ranges : sequence of int, optional
-        The numbers of the ranges that this network has; by default all. Others may be on other ranks: what
-        the ranges of a step compute for each row is brought together by `_of_all_ranges`.
+        The numbers of the ranges that this network has; by default all. Others may be on other ranks: the
+        methods from `_activate` to `_gradients` bring together what the parts of a network compute.
+    units : (int, int), optional
+        The first of the hidden units that this network has, and the one after the last; by default all.
     """
 
-    def __init__(self, settings: SlideSettings, ranges: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        settings: SlideSettings,
+        ranges: Sequence[int] | None = None,
+        units: tuple[int, int] | None = None,
+    ) -> None:
         self.settings = settings
-        n_features, n_hidden, seed = settings.n_features, settings.n_hidden, settings.seed
-        weights = Weights(0, n_features + 1, n_hidden, 0.05, settings.weights, seed, "slide hidden")
-        weights.set_rows(n_features, np.zeros((1, n_hidden)))
+        n, n_hidden, seed = settings.n_features, settings.n_hidden, settings.seed
+        weights = Weights(0, n + 1, n_hidden, 0.05, settings.weights, seed, "slide hidden", units)
+        weights.set_rows(n, np.zeros((1, weights.width)))
         self.hidden = HiddenLayer(weights)
+        self._family = settings.make_family() if settings.has_tables else None
         bounds = settings.ranges()
         self.ranges = [
-            LabelRange(settings, *bounds[i]) for i in (range(len(bounds)) if ranges is None else ranges)
+            LabelRange(settings, *bounds[i], self._family)
+            for i in (range(len(bounds)) if ranges is None else ranges)
         ]
         self.adam = Adam.of(settings.learning_rate)
         #: The number of batches that were learnt.
         self.step = 0
 
-    def _of_all_ranges(self, arrays: list[NDArray[Any]]) -> list[NDArray[Any]]:
-        """Return an array for each of all ranges, in their order, from the arrays of this network's."""
-        return arrays
+    def _activate(self, rows: SparseRows) -> NDArray[np.float32]:
+        """Return the activations of all hidden units."""
+        return self.hidden.activate(rows)
+
+    def _hash(self, hidden: NDArray[np.float32]) -> NDArray[np.uint32]:
+        """Return the codes of activations."""
+        if self._family is None:
+            return np.empty((len(hidden), 0), np.uint32)
+        return np.asarray(self._family.hash(np.ascontiguousarray(hidden[:, : self.settings.n_hidden])))
+
+    def _largest(self, compute: Arrays) -> NDArray[np.float32]:
+        """Return the largest of the arrays of all ranges, of which `compute` returns this network's."""
+        return np.asarray(np.max(compute(), axis=0))
+
+    def _sum(self, compute: Arrays, n: int) -> NDArray[np.float64]:
+        """Return the sum of the arrays of all ranges, which have n numbers each."""
+        return added(compute())
+
+    def _gradients(self, compute: Arrays) -> NDArray[np.float32]:
+        """Return the sum of the arrays of all ranges, for the hidden units that this network has."""
+        return added(compute())
+
+    def _update_hidden(
+        self, rows: SparseRows, hidden: NDArray[np.float32], gradients: NDArray[np.float32], seed: int
+    ) -> None:
+        """Move the weights of the hidden units that this network has."""
+        self.hidden.update(rows, hidden, gradients, self.adam, seed)
 
     def train(self, batch: Batch) -> float:
         """Take a step of Adam, and return the mean loss of the rows with targets, before the step."""
-        hidden, n_targets = self.hidden.activate(batch.rows), batch.n_targets
-        n_rows = int(np.count_nonzero(n_targets))
-        scored = [part.score(hidden, batch, self.step) for part in self.ranges]
-        layers = [part.layer for part in self.ranges]
-        parts = list(zip(layers, scored, strict=True))
-        maxima = np.max(self._of_all_ranges([layer.maxima(s) for layer, s in parts]), axis=0)
-        sums = _added(self._of_all_ranges([layer.sums(s, maxima) for layer, s in parts]))
-        scale = 1.0 / max(n_rows, 1)
-        losses = _added(
-            self._of_all_ranges(
-                [layer.differentiate(s, n_targets, maxima, sums, scale) for layer, s in parts]
-            )
+        hidden, n_targets = self._activate(batch.rows), batch.n_targets
+        codes = self._hash(hidden)
+        parts: list[tuple[OutputLayer, Scored]] = []
+
+        def score() -> list[NDArray[Any]]:
+            parts.extend((part.layer, part.score(hidden, batch, self.step, codes)) for part in self.ranges)
+            return [layer.maxima(scored) for layer, scored in parts]
+
+        maxima = self._largest(score)
+        sums = self._sum(lambda: [layer.sums(scored, maxima) for layer, scored in parts], batch.rows.n)
+        scale = 1.0 / max(int(np.count_nonzero(n_targets)), 1)
+        loss = self._sum(
+            lambda: [
+                layer.differentiate(scored, n_targets, maxima, sums, scale).sum(keepdims=True)
+                for layer, scored in parts
+            ],
+            1,
         )
         seed = 0
         if self.settings.weights == "bfloat16" and self.settings.rounding == "stochastic":
             # The lowest bit is set, for 0 stands for rounding to the nearest.
             seed = int(random_uint64(self.settings.seed, f"slide rounding {self.step}", 1)[0]) | 1
-        gradients = _added(
-            self._of_all_ranges([layer.update(hidden, s, self.adam, seed) for layer, s in parts])
+        gradients = self._gradients(
+            lambda: [layer.update(hidden, scored, self.adam, seed) for layer, scored in parts]
         )
-        self.hidden.update(batch.rows, hidden, gradients, self.adam, seed)
+        self._update_hidden(batch.rows, hidden, gradients, seed)
         self.step += 1
-        return float(losses.sum()) * scale
-
-
-def _added(arrays: list[NDArray[Any]]) -> NDArray[Any]:
-    """Return the sum of arrays, added in their order."""
-    total = arrays[0]
-    for array in arrays[1:]:
-        total = total + array
-    return total
+        return float(loss[0]) * scale

@@ -99,8 +99,13 @@ class Ranking:
 
     def probabilities(self, scores: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the probabilities of scores that `best` has returned, among all labels taken in."""
-        totals = self._maxima + np.log(self._sums)
-        return np.asarray(np.exp(scores - totals[:, None]))
+        return np.asarray(np.exp(scores - self.totals[:, None]))
+
+    @property
+    def totals(self) -> NDArray[np.float64]:
+        """The logarithms of the sums of the exponentials of each row's scores."""
+        with np.errstate(divide="ignore"):
+            return np.asarray(self._maxima + np.log(self._sums))
 
 
 def all_scores(hidden: NDArray[np.float32], layer: OutputLayer) -> NDArray[np.float32]:

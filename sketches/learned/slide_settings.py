@@ -51,6 +51,11 @@ class SlideSettings(NamedTuple):
         """Tell whether all labels are active."""
         return self.n_active >= self.n_labels
 
+    @property
+    def has_tables(self) -> bool:
+        """Tell whether active labels come from hash tables."""
+        return self.negatives == "lsh" and not self.is_full
+
     def ranges(self) -> list[tuple[int, int]]:
         """Return the first and the last but one label of each range."""
         n = self.n_ranges
@@ -60,15 +65,13 @@ class SlideSettings(NamedTuple):
         """Return a range's share of a number, rounded so that all shares add up to it."""
         return amount * stop // self.n_labels - amount * first // self.n_labels
 
-    def make_family(self, first: int) -> HashFamily:
-        """Return the family of the tables of the range that begins with label `first`."""
-        seed = (self.seed + first) % 2**64
+    def make_family(self) -> HashFamily:
+        """Return the family of the tables of all ranges: the activations of a row are hashed once."""
+        n, seed = self.n_hashes, self.seed
         if self.family == "winner_take_all":
-            return WinnerTakeAll(self.n_hidden, self.n_hashes, group_size=_GROUP, power=self.power, seed=seed)
+            return WinnerTakeAll(self.n_hidden, n, group_size=_GROUP, power=self.power, seed=seed)
         # Bits of the Hadamard projection take less than half of the time here.
-        return SignedRandomProjection(
-            self.n_hidden, self.n_hashes, power=self.power, projection="hadamard", seed=seed
-        )
+        return SignedRandomProjection(self.n_hidden, n, power=self.power, projection="hadamard", seed=seed)
 
 
 def auto_sparsity(n_labels: int) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,13 +64,24 @@ class Weights:
     seed : int
     purpose : str
         The name of the stream of random numbers.
+    part : (int, int), optional
+        The first column, and the one after the last, where others are elsewhere. By default all.
     """
 
     def __init__(
-        self, first: int, stop: int, width: int, scale: float, kind: str, seed: int, purpose: str
+        self,
+        first: int,
+        stop: int,
+        width: int,
+        scale: float,
+        kind: str,
+        seed: int,
+        purpose: str,
+        part: tuple[int, int] | None = None,
     ) -> None:
-        n, columns = stop - first, padded(width)
-        self.width = width
+        self.column, end = part or (0, width)
+        self.width = end - self.column
+        n, columns = stop - first, padded(self.width)
         self.floats = np.zeros((n if kind == "float32" else 0, columns), np.float32)
         self.halves = np.zeros((n if kind == "bfloat16" else 0, columns), np.uint16)
         self.first = np.zeros((n, columns), np.float32)
@@ -80,7 +91,8 @@ class Weights:
             begin = block * _ROWS_BLOCK
             numbers = uniform(seed, f"{purpose} {block}", _ROWS_BLOCK * width).reshape(-1, width)
             low, high = max(first, begin), min(stop, begin + _ROWS_BLOCK)
-            self.set_rows(low - first, scale * (2.0 * numbers[low - begin : high - begin] - 1.0))
+            drawn = numbers[low - begin : high - begin, self.column : end]
+            self.set_rows(low - first, scale * (2.0 * drawn - 1.0))
 
     def set_rows(self, first: int, rows: NDArray[np.floating]) -> None:
         """Set the rows from `first` on, rounded to the nearest numbers that the weights can have."""
@@ -102,9 +114,13 @@ class Weights:
         return self.floats[start:stop, : self.width]
 
     @property
+    def matrices(self) -> tuple[NDArray[Any], ...]:
+        """The weights in both forms, of which one has no rows, and the moments: of the padded width."""
+        return self.floats, self.halves, self.first, self.second
+
+    @property
     def nbytes(self) -> int:
-        arrays = (self.floats, self.halves, self.first, self.second, self.steps)
-        return sum(array.nbytes for array in arrays)
+        return sum(array.nbytes for array in (*self.matrices, self.steps))
 
 
 def _to_bfloat16(rows: NDArray[np.float32]) -> NDArray[np.uint16]:

@@ -60,6 +60,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "distributed/documents": (*LSH, "sketches", *RANKS),
     "distributed/dedup": (*LSH, "sketches", *RANKS, "distributed/documents"),
     "distributed/index": (*LSH, "sketches", *RANKS, "distributed/documents"),
+    "distributed/learning": (*LSH, "sketches", *RANKS),
     "distributed/cli": (*LSH, "lsh", "sketches", *RANKS, *WORK),
     "gpu": KERNELS,
 }

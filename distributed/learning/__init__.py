@@ -1,0 +1,1 @@
+"""Learning over ranks: each rank has a part of a model."""

@@ -89,18 +89,22 @@ class LabelRange:
         self._frequencies = np.cumsum(shares), -np.log(chances).astype(np.float32)
 
     def score(
-        self, hidden: NDArray[np.float32], codes: NDArray[np.uint32], batch: Batch, step: int
+        self,
+        hidden: NDArray[np.float32],
+        batch: Batch,
+        step: int,
+        codes: NDArray[np.uint32] | None = None,
     ) -> Scored:
         """Choose the active labels of a batch, and return their scores.
 
         Parameters
         ----------
         hidden : ndarray of shape (rows, padded width)
-        codes : ndarray of shape (rows, tables)
-            The codes of the activations.
         batch : Batch
         step : int
             The number of batches before this one.
+        codes : ndarray of shape (rows, tables), optional
+            The codes of the activations, which ranges have in common. By default they are computed.
         """
         targets, bounds = self._own_targets(batch)
         n_own = np.diff(bounds).astype(np.int32)
@@ -115,6 +119,8 @@ class LabelRange:
                 self.next_rebuild = step + int(self.interval)
                 self.interval *= _GROWTH
             starts, labels = self.tables.starts, self.tables.labels
+            if codes is None:
+                codes = self.tables.codes(np.ascontiguousarray(hidden[:, : settings.n_hidden]))
         shared = self._random_labels(step)
         room = int(n_own.max(initial=0)) + self._n_found + len(shared)
         active = np.empty((n_rows, min(room, n) + 1), np.int32)
@@ -249,7 +255,7 @@ class SlideNetwork:
         parts: list[tuple[OutputLayer, Scored]] = []
 
         def score() -> list[NDArray[Any]]:
-            parts.extend((part.layer, part.score(hidden, codes, batch, self.step)) for part in self.ranges)
+            parts.extend((part.layer, part.score(hidden, batch, self.step, codes)) for part in self.ranges)
             return [layer.maxima(scored) for layer, scored in parts]
 
         maxima = self._largest(score)

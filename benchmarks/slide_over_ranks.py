@@ -108,6 +108,7 @@ def main() -> None:
 
 def one_process(data: LabelData) -> Row:
     """Train in one process, with the ranges that the ranks share."""
+    warm_up(data)
     start = time.process_time()
     model = SlideClassifier(HIDDEN, n_ranges=RANGES, batch_size=BATCH, n_epochs=1).fit(data.X, data.Y)
     seconds = time.process_time() - start
@@ -127,6 +128,11 @@ def one_process(data: LabelData) -> Row:
     }
 
 
+def warm_up(data: LabelData) -> None:
+    """Compile or load the kernels."""
+    SlideClassifier(HIDDEN, batch_size=BATCH, n_epochs=1).fit(data.X[:BATCH], data.Y[:BATCH])
+
+
 def over_ranks(n_rows: int, file: Path) -> None:
     """Train over the ranks that were started, and write what was measured."""
     comm = TimedCommunicator(communicator().mpi)
@@ -134,6 +140,7 @@ def over_ranks(n_rows: int, file: Path) -> None:
     own = np.array_split(np.arange(n_rows), comm.size)[comm.rank]
     tested = np.array_split(np.arange(TESTED), comm.size)[comm.rank]
     X, Y = data.X[own], data.Y[own]
+    warm_up(data)
     comm.barrier()
     comm.seconds = 0.0
     start = time.process_time()

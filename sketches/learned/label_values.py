@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...lsh.inputs.columns import refuse_masked
+from ...lsh.inputs.libraries import is_from
 from ...lsh.support.checks import renamed
 
 __all__ = [
@@ -56,6 +57,11 @@ def prepared(y: Any) -> Any:
         kinds = set(map(type, y))
         whole = [kind for kind in kinds if issubclass(kind, _WHOLE)]
         return _integers(list(y)) if whole and all(issubclass(kind, _NUMBERS) for kind in kinds) else y
+    if is_from(y, "polars", "DataFrame") and y.width == 1:
+        return prepared(y.to_series()).reshape(-1, 1)
+    if is_from(y, "polars", "Series"):
+        numeric = y.dtype.is_numeric() and y.null_count() == 0
+        return y.to_numpy() if numeric else _objects(y.to_list())
     if getattr(y, "ndim", 0) == 2 and hasattr(y, "iloc") and y.shape[1] == 1:
         column = prepared(y.iloc[:, 0])
         return column.reshape(-1, 1) if isinstance(column, np.ndarray) else y
@@ -178,6 +184,13 @@ def _texts(labels: Iterable[str]) -> NDArray[Any]:
     labels = list(labels)
     dtype = object if any(label.endswith("\0") for label in labels) else np.str_
     return np.array(labels, dtype)
+
+
+def _objects(labels: list[Any]) -> NDArray[Any]:
+    """Return a 1-D array of any objects."""
+    array = np.empty(len(labels), object)
+    array[:] = labels
+    return array
 
 
 def _integers(labels: list[Any]) -> NDArray[Any]:

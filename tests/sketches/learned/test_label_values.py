@@ -17,6 +17,8 @@ from mergesketch.sketches.learned.label_values import comparable, joined_classes
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import SGDClassifier
 
+pl = pytest.importorskip("polars")
+
 RNG = np.random.default_rng(0)
 y = np.repeat(np.arange(10), 4)
 X = RNG.standard_normal((10, 6))[y] + 0.1 * RNG.standard_normal((y.size, 6))
@@ -97,6 +99,8 @@ def test_integers_beyond_53_bits_come_from_every_container() -> None:
         LARGE.astype(object),
         LARGE.astype(">u8"),
         pd.Series(LARGE),
+        pl.Series("label", LARGE),
+        pl.Series("label", LARGE.astype(np.uint64)),
         pd.Series(LARGE, dtype="Int64"),
         pd.Series(LARGE, dtype="UInt64"),
         pd.array(LARGE, dtype="Int64"),
@@ -157,6 +161,8 @@ def test_strings_keep_nuls_at_their_ends() -> None:
         np.array(texts, object),
         np.array(texts, np.dtypes.StringDType()),
         pd.Series(texts, dtype=object),
+        pl.Series("label", texts),
+        pl.Series("label", texts, dtype=pl.Categorical),
         pd.Series(texts, dtype="category"),
         [{text} for text in texts],
         [frozenset([text]) for text in texts],
@@ -164,6 +170,12 @@ def test_strings_keep_nuls_at_their_ends() -> None:
         fitted = model().fit(X, labels)
         assert fitted.classes_.tolist() == wanted
         assert fitted.buckets_.shape == (2, 5)
+    with pytest.warns(UserWarning, match="column-vector"):
+        frame = model().fit(X, pl.DataFrame({"label": texts}))
+    assert frame.classes_.tolist() == wanted
+    for missing in (pl.Series("label", [None, *texts[1:]]), pl.Series("label", [None, *LARGE[1:].tolist()])):
+        with pytest.raises(TypeError, match="got several types or None"):
+            model().fit(X, missing)
     grown = model().partial_fit(X, np.array(["a", "d"])[y % 2]).partial_fit(X, texts, classes=["d\0"])
     assert grown.classes_.tolist() == ["a", "a\0", "a\0\0", "b", "c", "d", "d\0"]
     assert grown.precision(X, ["d\0\0"] * y.size) == 0.0

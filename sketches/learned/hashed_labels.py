@@ -26,7 +26,8 @@ from ..core.merging import parts_of
 from .bucket_models import BucketModel, Targets, leaves_of, make_model
 from .label_buckets import MOST_BUCKETS, MOST_REPETITIONS, buckets_of_labels, size_for
 from .label_readout import LabelLists
-from .label_rows import LabelRows, are_sets, check_one_type, merged_classes, read_label_rows, read_label_sets
+from .label_rows import LabelRows, are_sets, merged_classes, read_label_rows, read_label_sets
+from .label_values import prepared, read_classes
 from .model_average import averages, read_weights, row_weights, set_averages
 
 __all__ = ["CONFIDENCE", "STANDARD_ERROR", "HashedLabels"]
@@ -93,7 +94,8 @@ class HashedLabels(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # type:
         X : array_like of shape (n, n_features)
             Also sparse if the estimator takes sparse rows.
         y : array_like of shape (n,), or matrix of shape (n, n_labels), or list of n sets
-            A label for each row: integers or strings. Or the labels of each row: a matrix, also a sparse one,
+            A label for each row: integers or strings. Integers may have any types, also floats below 2**53,
+            and are compared exactly. Or the labels of each row: a matrix, also a sparse one,
             with a 1 for each label and 0 elsewhere, or a list of sets of labels.
 
         Returns
@@ -136,15 +138,17 @@ class HashedLabels(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # type:
         Raises
         ------
         TypeError, ValueError
-            As `fit` does, if a matrix of labels has another width than those before, and for labels in
-            buckets that no row of a `fit` before had. Nothing changes then.
+            As `fit` does, if labels are strings now and were integers before, or vice versa, if a matrix of
+            labels has another width than those before, and for labels in buckets that no row of a `fit`
+            before had. Nothing changes then.
         """
         self._check_parameters()
         first = "models_" not in vars(self)
         with restored_if_it_raises(self):
             X, rows = self._read(X, y, reset=first)
             if classes is not None:
-                rows = rows.with_classes(np.unique(np.asarray(classes)))
+                listed = read_classes(classes, booleans=rows.classes.dtype.kind == "b")
+                rows = rows.with_classes(listed) if listed.size else rows
             if first:
                 self._begin(rows)
             elif rows.is_matrix != (self.form_ in ("dense", "sparse")) or (rows.form == "one") != (
@@ -177,8 +181,7 @@ class HashedLabels(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # type:
         if are_sets(y):
             check_consistent_length(X, y)
             return self._rows(X, reset=reset), read_label_sets(y)
-        if isinstance(y, (list, tuple)):
-            check_one_type(y)
+        y = prepared(y)
         accepted = "csr" if get_tags(self).input_tags.sparse else False
         X, y = validated(
             self, X, y, reset=reset, accept_sparse=accepted, multi_output=True, dtype=[np.float64, np.float32]
@@ -232,6 +235,8 @@ class HashedLabels(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # type:
         if classes.size != self.classes_.size:
             self.classes_, self._lists = classes, None
             self.buckets_ = buckets_of_labels(classes, self.n_repetitions_, self.n_buckets_, self.seed_)
+        elif classes.dtype != self.classes_.dtype:
+            self.classes_ = classes  # The same labels, in a dtype that does not depend on their order.
 
     def __getstate__(self) -> Any:
         # The lists of labels are made again where they are needed.
@@ -262,7 +267,7 @@ class HashedLabels(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # type:
         *others : fitted LabelHash models, or iterables of them
             They do not change. They have the same numbers, seed and kind of classifiers, which are linear
             (`coef_` and `intercept_`) or neural networks (`coefs_` and `intercepts_`). Their labels may
-            differ.
+            differ, but are all integers, or all strings. Matrices of labels have the same width.
 
         Returns
         -------

@@ -371,17 +371,13 @@ class LabelHash(HashedLabels):
         Raises
         ------
         NotFittedError, TypeError, ValueError
-            As `top_k` does, and if `y` is invalid.
+            As `top_k` does, and if `y` is invalid, or has strings where the model knows integers, or vice
+            versa.
         """
         check_is_fitted(self, "models_")
         X, rows = self._read(X, y, reset=False)
         found = self.top_k(X, k).labels
-        known = np.isin(rows.classes, self.classes_)[rows.numbers]
-        owners = np.repeat(np.arange(rows.n_rows), np.diff(rows.starts))[known]
-        columns = np.searchsorted(self.classes_, rows.classes[rows.numbers[known]])
-        truth = scipy.sparse.csr_array(
-            (np.ones(owners.size), (owners, columns)), shape=(rows.n_rows, self.classes_.size)
-        )
+        truth = rows.among(self.classes_)
         places = np.searchsorted(self.classes_, found)
         return float(truth[np.arange(rows.n_rows)[:, None], places].sum() / places.size)
 

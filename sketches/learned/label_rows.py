@@ -13,11 +13,11 @@ import scipy
 from numpy.typing import NDArray
 from sklearn.utils import column_or_1d
 
+from .label_values import comparable, joined_classes, read_set_labels, read_values
+
 __all__ = [
     "LabelRows",
     "are_sets",
-    "check_one_type",
-    "joined_classes",
     "merged_classes",
     "read_label_rows",
     "read_label_sets",
@@ -64,7 +64,23 @@ class LabelRows(NamedTuple):
                 )
             return self
         every = merged_classes(classes, self)
-        return self._replace(classes=every, numbers=np.searchsorted(every, self.classes)[self.numbers])
+        places = np.searchsorted(every, self.classes.astype(every.dtype))
+        return self._replace(classes=every, numbers=places[self.numbers])
+
+    def among(self, classes: NDArray[Any]) -> Any:
+        """Return the CSR array of shape (n_rows, n_classes) that has a 1 for each label among `classes`.
+
+        Raises
+        ------
+        ValueError
+            If they are numbers here and strings there.
+        """
+        ours, theirs = comparable(self.classes, classes)
+        known = np.isin(ours, theirs)[self.numbers]
+        owners = np.repeat(np.arange(self.n_rows), np.diff(self.starts))[known]
+        columns = np.searchsorted(theirs, ours)[self.numbers[known]]
+        ones = np.ones(owners.size)
+        return scipy.sparse.csr_array((ones, (owners, columns)), shape=(self.n_rows, classes.size))
 
 
 def are_sets(y: Any) -> bool:
@@ -79,10 +95,7 @@ def read_label_sets(y: Iterable[Any]) -> LabelRows:
     """Return the labels of rows that are given as sets."""
     y = list(y)
     flat = [label for labels in y for label in labels]
-    check_one_type(flat)
-    array = np.asarray(flat) if flat else np.empty(0, np.int64)
-    if array.ndim != 1 or array.dtype.kind not in "iuU":
-        raise TypeError(f"y must hold sets of integers or strings, got labels of dtype {array.dtype}")
+    array = read_set_labels(flat)
     classes, numbers = np.unique(array, return_inverse=True)
     starts = np.append(0, np.cumsum([len(labels) for labels in y])).astype(np.int64)
     numbers = _sorted_rows(numbers.astype(np.int64), starts)
@@ -95,26 +108,12 @@ def merged_classes(classes: NDArray[Any], rows: LabelRows) -> NDArray[Any]:
     Raises
     ------
     ValueError
-        If they are numbers here and strings there, or matrices of different widths.
+        If they are numbers here and strings there, integers without a common dtype, or matrices of
+        different widths.
     """
     if rows.is_matrix and classes.size != rows.classes.size:
         raise ValueError(f"y must have {classes.size} columns, as before, got {rows.classes.size}")
     return joined_classes(classes, rows.classes)
-
-
-def joined_classes(classes: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
-    """Return the labels of both, sorted; ValueError if they are numbers here and strings there."""
-    texts = [array.dtype.kind in "OUST" for array in (classes, others) if array.size]
-    if len(set(texts)) > 1:
-        raise ValueError("y must hold labels of one type, integers or strings, got both")
-    return np.union1d(classes, others) if classes.size else others
-
-
-def check_one_type(labels: Iterable[Any]) -> None:
-    """Refuse strings beside other labels, which NumPy would turn into strings, and None."""
-    kinds = {str if isinstance(label, str) else type(None) if label is None else int for label in labels}
-    if len(kinds) > 1 or type(None) in kinds:
-        raise TypeError("y must hold labels of one type, integers or strings, got several types or None")
 
 
 def read_label_rows(labels: Any) -> LabelRows:
@@ -122,8 +121,9 @@ def read_label_rows(labels: Any) -> LabelRows:
 
     Raises
     ------
-    ValueError
-        If `labels` has neither one label a row nor is a matrix of zeros and ones.
+    TypeError, ValueError
+        If `labels` has neither one label a row nor is a matrix of zeros and ones, or has labels of several
+        types.
     """
     if scipy.sparse.issparse(labels):
         matrix: Any = labels
@@ -133,16 +133,7 @@ def read_label_rows(labels: Any) -> LabelRows:
         if y.dtype.kind not in "biuf" or not np.isin(y, (0, 1)).all():
             raise ValueError("y must hold zeros and ones where it is a matrix: a column for each label")
         return _read_matrix(scipy.sparse.csr_array(y), "dense")
-    y = column_or_1d(y, warn=True)
-    if y.dtype.kind == "O":
-        check_one_type(y)
-        y = y if isinstance(y[0], str) else np.array(y.tolist())
-    if y.dtype.kind not in "biufOUST" or (y.dtype.kind == "f" and not np.array_equal(y, np.floor(y))):
-        # scikit-learn's own check warns of many labels, which are what this class is for.
-        raise ValueError(
-            "Unknown label type: y must hold integers or strings, or be a matrix of zeros and ones, got "
-            f"{'fractions' if y.dtype.kind == 'f' else f'dtype {y.dtype}'}"
-        )
+    y = read_values(column_or_1d(y, warn=True))
     classes, numbers = np.unique(y, return_inverse=True)
     return LabelRows(classes, numbers.astype(np.int64), np.arange(y.size + 1, dtype=np.int64), "one", y.dtype)
 

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from ...errors import IncompatibleSketchError
 from ...lsh.inputs.columns import refuse_masked
 from .bucket_models import leaves_of
-from .label_rows import joined_classes
+from .label_values import joined_classes
 
 __all__ = ["averages", "full_bytes", "parameter_bytes", "read_weights", "row_weights", "set_averages"]
 
@@ -104,14 +104,27 @@ def averages(
         kinds = [type(leaves[0]).__name__ for leaves in every]
         if len(set(kinds)) > 1:
             raise IncompatibleSketchError(f"LabelHash models differ in their classifiers: {kinds}")
-    means = _average_leaves([*zip(*every, strict=True)], weights / weights.sum())
+    means = _average_leaves([*zip(*every, strict=True)], _shares(weights))
     classes = first.classes_
     for other in models[1:]:
+        if first.form_ in _SAME and first.classes_.size != other.classes_.size:
+            raise IncompatibleSketchError(
+                f"LabelHash models differ in the columns of their labels: {first.classes_.size} here, "
+                f"{other.classes_.size} there"
+            )
         try:
             classes = joined_classes(classes, other.classes_)
         except ValueError as error:
-            raise IncompatibleSketchError("LabelHash models differ in the type of their labels") from error
+            raise IncompatibleSketchError(
+                f"LabelHash models differ in the type of their labels: {error}"
+            ) from error
     return means, classes
+
+
+def _shares(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return weights that add up to 1, scaled by a power of two first so that their sum is finite."""
+    scaled = np.ldexp(weights, -int(np.frexp(weights.max())[1]))
+    return np.asarray(scaled / scaled.sum())
 
 
 def _average_leaves(groups: list[tuple[Any, ...]], weights: NDArray[np.float64]) -> list[list[NDArray[Any]]]:

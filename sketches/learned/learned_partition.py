@@ -15,7 +15,7 @@ from ...lsh.support.types import RowsLike
 from ..core.guard import changing, uninterrupted
 from ..core.state import Arrays
 from .partition_fit import METRICS, assign, item_scores, learn_partition, nearest_of_sample
-from .partition_models import ScaledRows, draw_order, read_right_items, root_mean_square, scaled
+from .partition_models import RowScale, ScaledRows, draw_order, read_right_items, row_scale, scaled
 from .partition_queries import PartitionQueries
 from .partition_state import MODEL_ARRAYS
 
@@ -78,6 +78,10 @@ class LearnedPartition(PartitionQueries):
     the item's own row; divided by the mean of its probabilities over all queries. (The paper does not divide.
     Without it, buckets that contain very frequent labels are the best of nearly all items.) Items go one
     after the other, in a random order, and loads begin with 0 in each round.
+
+    Networks see rows less the means of their columns in the fit, where a mean is larger than the standard
+    deviation, and divided by the root mean square length of the rows then. So a common offset of rows, as
+    of pixels or temperatures, changes nothing but rounding.
 
     A query probes the m most probable buckets of each repetition. Candidates are the items in them, or those
     that are there in at least `min_count` repetitions.
@@ -155,10 +159,10 @@ class LearnedPartition(PartitionQueries):
             raise ValueError("X must have at least one row, got 0")
         right = read_right_items(Y, rows.n)
         numbers = self._read_ids(ids, right.n_items)
-        length = root_mean_square(rows)
-        given = scaled(rows, length, "X")
+        scale = row_scale(rows)
+        given = scaled(rows, scale, "X")
         learned = learn_partition(given, right, None, self.n_repetitions, self._settings)
-        return self._take_learned(learned, length, numbers)
+        return self._take_learned(learned, scale, numbers)
 
     def fit_neighbors(
         self,
@@ -194,7 +198,9 @@ class LearnedPartition(PartitionQueries):
 
         Notes
         -----
-        Each query is compared with all rows, in float32, which takes ``n_queries n n_features`` operations.
+        Each query is compared with all rows, which takes ``n_queries n n_features`` operations. Offsets of
+        columns are subtracted in float64, and products are float32: squared distances that differ by less
+        than about 1e-6 times the largest squared length of the rows that are left may be taken for equal.
         """
         rows = self._read("X", X)
         if not rows.n:
@@ -205,8 +211,8 @@ class LearnedPartition(PartitionQueries):
         numbers = self._read_ids(ids, rows.n)
         sample = np.sort(draw_order(self.seed, "LearnedPartition sample", rows.n)[:n_queries])
         near = nearest_of_sample(rows, metric, n_neighbors, sample)
-        length = root_mean_square(rows)
-        own = scaled(rows, length, "X")
+        scale = row_scale(rows)
+        own = scaled(rows, scale, "X")
         indicator = scipy.sparse.csr_array(
             (
                 np.ones(near.size, np.float32),
@@ -217,15 +223,16 @@ class LearnedPartition(PartitionQueries):
         )
         right = read_right_items(indicator, len(near))
         learned = learn_partition(_chosen(own, sample), right, own, self.n_repetitions, self._settings)
-        return self._take_learned(learned, length, numbers)
+        return self._take_learned(learned, scale, numbers)
 
-    def _take_learned(self, learned: list[Any], length: float, ids: NDArray[np.int64]) -> Self:
+    def _take_learned(self, learned: list[Any], scale: RowScale, ids: NDArray[np.int64]) -> Self:
         models, places = zip(*learned, strict=True)
         parts = zip(*((*model.network, model.mean_probabilities) for model in models), strict=True)
         arrays: Arrays = {name: np.stack(part) for name, part in zip(MODEL_ARRAYS, parts, strict=True)}
         buckets = np.ascontiguousarray(np.stack(places, axis=1))
         new = self._without_arrays()
-        new._set_arrays({**new._arrays, **arrays, "row_length": np.array([length])})
+        arrays |= {"row_centre": scale.centre, "row_length": np.array([scale.length])}
+        new._set_arrays({**new._arrays, **arrays})
         if len(buckets):
             # Rows are ordered by ids, and repeated ones are refused.
             new._append([{"buckets": buckets, "ids": ids}])
@@ -272,7 +279,7 @@ class LearnedPartition(PartitionQueries):
                     f"Y must have a right item in each column, got none in column {int(missing.argmax())}"
                 )
             numbers = self._read_ids(ids, n)
-            scores_of = item_scores(scaled(rows, self._row_length, "X"), right)
+            scores_of = item_scores(scaled(rows, self._row_scale, "X"), right)
             buckets, loads = np.empty((n, self.n_repetitions), np.int32), self._loads
             for r in range(self.n_repetitions):
                 places = np.empty(n, np.int32)

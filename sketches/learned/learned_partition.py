@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -10,8 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.support.aliases import alias
 from ...lsh.support.backend import read_only
+from ...lsh.support.callers import stacklevel_of_caller
 from ...lsh.support.checks import check_choice, check_int
 from ...lsh.support.types import RowsLike
+from ...lsh.support.wording import counted
 from ..core.guard import changing, uninterrupted
 from ..core.state import Arrays
 from .partition_fit import METRICS, assign, item_scores, learn_partition, nearest_of_sample
@@ -20,6 +23,9 @@ from .partition_queries import PartitionQueries
 from .partition_state import MODEL_ARRAYS
 
 __all__ = ["LearnedPartition"]
+
+#: Items for each bucket, and their share in the K fullest buckets, from which `fit` warns.
+_ENOUGH, _COLLAPSED = 4, 0.95
 
 
 class LearnedPartition(PartitionQueries):
@@ -80,8 +86,9 @@ class LearnedPartition(PartitionQueries):
     after the other, in a random order, and loads begin with 0 in each round.
 
     Networks see rows less the means of their columns in the fit, where a mean is larger than the standard
-    deviation, and divided by the root mean square length of the rows then. So a common offset of rows, as
-    of pixels or temperatures, changes nothing but rounding.
+    deviation, and divided by the root mean square length of the rows then, or by twice their median length
+    if that is less. Rows that are more than 8 long afterwards are shortened. So a common offset of rows, as
+    of pixels or temperatures, changes nothing but rounding, and a few far rows matter little.
 
     A query probes the m most probable buckets of each repetition. Candidates are the items in them, or those
     that are there in at least `min_count` repetitions.
@@ -94,11 +101,11 @@ class LearnedPartition(PartitionQueries):
 
     **Laws.** Parts merge that have the same networks: those that begin with `empty_like` of one fitted
     partition, or with copies of its file. Merging takes the union of the buckets, so it is associative, and
-    with ids commutative; an empty part is neutral; the candidates of the whole are those of the parts, and
-    remove undoes insert. Inserting items in several calls is the same as in one. But parts that are built
-    apart do not know the loads of each other, so with K > 1 the merged partition may differ from one that
-    has taken in all items: its loads are the sums of balanced loads. With K = 1 they are equal. Networks do
-    not merge.
+    with ids commutative; an empty part is neutral; the candidates of the whole are those of the parts, and,
+    with ids, remove undoes insert. (Items that have no ids have them after a removal.) Inserting items in
+    several calls is the same as in one. But parts that are built apart do not know the loads of each other,
+    so with K > 1 the merged partition may differ from one that has taken in all items: its loads are the
+    sums of balanced loads. With K = 1 they are equal. Networks do not merge.
 
     Items that are inserted later find their buckets, but networks do not learn from them.
 
@@ -153,6 +160,8 @@ class LearnedPartition(PartitionQueries):
         Notes
         -----
         An item that no query asks for goes to the least loaded of K random buckets.
+        A UserWarning tells when nearly all items are in the same K buckets, as with a learning rate that is
+        too large, or rows that are nearly equal but for a few.
         """
         rows = self._read("X", X)
         if not rows.n:
@@ -200,7 +209,8 @@ class LearnedPartition(PartitionQueries):
         -----
         Each query is compared with all rows, which takes ``n_queries n n_features`` operations. Offsets of
         columns are subtracted in float64, and products are float32: squared distances that differ by less
-        than about 1e-6 times the largest squared length of the rows that are left may be taken for equal.
+        than about 1e-6 times the largest squared length of the rows that are left may be taken for equal. A
+        UserWarning is given as by `fit`.
         """
         rows = self._read("X", X)
         if not rows.n:
@@ -238,7 +248,24 @@ class LearnedPartition(PartitionQueries):
             new._append([{"buckets": buckets, "ids": ids}])
         with self._lock, changing(self), uninterrupted():
             self._set_arrays(dict(new._arrays))
+        new._warn_if_collapsed()
         return self
+
+    def _warn_if_collapsed(self) -> None:
+        """Warn if nearly all items are in the buckets that one item may go to."""
+        loads, n, n_choices = self._loads, len(self), self.n_choices
+        if n_choices == self.n_buckets or n < _ENOUGH * self.n_buckets:
+            return
+        shares = np.sort(loads, axis=1)[:, -n_choices:].sum(axis=1) / n
+        if (worst := int(shares.argmax())) >= 0 and shares[worst] >= _COLLAPSED:
+            warnings.warn(
+                f"LearnedPartition: {counted(n_choices, 'bucket')} of {self.n_buckets} in repetition {worst} "
+                f"have {shares[worst]:.0%} of all items, so queries find everything or nothing there. The "
+                "network has learned little: look for rows that are nearly all equal, and for a "
+                "learning_rate that is too large",
+                UserWarning,
+                stacklevel=stacklevel_of_caller(),
+            )
 
     # -- items ------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from ...lsh.support.backend import read_only, refuse_gpu
 from ...lsh.support.random import normal, random_uint64
 from ...lsh.support.threads import cut_range, map_blocks
 from ..kernels import bucket_model
+from .relevant_items import refuse_numbers_of_items
 
 __all__ = [
     "BucketModel",
@@ -42,6 +43,8 @@ _LEAST = 1e-9
 _LARGEST = 1e12
 #: The least length of rows less their centre, as a share of the length of the rows themselves.
 _LEAST_SPREAD = 1e-12
+#: The root mean square length of rows is at most that many median lengths, and scaled rows are not longer.
+_LONG, _LONGEST = 2.0, 8.0
 
 
 class BucketModel(NamedTuple):
@@ -100,7 +103,8 @@ def read_right_items(Y: Any, n_rows: int, n_items: int | None = None) -> RightIt
     Raises
     ------
     TypeError, ValueError
-        If the matrix has another shape, or numbers that are negative or not finite.
+        If the matrix has another shape, or numbers that are negative or not finite, or if it looks like
+        numbers of items in place of a matrix with a column for each item.
     """
     refuse_gpu("Y", Y)
     rows = read_rows(Y, n_items, "Y")
@@ -108,6 +112,7 @@ def read_right_items(Y: Any, n_rows: int, n_items: int | None = None) -> RightIt
         raise ValueError(f"Y must have a row for each of the {n_rows} rows of X, got {rows.n}")
     if rows.width >= 1 << 31:
         raise ValueError(f"Y must have fewer than 2**31 columns, got {rows.width}")
+    refuse_numbers_of_items(Y, rows)
     indptr, indices, data = _without_zeros(rows)
     if data.size and data.min() < 0:
         raise ValueError(f"Y must have numbers of at least 0, got {data.min()}")
@@ -130,7 +135,8 @@ class RowScale(NamedTuple):
 
     #: Shape (n_features,): the mean of each column in the fit, or 0 where it is small beside the spread.
     centre: NDArray[np.float64]
-    #: The root mean square length of the rows of the fit after the centre was subtracted.
+    #: The root mean square length of the rows of the fit after the centre was subtracted, but at most twice
+    #: their median length.
     length: float
 
 
@@ -166,14 +172,25 @@ def row_scale(rows: VectorRows) -> RowScale:
     largest = float(np.abs(values).max(initial=0.0))
     if largest == 0.0:
         return RowScale(centre, 1.0)
-    whole = _root_mean_square(values.astype(np.float64), rows.n)
-    if centre.any():
-        # Numbers are divided first, because differences of large ones overflow.
-        unit = _power_of_two(largest)
-        own = unit * _root_mean_square(_moved(rows, centre, unit)[2], rows.n)
-        # Rows that are equal but for rounding would have no length to speak of.
-        whole = max(own, _LEAST_SPREAD * whole) if own else whole
-    return RowScale(centre, max(whole, float(np.finfo(np.float64).tiny)))
+    # Numbers are divided first, because differences and squares of large ones overflow.
+    unit = _power_of_two(largest)
+    whole = unit * _root_mean_square(values.astype(np.float64) / unit, rows.n)
+    indptr, _, moved = _moved(rows, centre, unit)
+    lengths = _row_lengths(indptr, moved)
+    if not lengths.any():
+        # All rows are the centre.
+        return RowScale(centre, max(whole, float(np.finfo(np.float64).tiny)))
+    # A few rows that are far longer than others do not count.
+    usual = min(_root_mean_square(moved, rows.n), _LONG * float(np.median(lengths[lengths > 0.0])))
+    # Rows that are equal but for rounding would have no length to speak of.
+    length = max(unit * usual, _LEAST_SPREAD * whole if centre.any() else 0.0)
+    return RowScale(centre, max(length, float(np.finfo(np.float64).tiny)))
+
+
+def _row_lengths(indptr: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    numbers = np.repeat(np.arange(indptr.size - 1), np.diff(indptr))
+    lengths: NDArray[np.float64] = np.sqrt(np.bincount(numbers, values**2, indptr.size - 1))
+    return lengths
 
 
 def _power_of_two(number: float) -> float:
@@ -212,7 +229,7 @@ def _moved(
 
 
 def scaled(rows: VectorRows, scale: RowScale, name: str) -> ScaledRows:
-    """Return rows as kernels take them: less the centre, and divided by the length.
+    """Return rows as kernels take them: less the centre, divided by the length, and at most 8 long.
 
     Parameters
     ----------
@@ -236,9 +253,12 @@ def scaled(rows: VectorRows, scale: RowScale, name: str) -> ScaledRows:
     if not largest <= _LARGEST:
         less = " less the offsets of columns" if scale.centre.any() else ""
         raise ValueError(
-            f"{name} must have numbers{less} of at most 1e12 times the rows' root mean square length in "
+            f"{name} must have numbers{less} of at most 1e12 times the usual length of rows in "
             f"`fit`, {scale.length:g}, got {largest:g} times"
         )
+    lengths = _row_lengths(indptr, values)
+    if (lengths > _LONGEST).any():
+        values = values * np.repeat(_LONGEST / np.maximum(lengths, _LONGEST), np.diff(indptr))
     return ScaledRows(
         read_only(np.ascontiguousarray(indptr, np.int64)),
         read_only(np.ascontiguousarray(indices, np.int32)),

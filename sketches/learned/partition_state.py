@@ -95,7 +95,7 @@ class PartitionState(AppendedRows):
             "mean_probabilities": ArraySpec("float32", 2),
             # The offset of each column in the fit, which is subtracted from rows.
             "row_centre": ArraySpec("float64"),
-            # The root mean square length of the rows of the fit that are left, by which rows are divided.
+            # The usual length of the rows of the fit that are left, by which rows are divided.
             "row_length": ArraySpec("float64"),
             # Row i has the buckets of item i, one of each repetition.
             "buckets": ArraySpec("int32", 2),

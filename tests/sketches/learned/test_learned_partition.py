@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import warnings
 from itertools import pairwise
 from typing import Any
 
@@ -288,6 +289,46 @@ def test_labels_are_learned_from_rows_with_a_common_offset() -> None:
     # Some labels share a bucket, so there is more than one candidate for a row.
     assert found[np.arange(600), kinds].mean() > 0.9
     assert found.mean() < 0.3
+
+
+def test_a_fit_warns_where_nearly_all_items_are_in_the_same_buckets(X: np.ndarray) -> None:
+    with pytest.warns(UserWarning, match="2 buckets of 16 in repetition . have .* of all items"):
+        index = small(learning_rate=999.0, n_rounds=1).fit(X, np.eye(300))
+    # The partition is taken over, and has the deviation of which the warning speaks.
+    assert index.load_deviation().largest.max() >= 0.95 * B / 2
+    with pytest.warns(UserWarning, match="2 buckets of 16"):
+        small().fit_neighbors(np.ones((300, 6)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        small().fit_neighbors(X)
+        small(n_choices=B).fit_neighbors(np.ones((300, 6)))
+        small().fit_neighbors(X[-2:])
+
+
+@pytest.mark.parametrize("factor", [1e2, 1e6, 1e9])
+def test_a_far_row_does_not_keep_networks_from_learning(X: np.ndarray, factor: float) -> None:
+    far = np.concatenate([X[:299], X[:1] * factor])
+    for n_buckets in (7, B):
+        index = LearnedPartition(6, n_buckets, n_repetitions=2, n_hidden=16, n_rounds=3, seed=1)
+        assert index.fit_neighbors(far).load_deviation().largest.max() < 1.5
+
+
+def test_numbers_of_items_are_refused_as_right_items(X: np.ndarray) -> None:
+    for Y in ((np.arange(300) % 5)[:, None], [[i % 5, i % 7] for i in range(300)]):
+        with pytest.raises(ValueError, match="Y must be an indicator matrix"):
+            small().fit(X, Y)
+    # Numbers of purchases are a matrix, if there are several items.
+    counts = np.arange(900).reshape(300, 3) % 7
+    assert small().fit(X, counts) == small().fit(X, counts > 0)
+
+
+def test_remove_undoes_insert_with_ids(fitted: LearnedPartition, X: np.ndarray) -> None:
+    with_ids = small().fit_neighbors(X, np.arange(300))
+    assert with_ids.copy().insert(X[:3], ids=[300, 301, 302]).remove([300, 301, 302]) == with_ids
+    removed = fitted.copy().remove([0])
+    with pytest.raises(ValueError, match="ids must be given for all rows or for none"):
+        removed.insert(X[:1])
+    assert removed.insert(X[:1], ids=[0]).ids.tolist() == list(range(300))
 
 
 def test_equal_rows_and_rows_that_differ_by_rounding_are_fitted() -> None:

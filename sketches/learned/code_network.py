@@ -22,7 +22,7 @@ from ..core.state import Arrays, ArraySpec, State
 from ..core.stored import Stored
 from .bucket_network import UNITS, BucketNetwork, draw_network, train, unit_rows
 from .item_lists import ItemLists, read_ids
-from .relevant_items import read_relevant
+from .relevant_items import read_relevant, refuse_numbers_of_items
 
 __all__ = ["CodeNetwork"]
 
@@ -176,6 +176,7 @@ class CodeNetwork(ItemLists):
         refuse_gpu("X", X)
         refuse_gpu("Y", Y)
         rows, columns = read_rows(X, self.n_features), read_rows(Y, None, "Y")
+        refuse_numbers_of_items(Y, columns)
         relevant = read_relevant(columns, rows.n, columns.width)
         names = np.arange(columns.width) if ids is None else read_ids(ids)
         if names.size != columns.width:

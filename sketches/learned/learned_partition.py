@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -10,16 +11,21 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.support.aliases import alias
 from ...lsh.support.backend import read_only
+from ...lsh.support.callers import stacklevel_of_caller
 from ...lsh.support.checks import check_choice, check_int
 from ...lsh.support.types import RowsLike
+from ...lsh.support.wording import counted
 from ..core.guard import changing, uninterrupted
 from ..core.state import Arrays
 from .partition_fit import METRICS, assign, item_scores, learn_partition, nearest_of_sample
-from .partition_models import ScaledRows, draw_order, read_right_items, root_mean_square, scaled
+from .partition_models import RowScale, ScaledRows, draw_order, read_right_items, row_scale, scaled
 from .partition_queries import PartitionQueries
 from .partition_state import MODEL_ARRAYS
 
 __all__ = ["LearnedPartition"]
+
+#: Items for each bucket, and their share in the K fullest buckets, from which `fit` warns.
+_ENOUGH, _COLLAPSED = 4, 0.95
 
 
 class LearnedPartition(PartitionQueries):
@@ -79,6 +85,11 @@ class LearnedPartition(PartitionQueries):
     Without it, buckets that contain very frequent labels are the best of nearly all items.) Items go one
     after the other, in a random order, and loads begin with 0 in each round.
 
+    Networks see rows less the means of their columns in the fit, where a mean is larger than the standard
+    deviation, and divided by the root mean square length of the rows then, or by twice their median length
+    if that is less. Rows that are more than 8 long afterwards are shortened. So a common offset of rows, as
+    of pixels or temperatures, changes nothing but rounding, and a few far rows matter little.
+
     A query probes the m most probable buckets of each repetition. Candidates are the items in them, or those
     that are there in at least `min_count` repetitions.
 
@@ -90,11 +101,11 @@ class LearnedPartition(PartitionQueries):
 
     **Laws.** Parts merge that have the same networks: those that begin with `empty_like` of one fitted
     partition, or with copies of its file. Merging takes the union of the buckets, so it is associative, and
-    with ids commutative; an empty part is neutral; the candidates of the whole are those of the parts, and
-    remove undoes insert. Inserting items in several calls is the same as in one. But parts that are built
-    apart do not know the loads of each other, so with K > 1 the merged partition may differ from one that
-    has taken in all items: its loads are the sums of balanced loads. With K = 1 they are equal. Networks do
-    not merge.
+    with ids commutative; an empty part is neutral; the candidates of the whole are those of the parts, and,
+    with ids, remove undoes insert. (Items that have no ids have them after a removal.) Inserting items in
+    several calls is the same as in one. But parts that are built apart do not know the loads of each other,
+    so with K > 1 the merged partition may differ from one that has taken in all items: its loads are the
+    sums of balanced loads. With K = 1 they are equal. Networks do not merge.
 
     Items that are inserted later find their buckets, but networks do not learn from them.
 
@@ -149,16 +160,18 @@ class LearnedPartition(PartitionQueries):
         Notes
         -----
         An item that no query asks for goes to the least loaded of K random buckets.
+        A UserWarning tells when nearly all items are in the same K buckets, as with a learning rate that is
+        too large, or rows that are nearly equal but for a few.
         """
         rows = self._read("X", X)
         if not rows.n:
             raise ValueError("X must have at least one row, got 0")
         right = read_right_items(Y, rows.n)
         numbers = self._read_ids(ids, right.n_items)
-        length = root_mean_square(rows)
-        given = scaled(rows, length, "X")
+        scale = row_scale(rows)
+        given = scaled(rows, scale, "X")
         learned = learn_partition(given, right, None, self.n_repetitions, self._settings)
-        return self._take_learned(learned, length, numbers)
+        return self._take_learned(learned, scale, numbers)
 
     def fit_neighbors(
         self,
@@ -194,7 +207,10 @@ class LearnedPartition(PartitionQueries):
 
         Notes
         -----
-        Each query is compared with all rows, in float32, which takes ``n_queries n n_features`` operations.
+        Each query is compared with all rows, which takes ``n_queries n n_features`` operations. Offsets of
+        columns are subtracted in float64, and products are float32: squared distances that differ by less
+        than about 1e-6 times the largest squared length of the rows that are left may be taken for equal. A
+        UserWarning is given as by `fit`.
         """
         rows = self._read("X", X)
         if not rows.n:
@@ -205,8 +221,8 @@ class LearnedPartition(PartitionQueries):
         numbers = self._read_ids(ids, rows.n)
         sample = np.sort(draw_order(self.seed, "LearnedPartition sample", rows.n)[:n_queries])
         near = nearest_of_sample(rows, metric, n_neighbors, sample)
-        length = root_mean_square(rows)
-        own = scaled(rows, length, "X")
+        scale = row_scale(rows)
+        own = scaled(rows, scale, "X")
         indicator = scipy.sparse.csr_array(
             (
                 np.ones(near.size, np.float32),
@@ -217,21 +233,39 @@ class LearnedPartition(PartitionQueries):
         )
         right = read_right_items(indicator, len(near))
         learned = learn_partition(_chosen(own, sample), right, own, self.n_repetitions, self._settings)
-        return self._take_learned(learned, length, numbers)
+        return self._take_learned(learned, scale, numbers)
 
-    def _take_learned(self, learned: list[Any], length: float, ids: NDArray[np.int64]) -> Self:
+    def _take_learned(self, learned: list[Any], scale: RowScale, ids: NDArray[np.int64]) -> Self:
         models, places = zip(*learned, strict=True)
         parts = zip(*((*model.network, model.mean_probabilities) for model in models), strict=True)
         arrays: Arrays = {name: np.stack(part) for name, part in zip(MODEL_ARRAYS, parts, strict=True)}
         buckets = np.ascontiguousarray(np.stack(places, axis=1))
         new = self._without_arrays()
-        new._set_arrays({**new._arrays, **arrays, "row_length": np.array([length])})
+        arrays |= {"row_centre": scale.centre, "row_length": np.array([scale.length])}
+        new._set_arrays({**new._arrays, **arrays})
         if len(buckets):
             # Rows are ordered by ids, and repeated ones are refused.
             new._append([{"buckets": buckets, "ids": ids}])
         with self._lock, changing(self), uninterrupted():
             self._set_arrays(dict(new._arrays))
+        new._warn_if_collapsed()
         return self
+
+    def _warn_if_collapsed(self) -> None:
+        """Warn if nearly all items are in the buckets that one item may go to."""
+        loads, n, n_choices = self._loads, len(self), self.n_choices
+        if n_choices == self.n_buckets or n < _ENOUGH * self.n_buckets:
+            return
+        shares = np.sort(loads, axis=1)[:, -n_choices:].sum(axis=1) / n
+        if (worst := int(shares.argmax())) >= 0 and shares[worst] >= _COLLAPSED:
+            warnings.warn(
+                f"LearnedPartition: {counted(n_choices, 'bucket')} of {self.n_buckets} in repetition {worst} "
+                f"have {shares[worst]:.0%} of all items, so queries find everything or nothing there. The "
+                "network has learned little: look for rows that are nearly all equal, and for a "
+                "learning_rate that is too large",
+                UserWarning,
+                stacklevel=stacklevel_of_caller(),
+            )
 
     # -- items ------------------------------------------------------------------------------------
 
@@ -272,7 +306,7 @@ class LearnedPartition(PartitionQueries):
                     f"Y must have a right item in each column, got none in column {int(missing.argmax())}"
                 )
             numbers = self._read_ids(ids, n)
-            scores_of = item_scores(scaled(rows, self._row_length, "X"), right)
+            scores_of = item_scores(scaled(rows, self._row_scale, "X"), right)
             buckets, loads = np.empty((n, self.n_repetitions), np.int32), self._loads
             for r in range(self.n_repetitions):
                 places = np.empty(n, np.int32)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...lsh.inputs.rows import VectorRows
+from ...lsh.inputs.rows import VectorRows, read_rows
 from ...lsh.kernels.multiply import make_panels
 from ...lsh.support.backend import read_only
 from ...lsh.support.random import random_uint64
@@ -19,6 +19,7 @@ from .partition_models import (
     FittedModel,
     RightItems,
     ScaledRows,
+    column_centre,
     draw_order,
     mean_probabilities,
     new_model,
@@ -197,17 +198,25 @@ def nearest_of_sample(
     Returns
     -------
     ndarray of shape (m, n_neighbors), int64
-        The nearest first. A row is among its own neighbours, unless others are nearer by the inner product.
+        The nearest first. A row is among its own neighbours, unless others are nearer by the inner product,
+        or as near in float32.
     """
     values = rows.dense
     # Products in float32 must neither overflow nor vanish, and do not depend on a common factor.
     largest = float(np.abs(values).max(initial=0.0))
-    vectors = (values / largest if largest else values).astype(np.float32)
-    squares = (vectors.astype(np.float64) ** 2).sum(axis=1)
+    scaled_rows = values / np.float64(largest) if largest else values.astype(np.float64)
     if metric == "cosine":
-        lengths = np.sqrt(squares)
-        vectors /= np.where(lengths > 0, lengths, 1.0).astype(np.float32)[:, None]
-    halves = (squares / 2 if metric == "sqeuclidean" else np.zeros(rows.n)).astype(np.float32)
+        lengths = np.sqrt((scaled_rows**2).sum(axis=1))
+        scaled_rows /= np.where(lengths > 0, lengths, 1.0)[:, None]
+    # A common offset makes all products large and nearly equal, so it is left out of them:
+    # (q + c) (x + c) = q x + c x + a number that is the same for all x.
+    centre = column_centre(read_rows(scaled_rows))
+    scaled_rows -= centre
+    if metric == "sqeuclidean":
+        halves = (scaled_rows**2).sum(axis=1) / 2
+    else:
+        halves = -(scaled_rows * centre).sum(axis=1)
+    vectors, halves = scaled_rows.astype(np.float32), halves.astype(np.float32)
     panels, queries = make_panels(vectors), np.ascontiguousarray(vectors[sample])
     numbers = np.empty((sample.size, n_neighbors), np.int64)
     given: tuple[Any, ...] = (read_only(queries), read_only(panels), read_only(halves), n_neighbors)

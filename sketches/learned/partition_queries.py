@@ -231,7 +231,7 @@ class PartitionQueries(PartitionState):
 
     def _scaled_queries(self, rows: VectorRows) -> ScaledRows:
         self._check_fitted()
-        return scaled(rows, self._row_length, "Q")
+        return scaled(rows, self._row_scale, "Q")
 
     def _check_probes(self, n_probes: int, min_count: int) -> tuple[int, int]:
         n_probes = min(check_int("n_probes", n_probes, 1, 1 << 31), self.n_buckets)

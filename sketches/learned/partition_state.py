@@ -15,7 +15,7 @@ from ...lsh.support.lazy import lazy
 from ..core.state import Arrays, ArraySpec, State
 from ..neighbours.appended_rows import AppendedRows
 from .partition_fit import Settings
-from .partition_models import BucketModel, FittedModel
+from .partition_models import BucketModel, FittedModel, RowScale
 
 __all__ = ["MODEL_ARRAYS", "BucketLists", "LoadDeviation", "PartitionState"]
 
@@ -24,6 +24,8 @@ _MOST_FEATURES, _MOST_BUCKETS, _MOST_REPETITIONS, _MOST_LOADS = 1 << 26, 1 << 20
 _MOST_HIDDEN, _MOST_TURNS = 1 << 14, 10_000
 #: The arrays of the networks, whose first dimension is that of repetitions.
 MODEL_ARRAYS = ("hidden_weights", "hidden_bias", "bucket_weights", "bucket_bias", "mean_probabilities")
+#: The arrays that only a fit changes.
+_OF_FIT = (*MODEL_ARRAYS, "row_centre", "row_length")
 
 
 class LoadDeviation(NamedTuple):
@@ -91,7 +93,9 @@ class PartitionState(AppendedRows):
             "bucket_bias": ArraySpec("float32", 2),
             # Over the queries of the fit.
             "mean_probabilities": ArraySpec("float32", 2),
-            # The root mean square length of the rows of the fit, by which rows are divided.
+            # The offset of each column in the fit, which is subtracted from rows.
+            "row_centre": ArraySpec("float64"),
+            # The usual length of the rows of the fit that are left, by which rows are divided.
             "row_length": ArraySpec("float64"),
             # Row i has the buckets of item i, one of each repetition.
             "buckets": ArraySpec("int32", 2),
@@ -113,7 +117,9 @@ class PartitionState(AppendedRows):
                 raise ValueError(f"{name} must be finite numbers of shape {shape}")
         if fitted and arrays["mean_probabilities"].min() <= 0.0:
             raise ValueError("mean_probabilities must be above 0")
-        length = arrays["row_length"]
+        centre, length = arrays["row_centre"], arrays["row_length"]
+        if centre.shape != (self.n_features if fitted else 0,) or not np.isfinite(centre).all():
+            raise ValueError("row_centre must be finite numbers, one for each feature")
         if fitted and (length.size != 1 or not np.isfinite(length[0]) or length[0] <= 0.0):
             raise ValueError("row_length must be one number above 0")
         if buckets.shape[1] != self.n_repetitions or (n and not fitted):
@@ -155,8 +161,8 @@ class PartitionState(AppendedRows):
         return FittedModel(BucketModel(*network), means)
 
     @property
-    def _row_length(self) -> float:
-        return float(self._arrays["row_length"][0])
+    def _row_scale(self) -> RowScale:
+        return RowScale(self._arrays["row_centre"], float(self._arrays["row_length"][0]))
 
     # -- buckets ----------------------------------------------------------------------------------
 
@@ -208,7 +214,7 @@ class PartitionState(AppendedRows):
     def _check_compatible(self, other: object) -> None:
         super()._check_compatible(other)
         assert isinstance(other, PartitionState)
-        for name in (*MODEL_ARRAYS, "row_length"):
+        for name in _OF_FIT:
             if not np.array_equal(self._arrays[name], other._arrays[name]):
                 raise IncompatibleSketchError(
                     f"{type(self).__name__} differ in {name}: parts merge that have the networks of one "
@@ -223,7 +229,7 @@ class PartitionState(AppendedRows):
         LearnedPartition
         """
         new = super().empty_like()
-        kept = {name: self._arrays[name].copy() for name in (*MODEL_ARRAYS, "row_length")}
+        kept = {name: self._arrays[name].copy() for name in _OF_FIT}
         new._set_arrays({**new._arrays, **kept})
         return new
 

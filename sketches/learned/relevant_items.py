@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...lsh.inputs.rows import read_rows
+from ...lsh.inputs.rows import VectorRows, read_rows
 from ...lsh.support.backend import read_only, refuse_gpu
 from ...lsh.support.wording import counted
 
-__all__ = ["Relevant", "UsedRows", "read_relevant"]
+__all__ = ["Relevant", "UsedRows", "read_relevant", "refuse_numbers_of_items"]
 
 
 class Relevant(NamedTuple):
@@ -41,6 +41,27 @@ class UsedRows(NamedTuple):
     relevant: Relevant
 
 
+def refuse_numbers_of_items(Y: Any, rows: VectorRows, name: str = "Y") -> None:
+    """Refuse what looks like the numbers of items, or of classes, in place of an indicator matrix.
+
+    These are lists with integers above 1, and single columns of them.
+
+    Raises
+    ------
+    ValueError
+        If the rows that were read from `Y` look so.
+    """
+    data = rows.csr[2]
+    if not (isinstance(Y, (list, tuple)) or rows.width == 1) or not data.size:
+        return
+    if float(data.max()) > 1.0 and (data == np.floor(data)).all():
+        raise ValueError(
+            f"{name} must be an indicator matrix with a column for each item, got "
+            f"{counted(rows.width, 'column')} with integers up to {data.max():g}, which look like numbers of "
+            "items: put a 1 into the column of each right item"
+        )
+
+
 def read_relevant(Y: Any, n: int, n_items: int, name: str = "Y") -> Relevant:
     """Read which items are relevant for n rows: an indicator matrix of shape (n, n_items).
 
@@ -53,6 +74,7 @@ def read_relevant(Y: Any, n: int, n_items: int, name: str = "Y") -> Relevant:
     read = read_rows(Y, n_items, name)
     if read.n != n:
         raise ValueError(f"{name} must have {counted(n, 'row')}, as X, got {read.n}")
+    refuse_numbers_of_items(Y, read, name)
     indptr, indices, data = read.csr
     if data.size and float(data.min()) < 0.0:
         raise ValueError(f"{name} must have numbers of at least 0, got {data.min()}")

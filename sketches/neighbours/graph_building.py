@@ -32,8 +32,8 @@ METRICS = {"angle": ANGLE, "euclidean": EUCLIDEAN, "cityblock": CITYBLOCK}
 _NODES, _QUERIES = 256, 16
 #: Numbers of nodes up to which all distances are computed.
 _FEW = 1024
-#: Nodes that are searched at a time.
-_TOGETHER = 1 << 16
+#: The most nodes that are searched at a time, and the most neighbours that are found for them.
+_TOGETHER, _FOUND = 1 << 16, 1 << 20
 #: The largest number of random nodes, as a power of two, of which a long link goes to the nearest.
 _LEVELS = 10
 
@@ -175,11 +175,13 @@ def improve_graph(
     _offer(rows, lists, pairs[:, 0], pairs[:, 1], metric)
     if not fresh.size:
         return
-    for first, last in cut_range(0, fresh.size, _TOGETHER):
+    # Results do not depend on how many nodes are searched at a time, but the memory that they take does.
+    together = max(1, min(_TOGETHER, _FOUND // k))
+    for first, last in cut_range(0, fresh.size, together):
         _offer_both(rows, lists, fresh[first:last], candidates(fresh[first:last]), metric)
     for _ in range(n_rounds):
         graph, before = link(lists), lists.copy()
-        for first, last in cut_range(0, fresh.size, _TOGETHER):
+        for first, last in cut_range(0, fresh.size, together):
             some = fresh[first:last]
             # Lists that are not full are filled up by nodes at random, which may be in other parts.
             entries = np.where(before[some] < 0, np.resize(starts, k), before[some])

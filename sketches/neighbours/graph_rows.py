@@ -22,7 +22,7 @@ from ..core.merging import parts_of
 from ..core.state import Arrays, ArraySpec, State
 from .appended_rows import AppendedRows
 from .graph_building import METRICS, Links, draw_long_links, improve_graph, link_nodes, random_words
-from .graph_nodes import Nodes, join_nodes, read_nodes
+from .graph_nodes import Nodes, are_distinct, has_repeated_entries, have_unit_length, join_nodes, read_nodes
 from .index import LSHIndex
 
 __all__ = ["GraphRows"]
@@ -121,9 +121,7 @@ class GraphRows(AppendedRows):
         for name, width in widths.items():
             if arrays[name].shape != (m, width):
                 raise ValueError(f"{name} must have shape ({m}, {width})")
-        most = 1.0 + 1e-6 if self.metric == "angle" else 4e18
-        if not (np.abs(rows) <= most).all():
-            raise ValueError(f"rows must be finite, and at most {most:g}")
+        self._check_rows(rows)
         if n > _MOST_ROWS or (n == 0) != (m == 0):
             raise ValueError(f"there must be up to {_MOST_ROWS:,} rows, and nodes if there are rows")
         if n:
@@ -143,7 +141,18 @@ class GraphRows(AppendedRows):
                 raise ValueError(f"{name} must be other nodes")
             if ((links[:, :-1] < 0) & (links[:, 1:] >= 0)).any():
                 raise ValueError(f"{name} must have -1 only at the end")
+        if has_repeated_entries(arrays["neighbours"]):
+            raise ValueError("neighbours must be distinct")
         self._check_stored_ids(arrays["ids"], n)
+
+    def _check_rows(self, rows: NDArray[np.float32]) -> None:
+        most = 1.0 + 1e-6 if self.metric == "angle" else 4e18
+        if not (np.abs(rows) <= most).all():
+            raise ValueError(f"rows must be finite, and at most {most:g}")
+        if not are_distinct(rows):
+            raise ValueError("rows must be distinct, and have no negative zeros")
+        if self.metric == "angle" and not have_unit_length(rows):
+            raise ValueError("rows must have length 1, or be zeros, where angles are compared")
 
     def _check_device(self, device: str) -> None:
         if device != "cpu":

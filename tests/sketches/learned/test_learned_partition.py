@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import warnings
 from itertools import pairwise
 from typing import Any
 
@@ -205,6 +206,142 @@ def test_neighbours_of_a_sample_are_exact() -> None:
         assert found.tolist() == best.tolist(), metric
 
 
+@pytest.mark.parametrize("metric", ["sqeuclidean", "cosine", "inner_product"])
+@pytest.mark.parametrize("offset", [10.0, 1000.0, -1e5])
+def test_neighbours_are_exact_where_rows_have_a_common_offset(metric: str, offset: float) -> None:
+    from mergesketch.lsh.inputs.rows import read_rows
+    from mergesketch.sketches.learned.partition_fit import nearest_of_sample
+
+    X = rows_of_clusters(203, 7, 40) + offset
+    exact = X.astype(np.longdouble)
+    if metric == "cosine":
+        exact /= np.sqrt((exact**2).sum(axis=1))[:, None]
+    products = exact @ exact.T
+    own = np.diag(products) if metric == "sqeuclidean" else np.zeros(203)
+    found = nearest_of_sample(read_rows(X), metric, 5, np.arange(203))
+    keys = own / 2 - products
+    best = np.sort(keys, axis=1)[:, :5]
+    # Neighbours may only be others where these are as near in float32, beside the spread of all keys.
+    spread = (keys.max(axis=1) - keys.min(axis=1))[:, None]
+    assert (np.abs(np.take_along_axis(keys, found, axis=1) - best) <= 2e-6 * spread).all()
+    if metric == "sqeuclidean":
+        assert (found[:, 0] == np.arange(203)).all()
+
+
+numbers_of_columns = st.lists(
+    st.lists(st.sampled_from([0.0, 1.0, 2.0, 1e3]) | st.floats(-1e6, 1e6, width=32), min_size=3, max_size=3),
+    min_size=1,
+    max_size=9,
+)
+
+
+@given(numbers_of_columns)
+def test_the_centre_has_the_means_of_columns_that_have_an_offset(numbers: list[list[float]]) -> None:
+    from mergesketch.lsh.inputs.rows import read_rows
+    from mergesketch.sketches.learned.partition_models import column_centre
+
+    X = np.array(numbers)
+    found = column_centre(read_rows(X))
+    assert found.tolist() == column_centre(read_rows(scipy.sparse.csr_array(X))).tolist()
+    exact = X.astype(np.longdouble)
+    mean, variance = exact.mean(axis=0), exact.var(axis=0)
+    for j in range(3):
+        tiny = 1e-9 * float((exact[:, j] ** 2).mean())
+        assert found[j] == 0.0 or abs(found[j] - mean[j]) <= 1e-12 * np.abs(X).max()
+        if mean[j] ** 2 > variance[j] + tiny and abs(mean[j]) > 1e-9 * np.abs(X).max():
+            assert found[j] != 0.0
+        if mean[j] ** 2 < variance[j] - tiny:
+            assert found[j] == 0.0
+        if (X[:, j] == X[0, j]).all() and abs(X[0, j]) > 1e-100:
+            assert found[j] == X[0, j]
+
+
+@pytest.mark.parametrize("offset", [10.0, 1000.0, np.array([0, 0, 300.0, -20.0, 1e6, 0])])
+def test_a_common_offset_of_rows_changes_nothing_but_rounding(X: np.ndarray, offset: Any) -> None:
+    moved = small().fit_neighbors(X + offset)
+    assert moved.load_deviation().largest.max() < 2.0
+    near = ((X[:, None] - X[None]) ** 2).sum(axis=2).argsort(axis=1)[:, :10]
+    recalls, sizes = [], []
+    for index, rows in ((moved, X + offset), (small().fit_neighbors(X), X)):
+        offsets, ids, _ = index.candidates(rows, n_probes=2)
+        found = np.zeros((300, 300), bool)
+        found[np.repeat(np.arange(300), np.diff(offsets)), ids] = True
+        recalls.append(np.take_along_axis(found, near, axis=1).mean())
+        sizes.append(found.mean())
+    assert recalls[0] > recalls[1] - 0.05
+    assert sizes[0] < sizes[1] + 0.03 < 0.4
+    # The offset is kept with the networks, whatever container the rows came in.
+    sparse = scipy.sparse.csr_array(X + offset)
+    assert small().fit_neighbors(sparse) == moved
+    np.testing.assert_array_equal(moved.bucket_probabilities(sparse), moved.bucket_probabilities(X + offset))
+    assert moved.empty_like().insert(X[:9] + offset) == moved.empty_like().insert(sparse[:9])
+
+
+def test_labels_are_learned_from_rows_with_a_common_offset() -> None:
+    kinds = np.arange(600) % 12
+    X = rows_of_clusters(600, 6, 12) + 1e4
+    index = LearnedPartition(6, 12, n_repetitions=1, n_choices=1, n_hidden=32, seed=1).fit(
+        X, np.eye(12)[kinds]
+    )
+    offsets, ids, _ = index.candidates(X)
+    found = np.zeros((600, 12), bool)
+    found[np.repeat(np.arange(600), np.diff(offsets)), ids] = True
+    # Some labels share a bucket, so there is more than one candidate for a row.
+    assert found[np.arange(600), kinds].mean() > 0.9
+    assert found.mean() < 0.3
+
+
+def test_a_fit_warns_where_nearly_all_items_are_in_the_same_buckets(X: np.ndarray) -> None:
+    with pytest.warns(UserWarning, match="2 buckets of 16 in repetition . have .* of all items"):
+        index = small(learning_rate=999.0, n_rounds=1).fit(X, np.eye(300))
+    # The partition is taken over, and has the deviation of which the warning speaks.
+    assert index.load_deviation().largest.max() >= 0.95 * B / 2
+    with pytest.warns(UserWarning, match="2 buckets of 16"):
+        small().fit_neighbors(np.ones((300, 6)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        small().fit_neighbors(X)
+        small(n_choices=B).fit_neighbors(np.ones((300, 6)))
+        small().fit_neighbors(X[-2:])
+
+
+@pytest.mark.parametrize("factor", [1e2, 1e6, 1e9])
+def test_a_far_row_does_not_keep_networks_from_learning(X: np.ndarray, factor: float) -> None:
+    far = np.concatenate([X[:299], X[:1] * factor])
+    for n_buckets in (7, B):
+        index = LearnedPartition(6, n_buckets, n_repetitions=2, n_hidden=16, n_rounds=3, seed=1)
+        assert index.fit_neighbors(far).load_deviation().largest.max() < 1.5
+
+
+def test_numbers_of_items_are_refused_as_right_items(X: np.ndarray) -> None:
+    for Y in ((np.arange(300) % 5)[:, None], [[i % 5, i % 7] for i in range(300)]):
+        with pytest.raises(ValueError, match="Y must be an indicator matrix"):
+            small().fit(X, Y)
+    # Numbers of purchases are a matrix, if there are several items.
+    counts = np.arange(900).reshape(300, 3) % 7
+    assert small().fit(X, counts) == small().fit(X, counts > 0)
+
+
+def test_remove_undoes_insert_with_ids(fitted: LearnedPartition, X: np.ndarray) -> None:
+    with_ids = small().fit_neighbors(X, np.arange(300))
+    assert with_ids.copy().insert(X[:3], ids=[300, 301, 302]).remove([300, 301, 302]) == with_ids
+    removed = fitted.copy().remove([0])
+    with pytest.raises(ValueError, match="ids must be given for all rows or for none"):
+        removed.insert(X[:1])
+    assert removed.insert(X[:1], ids=[0]).ids.tolist() == list(range(300))
+
+
+def test_equal_rows_and_rows_that_differ_by_rounding_are_fitted() -> None:
+    for X in (
+        np.full((5, 3), 0.1),
+        np.full((1, 3), 1e300),
+        1e300 * (1 + 1e-15 * np.arange(15).reshape(5, 3)),
+    ):
+        index = LearnedPartition(3, 2, n_repetitions=1, n_hidden=4, n_rounds=1).fit_neighbors(X)
+        found = index.bucket_probabilities(np.concatenate([X, 0.5 * X, 2.0 * X]))
+        np.testing.assert_allclose(found.sum(axis=2), 1.0, rtol=1e-5)
+
+
 def test_buckets_of_labels_are_found_and_those_of_random_ones_are_not() -> None:
     # 200 labels in 20 groups of 10: a row has two labels of a group, and the group's features.
     rng = np.random.default_rng(0)
@@ -347,7 +484,13 @@ def test_files_and_copies(fitted: LearnedPartition, X: np.ndarray) -> None:
 
 
 def test_files_whose_numbers_are_wrong_are_refused(fitted: LearnedPartition) -> None:
-    for name, value in (("buckets", B), ("buckets", -1), ("row_length", 0.0), ("hidden_bias", np.nan)):
+    for name, value in (
+        ("buckets", B),
+        ("buckets", -1),
+        ("row_length", 0.0),
+        ("row_centre", np.inf),
+        ("hidden_bias", np.nan),
+    ):
         forged = fitted.copy()
         forged._arrays[name].reshape(-1)[-1] = value
         with pytest.raises(SketchFormatError, match=name):

@@ -433,6 +433,13 @@ def test_parameters_are_checked() -> None:
         graph().n_links = 3
 
 
+def test_graphs_do_not_depend_on_how_many_nodes_are_searched_at_a_time(monkeypatch: Any) -> None:
+    X = rows_of(1500, seed=8)
+    whole = graph(n_rounds=1).update(X)
+    monkeypatch.setattr(building, "_FOUND", 5 * 400)
+    assert graph(n_rounds=1).update(X) == whole
+
+
 def test_files_with_wrong_nodes_are_refused() -> None:
     kept = graph(n_long_links=1).update(rows_of(30))
     arrays = dict(kept._arrays)
@@ -447,6 +454,11 @@ def test_files_with_wrong_nodes_are_refused() -> None:
         ("nodes", lambda array: array.__setitem__(0, -1)),
         ("rows", lambda array: array.__setitem__((0, 0), np.nan)),
         ("rows", lambda array: array.__setitem__((0, 0), 1.1)),
+        ("rows", lambda array: array.__setitem__(0, 1e-3 * array[0])),
+        ("rows", lambda array: array.__setitem__(0, array[1])),
+        ("rows", lambda array: array.__setitem__(0, -0.0)),
+        ("neighbours", lambda array: array.__setitem__((0, 1), array[0, 0])),
+        ("neighbours", lambda array: array.__setitem__((slice(None), slice(1, None)), array[:, :1])),
     ):
         changed = arrays[name].copy()
         change(changed)

@@ -43,8 +43,8 @@ def sampled_softmax_loss(
     Raises
     ------
     TypeError, ValueError
-        If an argument has the wrong type or shape, or entries are masked. To save time on GPUs, numbers are not checked: with a
-        probability of 0 or below the loss is infinite or NaN.
+        If an argument has the wrong type or shape, or entries of arrays are masked. To save time on
+        GPUs, numbers are not checked: with a probability of 0 or below the loss is infinite or NaN.
 
     Notes
     -----

@@ -26,7 +26,14 @@ from .support.checks import check_int, renamed
 from .support.configured import Configured, differing_field, register, register_reader
 from .support.types import RowsLike
 
-__all__ = ["HashFamily", "RowsToCodes", "check_same_family", "family_from_config", "with_known_widths"]
+__all__ = [
+    "HashFamily",
+    "RowsToCodes",
+    "check_same_family",
+    "family_from_config",
+    "refuse_given_functions",
+    "with_known_widths",
+]
 
 #: A function ``(start, stop, out)`` that writes the codes of the rows [start, stop).
 RowsToCodes = Callable[[int, int, NDArray[np.uint32]], None]
@@ -41,6 +48,15 @@ def check_same_family(what: str, ours: HashFamily, theirs: HashFamily | None) ->
     difference = differing_field(ours.config(), theirs.config())
     if difference is not None:
         raise IncompatibleSketchError(f"{what} differ in {difference}")
+
+
+def refuse_given_functions(family: HashFamily, what: str) -> None:
+    """Raise TypeError if the hash functions are not random; `what` names what is random over them."""
+    if not family.is_drawn:
+        raise TypeError(
+            f"family must draw its hash functions at random for {what}, and those of {type(family).__name__} "
+            "are given"
+        )
 
 
 class HashFamily(Configured, ABC):
@@ -63,6 +79,10 @@ class HashFamily(Configured, ABC):
         An upper bound, at least 1, of the variance of a mean over the hashes, divided by the variance over
         independent hashes (Kish 1965, "Survey sampling"). It is 1 where hashes of given rows are independent,
         or where their dependence makes means vary less. Standard errors of sketches take it into account.
+    is_drawn : bool
+        True if the hash functions are drawn at random, so that collisions of given rows have probabilities.
+        False for functions that are given, as those of `LearnedProjection`. Probabilities over hash functions
+        and standard errors are then refused.
 
     Notes
     -----
@@ -78,6 +98,7 @@ class HashFamily(Configured, ABC):
     #: rehashing into n_buckets, and 0 where the code itself is the bucket.
     chance_collision: float
     design_effect: float = 1.0
+    is_drawn: ClassVar[bool] = True
     _registry: ClassVar[dict[str, type[HashFamily]]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -64,7 +64,8 @@ class LearnedProjection(SignFamily):
     vectors.
 
     The vectors are not random, so there is no probability that two rows at some distance collide.
-    `collision_probability` and `distance` raise TypeError, and so does `LSHIndex.distance_estimate`. The
+    `collision_probability` and `distance` raise TypeError. So do `LSHIndex.distance_estimate`,
+    `LSHSampler.retrieve`, `Race.for_error`, and the standard errors of `Race` and of other kernel sums. The
     kernel is the share of hashes that two rows have in common: a sketch over the family computes sums of this
     kernel, and it has no error but that of `n_buckets`.
 
@@ -87,6 +88,7 @@ class LearnedProjection(SignFamily):
 
     _parameters = ("vectors", "power", "metric", "n_buckets", "seed")
     metric = "angle"
+    is_drawn = False
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from ...lsh.family import HashFamily
+from ...lsh.family import HashFamily, refuse_given_functions
 from ...lsh.inputs.raw_rows import RawRows
 from ...lsh.inputs.rows import DenseRows, Rows, SparseRows
 from ...lsh.inputs.sets import SetRows
@@ -28,6 +28,7 @@ def bucket_contents(index: LSHIndex, Q: Any, rows: Any) -> tuple[NDArray[np.int6
     See `LSHSampler.retrieve`.
     """
     family = index.family
+    refuse_given_functions(family, "probabilities over hash functions")
     if family.design_effect != 1.0:
         raise ValueError(
             f"the family must have independent tables for probabilities over hash functions, and those of "

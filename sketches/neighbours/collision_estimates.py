@@ -24,6 +24,9 @@ class CollisionEstimates:
         The standard error is at most ``0.5 sqrt(D / L)``. D is the family's `design_effect`, which is 1
         unless tables copy the hashes of others. Overflowing buckets make the estimates too low.
 
+        The kernel of `LearnedProjection` is the share of tables that two rows have in common, and not a
+        probability. Its estimates have no error but that of chance collisions.
+
         Parameters
         ----------
         counts : array_like of int
@@ -62,7 +65,8 @@ class CollisionEstimates:
         Raises
         ------
         TypeError, ValueError
-            If counts are not numbers or are negative.
+            If counts are not numbers or are negative, or the family is a `LearnedProjection`, whose hash
+            functions are not random.
 
         Notes
         -----

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.inputs.weights import check_real_weights
 from ...lsh.support.backend import read_only, refuse_gpu
+from ...lsh.support.checks import check_choice
 from ...lsh.support.types import RowsLike
 from ..core.guard import Guarded, uninterrupted
 from .index import LSHIndex
@@ -151,7 +152,9 @@ class IndexedIds(Guarded):
                 self._given, self._weights, self._weight_ends = read_only(self._given[left]), weights, ends
         return self
 
-    def replace(self, ids: ArrayLike, X: RowsLike, *, old: RowsLike | None = None) -> Self:
+    def replace(
+        self, ids: ArrayLike, X: RowsLike, *, old: RowsLike | None = None, missing: str = "raise"
+    ) -> Self:
         """Replace the rows of some ids in the index, after a step of training has changed them.
 
         Parameters
@@ -159,7 +162,9 @@ class IndexedIds(Guarded):
         ids : array_like of n integers
         X : n rows
         old : n rows, optional
-            As for `LSHIndex.replace`.
+        missing : {"raise", "add"}
+            As for `LSHIndex.replace`. If the sampler was made with `ids`, those are missing that it does not
+            have.
 
         Returns
         -------
@@ -168,7 +173,8 @@ class IndexedIds(Guarded):
         Raises
         ------
         TypeError, ValueError, NotImplementedError
-            As `LSHIndex.replace` does. Nothing changes then.
+            As `LSHIndex.replace` does; or if ids would be added to a sampler with `weights`, which `update`
+            takes. Nothing changes then.
 
         Notes
         -----
@@ -178,10 +184,23 @@ class IndexedIds(Guarded):
         """
         with self._lock:
             if self._given is None:
-                self._index.replace(ids, X, old=old)
+                self._index.replace(ids, X, old=old, missing=missing)
                 return self
-            self._known(ids, "raise")
-            self._index.replace(ids, X, old=old, missing="add")
+            check_choice("missing", missing, ("raise", "add"))
+            before, array = self._given, self._known(ids, missing)
+            added = np.setdiff1d(array, before)
+            if added.size and self._weights is not None:
+                raise ValueError(
+                    f"ids must be those of the sampler, because it has weights, got {added.size} others; "
+                    "add them by update, with their weights"
+                )
+            try:
+                if added.size:
+                    self._given = read_only(np.union1d(before, added))
+                self._index.replace(ids, X, old=old, missing="add")
+            except BaseException:
+                self._given = before
+                raise
         return self
 
     # -- parts ---------------------------------------------------------------------------------

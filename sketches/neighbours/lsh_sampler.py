@@ -327,8 +327,9 @@ class LSHSampler(IndexedIds):
         ------
         TypeError, ValueError
             If the family refuses the rows, or `rows` lack the row of an id; if the sampler has more than one
-            probe, for which the probabilities have no closed form; or if tables of the family copy hashes of
-            one another (its `design_effect` is not 1), so that they are not independent.
+            probe, for which the probabilities have no closed form; if tables of the family copy hashes of
+            one another (its `design_effect` is not 1), so that they are not independent; or if the hash
+            functions are given and not random, as those of `LearnedProjection`.
 
         Notes
         -----

@@ -19,7 +19,8 @@ class SampledLoss(NamedTuple):
 
     #: float64, shape (n,): the cross-entropy of each row, in nats.
     losses: NDArray[np.float64]
-    #: Shape (n, m + k), in the dtype of the logits: row i is the gradient of loss i.
+    #: Shape (n, m + k): row i is the gradient of loss i. float32 for logits of float32, of float16, or of
+    #: integers of at most 16 bits, and float64 for others.
     gradients: NDArray[Any]
 
 
@@ -126,7 +127,7 @@ def _losses(xp: Any, given: Any, wanted: Any, z: Any) -> SampledLoss:
     has_targets = n_targets > 0
     total[~has_targets] = 1.0
     mass = is_target / xp.maximum(n_targets, 1)[:, None]
-    of_targets = (mass * xp.where(is_target, given[:, :m], 0.0)).sum(axis=1)
+    of_targets = (mass * xp.where(is_target, z[:, :m], 0.0)).sum(axis=1)
     losses = xp.where(has_targets, xp.log(total) + largest[:, 0] - of_targets, 0.0)
     gradients = terms / total[:, None]
     gradients[:, :m] -= mass

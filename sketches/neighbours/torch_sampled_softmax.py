@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from ...lsh.inputs.arrays import check_array, check_numbers, refuse_flags
 from ...lsh.support.checks import check_choice
 
 __all__ = ["sampled_softmax_loss"]
@@ -41,12 +43,13 @@ def sampled_softmax_loss(
     Raises
     ------
     TypeError, ValueError
-        If an argument has the wrong type or shape. To save time on GPUs, numbers are not checked: with a
-        probability of 0 or below the loss is infinite or NaN.
+        If an argument has the wrong type or shape, or entries of arrays are masked. To save time on
+        GPUs, numbers are not checked: with a probability of 0 or below the loss is infinite or NaN.
 
     Notes
     -----
-    Arrays of NumPy are copied to the device of the logits. Formulas are those of `sampled_softmax`.
+    Arrays are copied to the device of the logits. Formulas are those of `sampled_softmax`. Logarithms of the
+    probabilities are taken in float64 before they are rounded to the dtype of the loss.
 
     Examples
     --------
@@ -65,7 +68,7 @@ def sampled_softmax_loss(
     n = logits.shape[0]
     sampled, wanted = _ids("ids", ids, logits, n, shared=True), _ids("targets", targets, logits, n)
     z = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    shares = torch.as_tensor(probabilities, device=logits.device).to(z.dtype)
+    shares = _probabilities(probabilities, logits)
     shares = shares[None] if shares.ndim == 1 else shares
     if shares.shape != sampled.shape:
         raise ValueError(
@@ -81,7 +84,7 @@ def sampled_softmax_loss(
     n_targets = is_target.sum(1)
     hits = (sampled[:, :, None] == wanted[:, None, :]).any(2)
     of_targets = z[:, :m].masked_fill(~is_target, -torch.inf)
-    corrected = z[:, m:] - shares.log()
+    corrected = z[:, m:] - shares.log().to(z.dtype)
     of_others = corrected.masked_fill(hits | (sampled < 0), -torch.inf)
     terms = torch.cat([of_targets, of_others], 1)
     # The sum of a row without any term would have the gradient NaN.
@@ -96,7 +99,7 @@ def sampled_softmax_loss(
 
 def _ids(name: str, value: Any, logits: Tensor, n: int, *, shared: bool = False) -> Tensor:
     """Return ids as a matrix of int64 on the device of the logits."""
-    ids = torch.as_tensor(value, device=logits.device)
+    ids = value if isinstance(value, Tensor) else _array_of_ids(name, value)
     if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
         raise TypeError(f"{name} must be integers, got {ids.dtype}")
     shape, is_shared = tuple(ids.shape), shared and ids.ndim == 1
@@ -105,4 +108,30 @@ def _ids(name: str, value: Any, logits: Tensor, n: int, *, shared: bool = False)
     if ids.ndim != 2 or (ids.shape[0] != n and not is_shared):
         shapes = f"(k,) or ({n}, k)" if shared else f"({n},) or ({n}, m)"
         raise ValueError(f"{name} must have shape {shapes}, got {shape}")
-    return ids.long()
+    return ids.to(logits.device).long()
+
+
+def _array_of_ids(name: str, value: Any) -> Tensor:
+    """Return ids that are no tensor as a tensor of int64 in new memory, whatever layout they have."""
+    array = check_array(name, value)
+    if array.size and array.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
+    refuse_flags(name, value)
+    return _copied(array, np.int64)
+
+
+def _probabilities(value: Any, logits: Tensor) -> Tensor:
+    """Return probabilities on the device of the logits, in float64 if it has that."""
+    if not isinstance(value, Tensor):
+        value = _copied(check_numbers("probabilities", value), np.float64)
+    elif value.is_complex():
+        raise TypeError(f"probabilities must hold real numbers, got {value.dtype}")
+    # Devices of Apple have no float64.
+    wide = torch.float32 if logits.device.type == "mps" else torch.float64
+    return value.to(wide).to(logits.device)
+
+
+def _copied(array: Any, dtype: type[np.generic]) -> Tensor:
+    """Return an array of NumPy or CuPy as a tensor with its own memory, in native byte order."""
+    copy = array.astype(dtype, order="C", copy=True)
+    return torch.from_numpy(copy) if isinstance(copy, np.ndarray) else torch.as_tensor(copy)

@@ -9,7 +9,7 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ...lsh.family import HashFamily
+from ...lsh.family import HashFamily, refuse_given_functions
 from ...lsh.inputs.answers import like
 from ...lsh.support.backend import backend_of
 from ...lsh.support.checks import check_int
@@ -88,7 +88,8 @@ class KernelQueries(MergeableSketch):
         Raises
         ------
         TypeError, ValueError
-            If the family refuses the rows, or `groups` is out of range.
+            If the family refuses the rows, or `groups` is out of range; with `return_std`, if the hash
+            functions are given and not random, as those of `LearnedProjection`.
 
         Notes
         -----
@@ -146,7 +147,7 @@ class KernelQueries(MergeableSketch):
         ------
         TypeError, ValueError
             If the family refuses the rows, `groups` is out of range, or the total weight is not above 0, as
-            in a sketch without rows.
+            in a sketch without rows; with `return_std`, if the hash functions are given and not random.
         """
         total = self.total
         sums = self._sums(Q, groups, return_std)
@@ -162,6 +163,8 @@ def kernel_sums(
     repetitions = family.n_hashes
     if groups is not None:
         groups = check_int("groups", groups, 1, repetitions)
+    if return_std:
+        refuse_given_functions(family, "standard errors")
     rows = family.read_rows(Q, "Q")
     n, device = rows.n, rows.backend.device
     single = counts.ndim == 2

@@ -10,7 +10,7 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
-from ...lsh.family import HashFamily
+from ...lsh.family import HashFamily, refuse_given_functions
 from ...lsh.inputs.answers import like
 from ...lsh.inputs.arrays import check_array, check_numbers
 from ...lsh.inputs.rows import Rows
@@ -278,7 +278,9 @@ class NadarayaWatsonSketch(MergeableSketch):
             As ``family.hash_query`` takes them.
         confidence : float, default 0.975
             In [0.5, 1). A prediction is made if the kernel sum at the query is above 0 with this confidence,
-            by its normal approximation (0.975: above 1.96 standard errors).
+            by its normal approximation (0.975: above 1.96 standard errors). If the hash functions are given
+            and not random, as those of `LearnedProjection`, and codes are not rehashed, kernel sums have no
+            error, and it is made wherever they are above 0.
         fill : float, default NaN
             The result if no prediction is made: your own prior, such as the mean of all targets.
         return_std : bool
@@ -294,15 +296,18 @@ class NadarayaWatsonSketch(MergeableSketch):
         Raises
         ------
         TypeError, ValueError
-            If the family refuses the rows, or an argument lies outside its range.
+            If the family refuses the rows, or an argument lies outside its range; with `return_std`, if the
+            hash functions are given and not random.
         """
         confidence = check_real("confidence", confidence, math.nextafter(0.5, 0.0), 1.0)
         z = max(0.0, float(scipy.special.ndtri(confidence)))
         if isinstance(fill, bool) or not isinstance(fill, (int, float, np.number)):
             raise TypeError(f"fill must be a number, got {fill!r}")
-        return_std = check_flag("return_std", return_std)
+        return_std = self._check_return_std(return_std)
         mass, mass_std, ratio, ratio_std = self._ratios(Q)
-        known = (mass > 0) & ~(mass <= z * mass_std)
+        known = mass > 0
+        if self.family.is_drawn or self.family.chance_collision > 0.0:
+            known &= ~(mass <= z * mass_std)
         ratio[~known], ratio_std[~known] = fill, math.nan
         if self.n_outputs is None:
             ratio, ratio_std = ratio[:, 0], ratio_std[:, 0]
@@ -326,11 +331,17 @@ class NadarayaWatsonSketch(MergeableSketch):
         Raises
         ------
         TypeError, ValueError
-            If the family refuses the rows.
+            If the family refuses the rows; with `return_std`, if the hash functions are given and not random.
         """
-        return_std = check_flag("return_std", return_std)
+        return_std = self._check_return_std(return_std)
         mass, mass_std, _, _ = self._ratios(Q)
         return like(Q, (mass, mass_std) if return_std else mass)
+
+    def _check_return_std(self, return_std: Any) -> bool:
+        if check_flag("return_std", return_std):
+            refuse_given_functions(self.family, "standard errors")
+            return True
+        return False
 
     def _ratios(self, Q: Any) -> tuple[NDArray[np.float64], ...]:
         queries = self.family.read_rows(Q, "Q")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...lsh.family import HashFamily
+from ...lsh.family import HashFamily, refuse_given_functions
 from ...lsh.inputs.rows import Rows
 from ...lsh.inputs.weights import check_real_weights, check_weights
 from ...lsh.support.backend import backend_of, sum_rows
@@ -131,8 +131,8 @@ class Race(KernelQueries):
         Parameters
         ----------
         family : HashFamily
-            The family of the kernel and the seed. The sketch has a copy of it with the hashes that are
-            needed.
+            The family of the kernel and the seed; its hash functions must be random. The sketch has a copy of
+            it with the hashes that are needed.
         relative_error : float
             Above 0.
         confidence : float
@@ -175,6 +175,7 @@ class Race(KernelQueries):
         """
         if not isinstance(family, HashFamily):
             raise TypeError(f"family must be a HashFamily, got {type(family).__name__}")
+        refuse_given_functions(family, "errors that hold with a probability")
         relative_error = check_real("relative_error", relative_error, 0.0, math.inf)
         density = check_real("density", density, 0.0, 1.0)
         groups = cls.n_groups(confidence)

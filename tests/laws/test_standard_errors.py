@@ -15,6 +15,7 @@ from mergesketch.lsh import (
     CrossPolytope,
     HashFamily,
     InnerProduct,
+    LearnedProjection,
     MinHash,
     PStable,
     SignedRandomProjection,
@@ -57,7 +58,36 @@ FAMILIES: dict[str, tuple[Callable[[int], HashFamily], Callable[[Any], Any]]] = 
 def test_every_family_is_here() -> None:
     public = {getattr(mergesketch.lsh, name) for name in mergesketch.lsh.__all__}
     families = {cls for cls in public if isinstance(cls, type) and issubclass(cls, HashFamily)}
-    assert {type(make(0)) for make, _ in FAMILIES.values()} == families - {HashFamily}
+    drawn = {cls for cls in families if cls.is_drawn}
+    assert families - drawn == {LearnedProjection}
+    assert {type(make(0)) for make, _ in FAMILIES.values()} == drawn - {HashFamily}
+
+
+def test_given_hash_functions_have_no_standard_errors() -> None:
+    X = np.random.default_rng(0).standard_normal((60, 6))
+    family = LearnedProjection(X[:40], power=4)
+    race = Race(family).update(X)
+    # Without them the sums are exact.
+    np.testing.assert_allclose(race.query(X[:9]), family.kernel(X[:9], X).sum(axis=1), rtol=1e-12)
+    sketch, y = NadarayaWatsonSketch(family), X[:, 0]
+    sketch.update(X, y)
+    kernel = family.kernel(X[:9], X)
+    np.testing.assert_allclose(sketch.predict(X[:9]), kernel @ y / kernel.sum(axis=1), rtol=1e-9)
+    for call in (race.query, race.density, sketch.predict, sketch.kernel_sum):
+        with pytest.raises(TypeError, match="family must draw its hash functions at random for standard er"):
+            call(X[:2], return_std=True)
+    with pytest.raises(TypeError, match="family must draw its hash functions at random for errors"):
+        Race.for_error(family, relative_error=0.5, density=0.1)
+
+
+def test_few_collisions_over_given_hash_functions_are_exact() -> None:
+    # The query shares the bucket of one table of 20 with one row, and 0.05 is the exact kernel sum.
+    row, query = np.ones((1, 20)), -np.ones((1, 20))
+    query[0, 3] = 1.0
+    sketch = NadarayaWatsonSketch(LearnedProjection(np.eye(20))).update(row, [7.0])
+    np.testing.assert_allclose(sketch.kernel_sum(query), [0.05], rtol=1e-12)
+    np.testing.assert_allclose(sketch.predict(query), [7.0], rtol=1e-12)
+    assert np.isnan(sketch.predict(-row)).all()
 
 
 @pytest.mark.parametrize("rows", MAKERS)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import LSHIndex, LSHSampler
 from mergesketch.errors import FullBucketsWarning
-from mergesketch.lsh import InnerProduct, PStable, SignedRandomProjection
+from mergesketch.lsh import InnerProduct, LearnedProjection, PStable, SignedRandomProjection
 from mergesketch.sketches.neighbours import lsh_sampler as module
 from naive import lsh_sampler as naive
 from naive.index import kept_by
@@ -444,6 +444,48 @@ def test_retrieved_ids_of_sets_and_sparse_rows() -> None:
 
 
 # -- what is refused ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_buckets", [None, 7])
+def test_given_hash_functions_have_no_probabilities_over_them(n_buckets: int | None) -> None:
+    W = rows_of(100)
+    family = LearnedProjection(rows_of(40, seed=2), power=4, n_buckets=n_buckets)
+    sampler = LSHSampler(LSHIndex(family, capacity=64).update(W), seed=1)
+    with pytest.raises(TypeError, match=r"family must draw its hash functions at random .* LearnedProj"):
+        sampler.retrieve(W[:2], W)
+    with pytest.raises(TypeError, match="LearnedProjection has no collision probability"):
+        sampler.index.distance_estimate([1])
+    # Probabilities over the draws are exact.
+    np.testing.assert_allclose(sampler.probabilities(W[:5], np.arange(100)).sum(axis=1), 1.0)
+    if n_buckets is None:
+        found = sampler.index.query(W[:1], k=20)
+        kernel = family.kernel(W[:1], W[found.ids[0]])[0]
+        np.testing.assert_allclose(sampler.index.kernel_estimate(found.counts)[0], kernel)
+
+
+def test_replace_adds_ids_if_it_is_asked_to() -> None:
+    X, Y = rows_of(20), rows_of(3, seed=2)
+    for options in ({}, {"ids": np.arange(20)}):
+        sampler = LSHSampler(index_of(X), **options)
+        before = sampler.index.to_bytes()
+        with pytest.raises(ValueError, match=r"ids must be those of .* got 30; pass missing to accept"):
+            sampler.replace([2, 30], Y[:2])
+        with pytest.raises(ValueError, match="missing must be one of"):
+            sampler.replace([2, 30], Y[:2], missing="ignore")
+        with pytest.raises(ValueError, match="X must have 8 columns"):
+            sampler.replace([2, 30], Y[:2, :5], missing="add")
+        assert sampler.index.to_bytes() == before and sampler.ids.tolist() == list(range(20))
+        sampler.replace([2, 30], Y[:2], missing="add")
+        assert sampler.ids.tolist() == [*range(20), 30]
+        new = LSHIndex(sampler.index.family).update(
+            np.vstack([X[:2], Y[:1], X[3:], Y[1:2]]), [*range(20), 30]
+        )
+        expected = LSHSampler(new).probabilities(Y, [2, 30])
+        np.testing.assert_allclose(sampler.probabilities(Y, [2, 30]), expected, rtol=1e-12)
+    weighted = LSHSampler(index_of(X), ids=np.arange(20), weights=np.arange(1.0, 21.0))
+    with pytest.raises(ValueError, match="because it has weights, got 1 others; add them by update"):
+        weighted.replace([2, 30], Y[:2], missing="add")
+    assert len(weighted) == 20 and len(weighted.replace([2], Y[:1], missing="add")) == 20
 
 
 def test_wrong_arguments_are_refused_and_change_nothing() -> None:

@@ -98,6 +98,27 @@ def test_large_logits_and_small_probabilities_are_stable() -> None:
     assert sampled_softmax(np.zeros((2, 0)), nothing, np.zeros((2, 0)), nothing).losses.tolist() == [0.0, 0.0]
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (np.float16, np.float32),
+        (np.int16, np.float32),
+        (np.float32, np.float32),
+        (np.int32, np.float64),
+        (np.float64, np.float64),
+        (np.longdouble, np.float64),
+    ],
+)
+def test_losses_are_float64_and_gradients_float32_or_float64(given: Any, expected: Any) -> None:
+    logits = np.array([[1, 2, 5]], given)
+    losses, gradients = sampled_softmax(logits, [[3, 4]], [[1.0, 0.5]], [7])
+    assert losses.dtype == np.float64 and gradients.dtype == expected
+    total = np.exp(1) + np.exp(2) + 2 * np.exp(5)
+    np.testing.assert_allclose(losses, [np.log(total) - 1], rtol=1e-14)
+    of = np.array([[np.exp(1) / total - 1, np.exp(2) / total, 2 * np.exp(5) / total]])
+    np.testing.assert_allclose(gradients, of, rtol=1e-6)
+
+
 def test_the_corrected_gradient_has_little_bias() -> None:
     rng = np.random.default_rng(2)
     W = rng.standard_normal((200, 12))

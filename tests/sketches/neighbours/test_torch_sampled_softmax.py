@@ -88,6 +88,62 @@ def test_half_precision_and_rows_without_any_class() -> None:
     assert (empty.grad == 0).all()
 
 
+@pytest.mark.filterwarnings("error")
+def test_arrays_of_every_layout_have_the_results_of_plain_ones() -> None:
+    pd = pytest.importorskip("pandas")
+    logits, *others = batch(3)
+    plain = [np.ascontiguousarray(x) for x in others]
+    expected = sampled_softmax(logits, *plain).losses
+
+    def read_only(x: Any) -> Any:
+        x = x.copy()
+        x.flags.writeable = False
+        return x
+
+    layouts = (
+        lambda x: np.ascontiguousarray(x[:, ::-1])[:, ::-1],
+        lambda x: x.astype(x.dtype.newbyteorder()),
+        np.asfortranarray,
+        read_only,
+        pd.DataFrame,
+        lambda x: x.tolist(),
+        lambda x: np.ma.masked_array(x, False),
+        torch.tensor,
+    )
+    for layout in layouts:
+        given = [layout(x) for x in plain]
+        losses = sampled_softmax_loss(torch.tensor(logits), *given, reduction="none")
+        np.testing.assert_allclose(losses, expected, rtol=1e-12)
+    shared = np.broadcast_to(np.arange(4), (4, 4)), np.broadcast_to(0.5, (4, 4))
+    losses = sampled_softmax_loss(torch.tensor(logits), *shared, plain[2], reduction="none")
+    np.testing.assert_allclose(losses, sampled_softmax(logits, *shared, plain[2]).losses, rtol=1e-12)
+    unsigned = plain[0].clip(min=0).astype(np.uint64)
+    losses = sampled_softmax_loss(torch.tensor(logits), unsigned, *plain[1:], reduction="none")
+    np.testing.assert_allclose(losses, sampled_softmax(logits, unsigned, *plain[1:]).losses, rtol=1e-12)
+
+
+@pytest.mark.parametrize("place", ["ids", "probabilities", "targets"])
+def test_masked_entries_are_refused(place: str) -> None:
+    logits, *others = batch(4)
+    given: dict[str, Any] = dict(zip(("ids", "probabilities", "targets"), others, strict=True))
+    mask = np.zeros(given[place].shape, bool)
+    mask[1, 1] = True
+    given[place] = np.ma.masked_array(given[place], mask)
+    with pytest.raises(ValueError, match=f"{place} must not be masked, got 1 masked values"):
+        sampled_softmax_loss(torch.tensor(logits), **given)
+
+
+def test_probabilities_below_float32_have_finite_losses() -> None:
+    logits = torch.tensor([[0.0, 1.0]], requires_grad=True)
+    for share in (1e-60, 1e-300):
+        for given in ([[share]], torch.tensor([[share]], dtype=torch.float64)):
+            loss = sampled_softmax_loss(logits, [[1]], given, [0])
+            np.testing.assert_allclose(loss.item(), 1.0 - np.log(share), rtol=1e-6)
+            assert loss.dtype == torch.float32
+            (gradient,) = torch.autograd.grad(loss, logits)
+            np.testing.assert_allclose(gradient, [[-1.0, 1.0]])
+
+
 def test_wrong_arguments_are_refused() -> None:
     good = {
         "logits": torch.zeros(2, 3),
@@ -105,6 +161,11 @@ def test_wrong_arguments_are_refused() -> None:
         ),
         (TypeError, "logits must be a tensor of floats", {"logits": np.zeros((2, 3))}),
         (TypeError, "ids must be integers, got torch.float32", {"ids": torch.zeros(2, 2)}),
+        (TypeError, "ids must be integers, got dtype float64", {"ids": np.zeros((2, 2))}),
+        (TypeError, "ids must be integers, got bool among them", {"ids": [[True, 1]] * 2}),
+        (TypeError, "targets must be integers, got dtype bool", {"targets": np.zeros(2, bool)}),
+        (TypeError, "probabilities must hold real numbers", {"probabilities": [["a", "b"]] * 2}),
+        (TypeError, "probabilities must hold real numbers", {"probabilities": torch.ones(2, 2) * 1j}),
         (ValueError, r"ids must have shape \(k,\) or \(2, k\), got \(3, 2\)", {"ids": [[1, 2]] * 3}),
         (ValueError, r"probabilities must have the shape of ids, \(2, 2\)", {"probabilities": [0.5, 0.5]}),
         (ValueError, r"targets must have shape \(2,\) or \(2, m\), got \(3,\)", {"targets": [1, 2, 3]}),

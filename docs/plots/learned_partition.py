@@ -26,7 +26,7 @@ def main():
         title = "after 1 round" if n_rounds == 1 else f"after {n_rounds} rounds"
         panels[title] = index.fit_neighbors(X, n_neighbors=10).buckets[:, 0]
     for (title, buckets), plane, bars in zip(panels.items(), *axes, strict=True):
-        plane.scatter(*X.T, s=3, c=[COLOURS[bucket] for bucket in buckets])
+        plane.scatter(*X.T, s=3, rasterized=True, c=[COLOURS[bucket] for bucket in buckets])
         plane.set(title=title, aspect="equal", xticks=[], yticks=[])
         plane.grid(visible=False)
         loads = np.bincount(buckets, minlength=BUCKETS)

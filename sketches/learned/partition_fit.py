@@ -1,4 +1,4 @@
-"""How a partition is learned: networks are trained and items go to other buckets, in turn."""
+"""The learning of a partition: networks are trained and items go to other buckets, in turn."""
 
 from __future__ import annotations
 

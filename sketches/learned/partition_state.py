@@ -1,4 +1,4 @@
-"""What a learned partition keeps: the networks, and the buckets of each item."""
+"""The state of a learned partition: the networks, and the buckets of each item."""
 
 from __future__ import annotations
 

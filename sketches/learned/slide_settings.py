@@ -20,7 +20,7 @@ _TABLES, _MOST_TABLES, _MOST_BITS, _LEAST_GROUPS, _MOST_GROUPS = 64, 256, 18, 2,
 
 
 class SlideSettings(NamedTuple):
-    """What determines a network and its training.
+    """The settings that determine a network and its training.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""How a graph of near neighbours is built: lists of the nearest nodes, and links that searches follow."""
+"""The building of a graph of near neighbours: lists of the nearest nodes, and links that searches follow."""
 
 from __future__ import annotations
 

@@ -202,7 +202,7 @@ def test_estimates_are_unbiased_and_keep_their_variance(name: str) -> None:
 
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_minima_are_never_too_low(name: str) -> None:
-    """Of labels that a row has independently, too: a bucket has at least the probability of each label."""
+    """Check labels that a row has independently, too: a bucket has at least the probability of each label."""
     truth = DISTRIBUTIONS[name]
     for seed in range(50):
         buckets = buckets_of_labels(np.arange(truth.size), 3, 8, seed)

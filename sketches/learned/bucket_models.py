@@ -51,7 +51,7 @@ class Targets(NamedTuple):
 
 
 class BucketModel(Protocol):
-    """The methods that a `LabelHash` needs of a model: to learn buckets, and to return their probabilities."""
+    """The methods that a `LabelHash` needs of a model, which learns buckets and returns probabilities."""
 
     def fit(self, X: Any, targets: Targets, *, more: bool) -> None:
         """Learn from rows, with `more` in addition to those before."""

@@ -173,6 +173,18 @@ class LearnedHash(Configured):
         self._family: LearnedProjection | None = None
         self.rounds: tuple[HashRound, ...] = ()
 
+    def __eq__(self, other: object) -> bool:
+        """Return True for objects of equal parameters that have learned the same."""
+        return (
+            isinstance(other, LearnedHash)
+            and self.config() == other.config()
+            and self._family == other._family
+            and self.rounds == other.rounds
+        )
+
+    # Fits change what is compared.
+    __hash__ = None  # type: ignore[assignment]
+
     @property
     def family(self) -> LearnedProjection:
         """The family of the trained vectors; ValueError before `fit`."""

@@ -225,7 +225,7 @@ def _moved(
     moves = np.tile(offsets, rows.n)
     # The difference has no entries for numbers that are equal, and its columns rise.
     moved = of_rows - scipy.sparse.csr_array((moves, np.tile(columns, rows.n), ends), shape=shape)
-    return np.asarray(moved.indptr, np.int64), moved.indices, np.asarray(moved.data, np.float64)
+    return moved.indptr.astype(np.int64), moved.indices, moved.data
 
 
 def scaled(rows: VectorRows, scale: RowScale, name: str) -> ScaledRows:

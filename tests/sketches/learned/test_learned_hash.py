@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import mergesketch
@@ -182,6 +183,15 @@ def test_training_goes_on_from_a_family() -> None:
         small().fit(neurons, X, Y, start=SignedRandomProjection(12))  # type: ignore[arg-type]
 
 
+def test_equal_parameters_and_equal_results_are_equal() -> None:
+    neurons, X, Y = layer(n=50)
+    learned = small().fit(neurons, X, Y)
+    assert learned == copy.deepcopy(learned) == small().fit(neurons, X, Y)
+    assert learned != small()
+    assert learned != small().fit(neurons, X[::-1], Y)
+    assert small() == small()
+
+
 def test_bad_arguments_are_refused_and_change_nothing() -> None:
     neurons, X, Y = layer(n=50)
     learned = small()
@@ -197,6 +207,7 @@ def test_bad_arguments_are_refused_and_change_nothing() -> None:
         "^neurons must have at least": (neurons[:0], X, Y[:, :0]),
         "^X must be finite": (neurons, nan, Y),
         "^Y must have 50 rows": (neurons, X, Y[:9]),
+        "^Y must be an indicator matrix": (neurons[:1], X, np.arange(50)[:, None] % 5),
         "^Y must have 200 columns": (neurons, X, Y[:, :9]),
         "^Y must have numbers of at least 0": (neurons, X, -Y),
         "^Y must have a label": (neurons, X, 0 * Y),

@@ -272,6 +272,12 @@ def test_bad_arguments_are_refused_and_change_nothing() -> None:
         "^Y must have 90 rows": lambda: index.partial_fit(X, Y[:9]),
         "^Y must have numbers of at least 0": lambda: index.fit(X, -Y),
         "^Y must have an item": lambda: index.fit(X, 0 * Y),
+        "^Y must be an indicator matrix with a column for each item, got 1 column with": lambda: index.fit(
+            X, np.arange(90)[:, None] % 5
+        ),
+        "^Y must be an indicator matrix with a column for each item, got 2 columns": lambda: (
+            index.partial_fit(X, [[i % 5, i % 7] for i in range(90)])
+        ),
         "^ids must be 20": lambda: index.fit(X, Y, ids=[1, 2]),
         "^ids must be distinct": lambda: index.fit(X, Y, ids=np.zeros(20, int)),
         "^n_epochs must": lambda: index.fit(X, Y, n_epochs=0),

@@ -24,11 +24,12 @@ from ...lsh.support.threads import cut_range
 from ...lsh.support.types import RowsLike
 from ..core.estimator import seed_of, validated
 from .slide_batches import SparseRows, cut_rows, sparse_rows, take_batch
+from .slide_bounds import check_rows
 from .slide_network import MOST_OF_BUCKET, SlideNetwork
 from .slide_ranking import Ranking, all_scores
 from .slide_settings import FAMILIES, NEGATIVES, SlideSettings, auto_share, auto_sparsity, auto_tables
 from .slide_tables import LabelTables
-from .slide_targets import MOST_LABELS, Targets, is_multilabel, read_labels
+from .slide_targets import MOST_LABELS, Targets, is_lists, is_multilabel, read_labels, refuse_sparse_tensor
 
 __all__ = ["SlideClassifier"]
 
@@ -105,8 +106,13 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     -----
     The loss of a row is the cross-entropy of the softmax over its active labels; its own labels have equal
     shares of the probability. Random labels of "uniform" and "frequency" stand for all others: each counts
-    as many times as the inverse of its chance to be drawn. With "lsh" they do not, which learns faster to
-    rank, but the probabilities are then those among active labels.
+    as often as the inverse of its chance to be drawn. With "lsh" they do not, which learns faster to rank.
+
+    Probabilities are only right if all labels are active (``sparsity=1``). Those of "uniform" are far too
+    high for frequent labels, two to four times in a measurement; those of "frequency" were right for the
+    most frequent label, but up to twice too high for rare ones; and those of "lsh" are far too low for
+    frequent labels. The estimates of gradients are right in the mean, but Adam divides them by the root of
+    their mean square, so rare and large gradients count for less than they should.
 
     Only the weights of active labels, and of the features in a batch, are read and changed. Adam's moments of
     other weights stay as they are: they do not decay. A label or a feature counts its own steps, and these
@@ -206,7 +212,8 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             Finite numbers. Rows of length 1 are learnt well; scale others.
         Y : array_like of shape (n,), matrix of shape (n, n_labels), or list of n lists
             Classes, one of each row; or a matrix, sparse or dense, with a one for each label of a row; or the
-            ids of the labels of each row. Rows without labels are left out. A list of lists is read as ids.
+            ids of the labels of each row. Rows without labels are left out. A list of lists is read as ids,
+            and so is a column of lists of pandas, polars or Arrow.
         n_labels : int, optional
             Number of labels, for lists of ids. By default the largest id plus 1.
 
@@ -217,13 +224,17 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         TypeError, ValueError
-            If a parameter or an argument is invalid. An estimator that was fitted before stays as it was.
+            If a parameter or an argument is invalid, no row has a label, or numbers are so large that the
+            network might not be finite. An estimator that was fitted before stays as it was.
         """
         with self._restored_if_it_raises():
             rows, targets = self._read(X, Y, None, n_labels, first=True)
             self._start()
             size = self._batch_size(max(8, rows.n // 8))
             n_epochs = self._n_epochs(rows.n, size)
+            if not len(targets.labels):
+                raise ValueError("Y must have a label of at least one row, got none")
+            self._check_steps(rows, n_epochs * -(-rows.n // size))
             if self.negatives == "frequency":
                 self._count(targets)
             for epoch in range(n_epochs):
@@ -252,7 +263,9 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         TypeError, ValueError
-            As `fit`, and for a class or a label that is not among those of the first call.
+            As `fit`, and for a class or a label that is not among those of the first call. All of these are
+            found before the first step, so the network stays as it was. Rows of which none has a label are
+            accepted. If a call is interrupted from outside, the network keeps the steps until then.
         """
         first = "network_" not in vars(self)
         with self._restored_if_it_raises():
@@ -260,9 +273,10 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             if first:
                 self._start()
             size = self._batch_size(rows.n)
-        if self.negatives == "frequency":
-            self._count(targets)
-        self._learn(rows, targets, np.arange(rows.n), size)
+            self._check_steps(rows, -(-rows.n // size))
+            if self.negatives == "frequency":
+                self._count(targets)
+            self._learn(rows, targets, np.arange(rows.n), size)
         return self
 
     @contextmanager
@@ -297,7 +311,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             known = n_labels if first else len(self.classes_)
             if n_labels is not None and n_labels != known:
                 raise ValueError(f"n_labels must be {known}, as in the first call, got {n_labels}")
-            if first and partial and n_labels is None and isinstance(Y, (list, tuple)):
+            if first and partial and n_labels is None and is_lists(Y):
                 raise ValueError("n_labels must be given with the first call of partial_fit, got None")
             targets = read_labels(Y, known)
             if targets.n != rows.n:
@@ -317,9 +331,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _read_classes(
         self, X: Any, y: Any, classes: Any, *, first: bool, partial: bool
     ) -> tuple[SparseRows, Targets]:
-        X, y = validated(
-            self, _checked(X), column_or_1d(y, warn=True), reset=first, accept_sparse="csr", dtype=np.float32
-        )
+        X, y = self._validated(X, column_or_1d(y, warn=True), reset=first)
         check_classification_targets(y)
         if first:
             if partial and classes is None:
@@ -334,7 +346,13 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return sparse_rows(X), Targets.of_classes(numbers)
 
     def _read_rows(self, X: Any, *, reset: bool) -> SparseRows:
-        return sparse_rows(validated(self, _checked(X), reset=reset, accept_sparse="csr", dtype=np.float32))
+        return sparse_rows(self._validated(X, reset=reset))
+
+    def _validated(self, X: Any, *y: Any, reset: bool) -> Any:
+        """Return rows, and classes if they are given, after scikit-learn's checks."""
+        # These add up all numbers, which is not finite for some rows that are refused only later.
+        with np.errstate(invalid="ignore"):
+            return validated(self, _checked(X), *y, reset=reset, accept_sparse="csr", dtype=np.float32)
 
     def _start(self) -> None:
         """Make an untrained network for what `_read` has found."""
@@ -398,6 +416,10 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return min(max(_LEAST_EPOCHS, -(-_LEAST_STEPS // steps)), _MOST_EPOCHS)
         return check_int("n_epochs", self.n_epochs, 1)
 
+    def _check_steps(self, rows: SparseRows, n: int) -> None:
+        """Refuse rows with which the network might not be finite after n steps."""
+        check_rows(self.network_.settings, rows, self.network_.step, n)
+
     def _count(self, targets: Targets) -> None:
         """Let random labels be as frequent as labels are in all rows so far."""
         self._counts = self._counts + targets.counts(len(self.classes_))
@@ -412,6 +434,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             n = int(np.count_nonzero(batch.n_targets))
             loss = self.network_.train(batch)
             if not math.isfinite(loss):
+                # The bound leaves out only roundings at random that all go the same way.
                 raise ValueError("X must be scaled, and learning_rate be low: the loss is not finite")
             losses, n_rows = losses + n * loss, n_rows + n
         self.loss_curve_ = [*self.loss_curve_, losses / max(n_rows, 1)]
@@ -435,7 +458,8 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         NotFittedError, TypeError, ValueError
-            If the estimator is not fitted, or the rows are invalid.
+            If the estimator is not fitted, or the rows are invalid or so large that scores might not be
+            finite.
         """
         scores = self._scores(X)
         is_binary = len(self.classes_) == 2 and not self.is_multilabel_
@@ -443,7 +467,9 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _scores(self, X: Any) -> NDArray[np.float32]:
         check_is_fitted(self, "network_")
-        hidden = self.network_.hidden.activate(self._read_rows(X, reset=False))
+        rows = self._read_rows(X, reset=False)
+        check_rows(self.network_.settings, rows, self.network_.step)
+        hidden = self.network_.hidden.activate(rows)
         return np.hstack([all_scores(hidden, part.layer) for part in self.network_.ranges])
 
     def predict_proba(self, X: RowsLike) -> NDArray[np.float64]:
@@ -456,8 +482,8 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         ndarray of shape (n, n_labels), float64
-            Rows add up to 1. For many labels `top_k_proba` takes less memory. With ``negatives="lsh"`` and
-            fewer active labels than labels, probabilities are too low for the likeliest labels.
+            Rows add up to 1. For many labels `top_k_proba` takes less memory. If not all labels are active
+            in training, use them to compare the labels of a row, not as probabilities: see the notes.
 
         Raises
         ------
@@ -552,6 +578,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_choice("search", search, _SEARCHES)
         tables = self._fresh_tables() if search == "tables" else None
         rows = self._read_rows(X, reset=False)
+        check_rows(self.network_.settings, rows, self.network_.step)
         best = np.empty((rows.n, k), np.int64)
         chances = np.empty((rows.n if probabilities else 0, k))
         for a, b in cut_range(0, rows.n, _ROWS_BLOCK):
@@ -658,6 +685,7 @@ def _is_auto(value: Any) -> bool:
 def _checked(X: Any) -> Any:
     """Return `X`; a sparse matrix in its canonical form, unless its parts contradict each other."""
     refuse_gpu("SlideClassifier", X)
+    refuse_sparse_tensor(X, "X")
     if not hasattr(X, "tocsr"):
         return X
     parts = csr_parts(X, "X")

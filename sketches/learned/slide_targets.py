@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from ...lsh.inputs.columns import refuse_masked
 from ...lsh.inputs.frames import open_rows
+from ...lsh.inputs.libraries import is_arrow_column, is_from
 from ...lsh.inputs.sparse_structure import csr_parts
 from ...lsh.support.checks import NO_INTEGERS
 
-__all__ = ["MOST_LABELS", "Targets", "is_multilabel", "read_labels"]
+__all__ = ["MOST_LABELS", "Targets", "is_lists", "is_multilabel", "read_labels", "refuse_sparse_tensor"]
 
 #: Labels are numbered in int32.
 MOST_LABELS = 2**31 - 2
@@ -54,10 +55,36 @@ def is_multilabel(Y: Any) -> bool:
     """Tell whether targets are labels of which a row may have several, and not one class for each row."""
     if hasattr(Y, "tocsr"):
         return True
-    if isinstance(Y, (list, tuple)) or _has_objects(Y):
+    refuse_sparse_tensor(Y, "Y")
+    if _is_column_of_lists(Y):
+        return True
+    if is_lists(Y):
         return len(Y) > 0 and all(isinstance(row, (list, tuple, Set, np.ndarray)) for row in Y)
     shape: tuple[int, ...] = getattr(Y, "shape", ())
     return len(shape) == 2 and shape[1] != 1
+
+
+def is_lists(Y: Any) -> bool:
+    """Tell whether targets are a sequence, and no array or matrix of numbers: of lists, or of classes."""
+    return isinstance(Y, (list, tuple)) or _has_objects(Y) or _is_column_of_lists(Y)
+
+
+def _is_column_of_lists(Y: Any) -> bool:
+    """Tell whether `Y` is a column of lists of polars or Arrow, or one of pandas that is stored by Arrow."""
+    if is_from(Y, "polars", "Series"):
+        return str(Y.dtype).startswith(("List", "Array"))
+    if is_arrow_column(Y):
+        return "list" in str(Y.type).partition("<")[0]
+    return is_from(Y, "pandas", "Series") and "list<" in str(Y.dtype)
+
+
+def refuse_sparse_tensor(values: Any, name: str) -> None:
+    """Raise TypeError for a sparse tensor of PyTorch, which has no form that NumPy reads."""
+    if is_from(values, "torch", "Tensor") and str(values.layout) != "torch.strided":
+        raise TypeError(
+            f"{name} must be dense or a sparse matrix of SciPy, got a tensor of layout {values.layout}: "
+            "call to_dense()"
+        )
 
 
 def _has_objects(Y: Any) -> bool:
@@ -81,7 +108,10 @@ def read_labels(Y: Any, n_labels: int | None = None) -> Targets:
         If `Y` is neither, or has other numbers.
     """
     refuse_masked(Y, "Y")
-    if isinstance(Y, (list, tuple)) or _has_objects(Y):
+    refuse_sparse_tensor(Y, "Y")
+    if is_lists(Y):
+        if _is_column_of_lists(Y):
+            Y = Y.to_pylist() if is_arrow_column(Y) else Y.to_list()
         rows, columns = _pairs_of_lists(Y, n_labels)
         n, width = len(Y), n_labels if n_labels is not None else int(columns.max(initial=-1)) + 1
     else:

@@ -342,5 +342,131 @@ def test_bad_rows_and_arguments(fitted: SlideClassifier) -> None:
         one.top_k(X, 1, search="tables")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with pytest.raises(ValueError, match="loss is not finite"):
+        with pytest.raises(ValueError, match="X must be scaled, and learning_rate be low: with row 0"):
             SlideClassifier(8, n_epochs=3).fit(np.full((20, 3000), 3e38), np.arange(20) % 2)
+    with pytest.raises(ValueError, match="Y must have a label of at least one row, got none"):
+        fitted.fit(X, [[]] * 20, n_labels=700)
+    assert fitted.network_.step == step
+
+
+def arrays_of(model: SlideClassifier) -> list[np.ndarray]:
+    """Return copies of all that a model has learnt."""
+    network = model.network_
+    weights = [network.hidden.weights, *(part.layer.weights for part in network.ranges)]
+    found = [a for w in weights for a in (w.floats, w.halves, w.first, w.second, w.steps)]
+    return [array.copy() for array in [*found, *(part.layer.biases for part in network.ranges)]]
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"negatives": "frequency"}, {"weights": "bfloat16", "rounding": "nearest"}]
+)
+def test_rows_of_any_size_are_refused_or_learnt(options: dict) -> None:
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 30, 100)
+    X = rng.standard_normal((30, 12))[y].astype(np.float32)
+    settings = {"n_hidden": 16, "sparsity": 0.5, "learning_rate": 0.5, "batch_size": 25, **options}
+    trained = SlideClassifier(n_epochs=2, **settings).fit(X, y)
+    kept, answers = arrays_of(trained), trained.predict_proba(X)
+    n_refused = {"partial_fit": 0, "predict_proba": 0, "first": 0}
+    for power in range(39):
+        scaled = np.clip(X.astype(float) * 10.0**power, -3e38, 3e38)
+        model = pickle.loads(pickle.dumps(trained))
+        try:
+            # The rows of the last batch are large: the others must not be learnt, either.
+            model.partial_fit(np.vstack([X[:75], scaled[75:]]), y)
+        except ValueError as error:
+            assert str(error).startswith("X must be scaled")
+            n_refused["partial_fit"] += 1
+            assert model.loss_curve_ == trained.loss_curve_
+            assert model.network_.step == trained.network_.step
+            for before, after in zip(kept, arrays_of(model), strict=True):
+                assert_array_equal(before, after)
+            assert_array_equal(model.predict_proba(X), answers)
+        else:
+            # 12 steps at most, each of at most 16 times the learning rate.
+            hidden = model.network_.hidden.weights
+            assert np.abs(hidden.rows(0, hidden.n_rows)).max() <= 1 + 12 * 16 * 0.5
+        for array in arrays_of(model.partial_fit(X, y)):
+            assert array.dtype == np.uint16 or np.isfinite(array).all()
+        for rows in (lambda m: m.predict_proba(scaled), lambda m: m.top_k_proba(scaled, 3)[1]):  # noqa: B023
+            try:
+                found = rows(trained)
+            except ValueError as error:
+                assert str(error).startswith("X must be scaled:")
+                n_refused["predict_proba"] += 1
+            else:
+                assert np.isfinite(found).all()
+        new = SlideClassifier(**settings)
+        try:
+            new.partial_fit(scaled, y, classes=np.arange(30))
+        except ValueError:
+            n_refused["first"] += 1
+            assert "network_" not in vars(new)
+    # Rows of up to 1e12 are learnt, and of up to 1e30 are ranked: with less, users would be refused.
+    assert 15 <= n_refused["partial_fit"] <= 25
+    assert 15 <= n_refused["first"] <= 25
+    assert 4 <= n_refused["predict_proba"] <= 16
+
+
+def test_a_step_of_adam_is_at_most_the_bound_that_rows_are_checked_with() -> None:
+    """Gradients that grow by beta_2 / beta_1 in each step move a weight the farthest, 7.3 learning rates."""
+    first = second = 0.0
+    most = 0.0
+    for t in range(1, 300):
+        gradient = (0.999 / 0.9) ** t
+        first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
+        most = max(most, first / (1 - 0.9**t) / np.sqrt(second / (1 - 0.999**t)))
+    one = 0.1 / np.sqrt(0.001 * (1 - 0.9**2 / 0.999))
+    assert 0.3 * one < most <= one <= 16 / 2
+
+
+def test_lists_in_columns_of_other_libraries(fitted: SlideClassifier) -> None:
+    pa, pl = pytest.importorskip("pyarrow"), pytest.importorskip("polars")
+    X, _, lists = labelled(30)
+    answer = SlideClassifier(8, n_epochs=1).fit(X, lists, n_labels=700).decision_function(X)
+    columns = [
+        pd.Series(lists),
+        pd.Series(lists, dtype=pd.ArrowDtype(pa.list_(pa.int64()))),
+        pl.Series(lists),
+        pa.array(lists),
+        pa.chunked_array([lists[:10], lists[10:]]),
+    ]
+    for Y in columns:
+        model = SlideClassifier(8, n_epochs=1).fit(X, Y, n_labels=700)
+        assert_array_equal(model.decision_function(X), answer)
+        with pytest.raises(ValueError, match="n_labels must be given"):
+            SlideClassifier(8).partial_fit(X, Y)
+    pairs = pl.Series([[0, 1]] * 30, dtype=pl.Array(pl.Int64, 2))
+    assert SlideClassifier(8, n_epochs=1).fit(X, pairs).classes_.tolist() == [0, 1]
+    with pytest.raises(TypeError, match=r"Y\[29\] must hold label ids"):
+        fitted.partial_fit(X, pl.Series([*lists[:29], None]))
+
+
+def test_sparse_tensors_are_refused_by_name(fitted: SlideClassifier) -> None:
+    torch = pytest.importorskip("torch")
+    X, Y, _ = labelled(3)
+    with pytest.raises(TypeError, match="X must be dense or a sparse matrix of SciPy"):
+        fitted.predict(torch.tensor(X.toarray()).to_sparse())
+    with pytest.raises(TypeError, match="Y must be dense or a sparse matrix of SciPy"):
+        fitted.partial_fit(X, torch.tensor(Y.toarray()).to_sparse())
+
+
+def test_probabilities_are_right_with_all_labels_only() -> None:
+    """All rows are equal, so that the right probability of a label is its share of the rows."""
+    rng = np.random.default_rng(0)
+    p = 1.0 / np.arange(1, 301)
+    labels = rng.choice(300, 1000, p=p / p.sum())
+    X, Y = np.ones((1000, 1)), [[label] for label in labels.tolist()]
+    shares = np.bincount(labels, minlength=300) / 1000
+
+    def probabilities(**options: object) -> np.ndarray:
+        model = SlideClassifier(8, n_epochs=20, learning_rate=0.02, **options)
+        return model.fit(X, Y, n_labels=len(shares)).predict_proba(X[:1])[0]
+
+    full = probabilities(sparsity=1.0)
+    assert abs(full - shares).sum() / 2 < 0.06 and abs(full[0] - shares[0]) < 0.02
+    by_frequency = probabilities(sparsity=0.1, negatives="frequency")
+    assert abs(by_frequency[0] - shares[0]) < 0.04
+    # As the page says, these are not right: too high for the most frequent label, and for rare ones.
+    assert probabilities(sparsity=0.1, negatives="uniform")[0] > 1.5 * shares[0]
+    assert 0.06 < abs(by_frequency - shares).sum() / 2 < 0.25

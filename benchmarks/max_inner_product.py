@@ -167,7 +167,7 @@ def herd():
     target, n_samples = atoms.mean(axis=0, dtype=np.float64), 500
 
     def exact():
-        w, ids = target.copy(), []
+        w, ids = np.zeros(784), []
         for _ in range(n_samples):
             ids.append(int((atoms @ w.astype(np.float32)).argmax()))
             w += target - atoms[ids[-1]]

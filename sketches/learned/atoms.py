@@ -11,7 +11,15 @@ from ...lsh.inputs.arrays import check_dense, check_numbers
 from ...lsh.support.backend import read_only, refuse_gpu
 from ..kernels import max_inner_product as kernels
 
-__all__ = ["inner_product", "read_atoms", "read_square", "read_vector"]
+__all__ = ["ProductOverflowError", "inner_product", "read_atoms", "read_square", "read_vector"]
+
+#: The negative eigenvalues of a positive semidefinite matrix that rounding to float32 explains, relative to
+#: its largest entry.
+_ROUNDING = 1e-6
+
+
+class ProductOverflowError(ValueError):
+    """Say that a product is too large. Callers whose users gave no direction name their own argument."""
 
 
 def inner_product(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
@@ -29,13 +37,20 @@ def read_atoms(atoms: Any, name: str = "atoms") -> NDArray[Any]:
 
 
 def read_square(matrix: Any, width: int) -> NDArray[np.float64]:
-    """Return a symmetric matrix as a float64 array of one's own, which cannot be written to."""
+    """Return a symmetric, positive semidefinite matrix as an own float64 array that cannot be written to."""
     refuse_gpu("matrix", matrix)
     array = check_dense(matrix, width, "matrix").astype(np.float64)
     if array.shape != (width, width):
         raise ValueError(f"matrix must have shape {(width, width)}, got {array.shape}")
     if not np.allclose(array, array.T, rtol=1e-6, atol=1e-12 * float(np.abs(array).max())):
         raise ValueError("matrix must be symmetric, got one that differs from its transpose")
+    if largest := float(np.abs(array).max()):
+        try:
+            np.linalg.cholesky(array / largest + _ROUNDING * np.eye(width))
+        except np.linalg.LinAlgError:
+            raise ValueError(
+                "matrix must be positive semidefinite, got one with a negative eigenvalue"
+            ) from None
     return read_only(array)
 
 

@@ -11,15 +11,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.support.checks import check_int, check_real
 from ..neighbours.index import LSHIndex
-from .atoms import inner_product, read_vector
+from .atoms import ProductOverflowError, inner_product, read_vector
 from .inner_product_oracle import InnerProductOracle
-from .oracle_run import OracleRun
+from .oracle_run import FoundAtom, OracleRun
 
 __all__ = ["FrankWolfeResult", "frank_wolfe"]
 
 #: The derivative along a segment, relative to that at its beginning, at which a line search ends, and the
-#: most gradients that it takes.
-_FLAT, _MOST_GRADIENTS = 1e-6, 30
+#: most gradients that it takes. At least every third one halves the interval.
+_FLAT, _MOST_GRADIENTS = 1e-6, 200
+#: The change of a number, relative to it, that rounding to float64 may undo.
+_ROUNDING = 2.0**-53
 #: The scale of weights below which they are multiplied out.
 _SMALL = 1e-100
 
@@ -95,7 +97,8 @@ def frank_wolfe(
     Raises
     ------
     TypeError, ValueError
-        If an argument has the wrong type, shape or range, or if gradients or step sizes are not as described.
+        If an argument has the wrong type, shape or range, if gradients or step sizes are not as described, or
+        if differences of atoms, or the products of gradients and atoms, are too large for float64.
 
     Notes
     -----
@@ -112,7 +115,9 @@ def frank_wolfe(
     and h the error at the start. With exact steps it is at most 2 C / (T + 2), for both step rules (Jaggi
     2013, theorem 1). The hash tables do not bound c from below: `check_every` measures it.
 
-    A line search takes gradients along the segment: two for a quadratic function, up to 30 for others.
+    A line search takes gradients along the segment: two for a quadratic function, often about ten for others,
+    and some dozens for steep ones or where the gradient jumps. After 200, or if rounding leaves no point
+    between a place where the function falls and one where it rises, it takes the first of these places.
 
     A step costs a gradient, a search and ``O(n_features)``. The last gap costs a comparison of all atoms.
 
@@ -144,7 +149,7 @@ def frank_wolfe(
     tolerance = check_real("tolerance", tolerance, 0.0, math.inf, closed=True)
     if not callable(gradient):
         raise TypeError(f"gradient must be a function of a point, got {type(gradient).__name__}")
-    if step not in ("line-search", "2/(t+2)") and not callable(step):
+    if not callable(step) and not (isinstance(step, str) and step in ("line-search", "2/(t+2)")):
         raise ValueError(f'step must be "line-search", "2/(t+2)" or a function of the step, got {step!r}')
 
     def slope(x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -157,15 +162,17 @@ def frank_wolfe(
     sizes: list[float] = []
     converged, here = False, slope(point)
     for t in range(n_steps):
-        own = -inner_product(here, point)
-        found = run.best(-here, above=own + tolerance)
-        gap = found.value - own
+        own = -_product(here, point)
+        found, gap = _gap(run, here, own, own + tolerance)
         if found.is_exact and gap <= tolerance:
             converged = True
             break
-        move = matrix[found.id].astype(np.float64) - point
-        if step == "line-search":
-            size = _line_search(slope, point, move, inner_product(here, move))
+        with np.errstate(over="ignore"):
+            move = matrix[found.id].astype(np.float64) - point
+        if not bool(np.isfinite(move).all()):
+            raise ValueError("atoms must have differences that float64 can hold, got numbers too large")
+        if isinstance(step, str) and step == "line-search":
+            size = _line_search(slope, point, move, _product(here, move))
             if size == 0.0:
                 break  # Rounding leaves no way down.
         elif callable(step):
@@ -179,7 +186,7 @@ def frank_wolfe(
         sizes.append(size)
         here = slope(point)
     if not converged:
-        gap = run.exact(-here).value + inner_product(here, point)
+        gap = _gap(run, here, -_product(here, point), math.inf)[1]
     ids, shares = weights.sorted()
     return FrankWolfeResult(
         point,
@@ -222,39 +229,80 @@ class _Weights:
         return ids, weights / weights.sum()
 
 
+def _product(gradient: NDArray[np.float64], vector: NDArray[np.float64]) -> float:
+    """Return the product of a gradient with a point or a move; ValueError if it is not finite."""
+    product = inner_product(gradient, vector)
+    if not math.isfinite(product):
+        raise _too_large()
+    return product
+
+
+def _gap(run: OracleRun, gradient: NDArray[np.float64], own: float, above: float) -> tuple[FoundAtom, float]:
+    """Return the atom of a step and its gap, above `own`, the value of the point."""
+    try:
+        found = run.exact(-gradient) if above == math.inf else run.best(-gradient, above=above)
+    except ProductOverflowError:
+        raise _too_large() from None
+    gap = found.value - own
+    if not math.isfinite(gap):
+        raise _too_large()
+    return found, gap
+
+
+def _too_large() -> ValueError:
+    return ValueError(
+        "gradient(point) must have finite products with atoms and their differences, got numbers too large"
+    )
+
+
 def _line_search(
     slope: Callable[[NDArray[np.float64]], NDArray[np.float64]],
     point: NDArray[np.float64],
     move: NDArray[np.float64],
     first: float,
 ) -> float:
-    """Return where on the segment the derivative is 0, or 1 if it is below 0 at the end.
+    """Return where on the segment the derivative is 0, or 1 if it is not above 0 at the end.
 
-    `first` is the derivative at the beginning; where it is not below 0, the place is 0. Otherwise the
-    Illinois method finds the place: secants that keep the zero between both ends. For a quadratic function
-    the first secant is exact.
+    `first` is the derivative at the beginning; where it is not below 0, the place is 0. Otherwise secants of
+    the Illinois method find the place, and bisection follows where two secants did not halve the interval:
+    on steep functions the derivative at the end is so large that secants hardly move. For a quadratic
+    function the first secant is exact.
     """
-    left, right, at_left = 0.0, 1.0, first
+
+    def derivative(size: float) -> float:
+        found = inner_product(slope(point + size * move), move)
+        if math.isnan(found):
+            raise _too_large()
+        return found
+
     if first >= 0.0:
         return 0.0
-    at_right = inner_product(slope(point + move), move)
+    left, right, at_left, at_right = 0.0, 1.0, first, derivative(1.0)
     if at_right <= 0.0:
         return 1.0
-    last = 0
-    size = 1.0
+    # On a shorter interval no coordinate changes by more than rounding does.
+    moved = move != 0.0
+    least = _ROUNDING * float((np.abs(point[moved]) / np.abs(move[moved])).min())
+    last, slow = 0, 0
     for _ in range(_MOST_GRADIENTS):
-        size = (left * at_right - right * at_left) / (at_right - at_left)
-        if not left < size < right:
-            size = 0.5 * (left + right)
-        derivative = inner_product(slope(point + size * move), move)
-        if abs(derivative) <= -_FLAT * first or not left < size < right:
+        width = right - left
+        # A derivative too large for float64 has no secant, and gives 0 or nan here.
+        share = at_left / (at_left - at_right)
+        size = left + share * width
+        if slow >= 2 or not left < size < right:
+            size, slow = left + 0.5 * width, 0
+        if not left < size < right or width <= least:
             break
-        if derivative < 0.0:
-            left, at_left = size, derivative
+        here = derivative(size)
+        if abs(here) <= -_FLAT * first:
+            return size
+        if here < 0.0:
+            left, at_left = size, here
             at_right *= 0.5 if last < 0 else 1.0
             last = -1
         else:
-            right, at_right = size, derivative
+            right, at_right = size, here
             at_left *= 0.5 if last > 0 else 1.0
             last = 1
-    return size
+        slow = slow + 1 if right - left > 0.5 * width else 0
+    return left

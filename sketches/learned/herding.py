@@ -12,7 +12,7 @@ from ...lsh.inputs.arrays import check_range
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_flag, check_int
 from ..neighbours.index import LSHIndex
-from .atoms import inner_product, read_vector
+from .atoms import ProductOverflowError, inner_product, read_vector
 from .inner_product_oracle import InnerProductOracle
 from .oracle_run import OracleRun
 
@@ -79,18 +79,24 @@ def herding(
     Raises
     ------
     TypeError, ValueError
-        If an argument has the wrong type, shape or range, or if both `mean` and `weights` are given.
+        If an argument has the wrong type, shape or range, if both `mean` and `weights` are given, or if
+        distances of atoms and target, or their products, are too large for float64.
 
     Notes
     -----
-    With the target m and w = m at the start, each sample is the atom x of the largest ``w . x``, and w
+    With the target m and w = 0 at the start, each sample is the atom x of the largest ``w . x``, and w
     becomes ``w + m - x``. For features of a kernel this is kernel herding; random Fourier features stand for
-    a Gaussian kernel. After T samples the error is ``|w - m| / T``.
+    a Gaussian kernel. After T samples the error is ``|w| / T``.
+
+    Authors start with w = m. Then the choice depends on the origin: if the mean is far from it, the error
+    stays above that of random samples until T exceeds ``|m|**2 / R**2``. With w = 0 the same vector added to
+    all atoms and the target changes no choice, up to rounding. All atoms are equally good as the first
+    sample, which is atom 0 without an index and some atom of a bucket with one.
 
     A sample x with ``w . x >= w . m`` makes ``|w|**2`` grow by at most ``|x - m|**2``. If all samples are so,
     and R is the largest distance of an atom from the target, then
 
-        error <= (sqrt(|m|**2 + T R**2) + |m|) / T.
+        error <= R / sqrt(T).
 
     The best atom is so if the target lies in the convex hull of the atoms and `replace` is True. With an
     index, all atoms are compared where no candidate is. So the bound also holds with an index, whatever its
@@ -125,13 +131,25 @@ def herding(
     ids, errors = np.empty(n_samples, np.int64), np.empty(n_samples)
     drift = np.zeros(width)
     for t in range(n_samples):
-        direction = target + drift
-        found = run.best(direction, above=_below(inner_product(direction, target)), excluded=chosen)
+        own = inner_product(drift, target)
+        try:
+            if not math.isfinite(own):
+                raise ProductOverflowError
+            found = run.best(drift, above=_below(own), excluded=chosen)
+        except ProductOverflowError:
+            raise ValueError(
+                "atoms must have finite products with their distance from the target, got numbers too large"
+            ) from None
         ids[t] = found.id
         if chosen is not None:
             chosen[found.id] = True
-        drift += target - matrix[found.id]
-        errors[t] = math.sqrt(float(np.square(drift).sum())) / (t + 1)
+        with np.errstate(over="ignore"):
+            drift += target - matrix[found.id]
+            errors[t] = _length(drift) / (t + 1)
+        if not math.isfinite(errors[t]):
+            raise ValueError(
+                "atoms must have distances from the target that float64 can hold, got numbers too large"
+            )
     return HerdingResult(
         ids,
         errors,
@@ -146,6 +164,14 @@ def herding(
 def _below(value: float) -> float:
     """Return the next number below, so that candidates of equal value are taken."""
     return float(np.nextafter(value, -math.inf))
+
+
+def _length(vector: NDArray[np.float64]) -> float:
+    """Return the length of a vector, whose squares may be too large or too small for float64."""
+    largest = float(np.abs(vector).max())
+    if not 0.0 < largest < math.inf:
+        return largest
+    return largest * math.sqrt(float(np.square(vector / largest).sum()))
 
 
 def _mean(matrix: NDArray[Any], weights: ArrayLike | None) -> NDArray[np.float64]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +17,7 @@ from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.threads import map_blocks
 from ..kernels import max_inner_product as kernels
 from ..neighbours.index import LSHIndex
-from .atoms import read_atoms, read_square, read_vector
+from .atoms import ProductOverflowError, read_atoms, read_square, read_vector
 from .inner_product_oracle import InnerProductOracle
 
 __all__ = ["FoundAtom", "OracleRun"]
@@ -158,7 +160,8 @@ class OracleRun:
                     f"excluded must be bool of shape ({len(self.atoms)},), got {flags.dtype} of {flags.shape}"
                 )
         asked = _Question(vector)
-        return self._checked(self._search(vector[None], asked, above, flags), asked, above, flags)
+        with self._whole():
+            return self._checked(self._search(vector[None], asked, above, flags), asked, above, flags)
 
     def exact(self, direction: ArrayLike) -> FoundAtom:
         """Return the atom of the largest inner product with a direction, by comparing all atoms.
@@ -178,7 +181,8 @@ class OracleRun:
             If the direction is not `n_features` finite numbers, or if a product is not finite.
         """
         vector = read_vector("direction", direction, self.atoms.shape[1])
-        return self._exact(_Question(vector), _NONE_EXCLUDED)
+        with self._whole():
+            return self._exact(_Question(vector), _NONE_EXCLUDED)
 
     def best_with_bonus(
         self, direction: ArrayLike, matrix: ArrayLike, bonus: float, *, n_axes: int = 2
@@ -189,7 +193,7 @@ class OracleRun:
         ----------
         direction : array_like of shape (n_features,)
         matrix : array_like of shape (n_features, n_features)
-            Symmetric and positive semidefinite.
+            Symmetric and positive semidefinite, up to a millionth of its largest entry.
         bonus : float
             At least 0.
         n_axes : int, default 2
@@ -222,19 +226,35 @@ class OracleRun:
             values, axes = np.linalg.eigh(square)
             longest = (axes * np.sqrt(np.maximum(values, 0.0))).T[::-1][:n_axes] * bonus
             starts = np.concatenate([starts, direction + longest, direction - longest])
-        found = self._search(starts, asked, -math.inf, _NONE_EXCLUDED)
-        for _ in range(_ASCENTS if bonus else 0):
-            if found.is_exact:
-                break
-            atom = self.atoms[found.id].astype(np.float64)
-            image = square @ atom
-            length = math.sqrt(max(float(atom @ image), 0.0))
-            gradient = direction + (bonus / length if length else 0.0) * image
-            better = self._candidate(gradient[None], asked, _NONE_EXCLUDED)
-            if better.value <= found.value:
-                break
-            found = better
-        return self._checked(found, asked, -math.inf, _NONE_EXCLUDED)
+        with self._whole():
+            found = self._search(starts, asked, -math.inf, _NONE_EXCLUDED)
+            for _ in range(_ASCENTS if bonus else 0):
+                if found.is_exact:
+                    break
+                atom = self.atoms[found.id].astype(np.float64)
+                image = square @ atom
+                length = math.sqrt(max(float(atom @ image), 0.0))
+                gradient = direction + (bonus / length if length else 0.0) * image
+                better = self._candidate(gradient[None], asked, _NONE_EXCLUDED)
+                if better.value <= found.value:
+                    break
+                found = better
+            return self._checked(found, asked, -math.inf, _NONE_EXCLUDED)
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Undo a search that raises: its counts, the turn of the groups, and their drawing.
+
+        A ratio is appended last, so there is none to undo.
+        """
+        kept = dict(vars(self), _groups=self._groups.copy(), _uses=self._uses.copy())
+        kept["_drawings"] = self._drawings.copy()
+        try:
+            yield
+        except BaseException:
+            # Stamps only have to differ from older ones.
+            vars(self).update(kept, _stamp=self._stamp)
+            raise
 
     def _search(
         self,
@@ -309,7 +329,9 @@ class OracleRun:
 def _finite(atom: int) -> int:
     """Return the number of an atom; ValueError if a kernel has found a value that is not finite."""
     if atom == kernels.OVERFLOWED:
-        raise ValueError("direction must have finite products with the atoms, got numbers too large")
+        raise ProductOverflowError(
+            "direction must have finite products with the atoms, got numbers too large"
+        )
     return atom
 
 

@@ -19,6 +19,12 @@ from .oracle_run import FoundAtom, OracleRun
 
 __all__ = ["LeastSquaresValueIteration"]
 
+#: The largest squared length of features.
+_LONGEST = 1e100
+#: The least regularization, and the least one relative to the largest squared length of features. Below it,
+#: float64 cannot tell a regression from one that has no unique answer.
+_LEAST, _LEAST_SHARE = 1e-100, 1e-12
+
 
 class LeastSquaresValueIteration(Configured):
     """Learn which actions to take, with upper confidence bounds (LSVI-UCB) and many actions in each state.
@@ -29,7 +35,8 @@ class LeastSquaresValueIteration(Configured):
     Parameters
     ----------
     features : array_like of shape (n_states, n_actions, n_features)
-        The features of each action in each state. Finite numbers, which are copied.
+        The features of each action in each state. Finite numbers, which are copied. Squared lengths are at
+        most 1e100.
     horizon : int
         Number of steps H of an episode.
     oracles : sequence of n_states InnerProductOracle, optional
@@ -38,8 +45,9 @@ class LeastSquaresValueIteration(Configured):
         The factor beta of the upper confidence bounds, at least 0. Theory asks for a multiple of
         ``n_features H``; in practice much less explores enough.
     regularization : float, default 1.0
-        The factor lambda of the ridge regression, above 0. It pulls values towards 0 as much as that many
-        rewards of 0 would, so choose it well below 1 with a small bonus.
+        The factor lambda of the ridge regression, from 1e-100 to 1e100, and at least 1e-12 of the largest
+        squared length of features: with less, float64 cannot solve the regression. It pulls values towards 0
+        as much as that many rewards of 0 would, so choose it well below 1 with a small bonus.
     n_axes : int, default 2
         Number of axes of a confidence ellipsoid along which an oracle is asked; see
         `OracleRun.best_with_bonus`.
@@ -123,7 +131,7 @@ class LeastSquaresValueIteration(Configured):
         self._features = _read_features(features)
         self.horizon = check_int("horizon", horizon, 1, 1 << 20)
         self.bonus = check_real("bonus", bonus, 0.0, 1e100, closed=True)
-        self.regularization = check_real("regularization", regularization, 0.0, math.inf)
+        self.regularization = _read_regularization(regularization, self._features)
         self.n_axes = check_int("n_axes", n_axes, 0)
         n_states, _, width = self._features.shape
         if oracles is not None:
@@ -226,7 +234,8 @@ class LeastSquaresValueIteration(Configured):
         Raises
         ------
         TypeError, ValueError
-            If an argument has another shape or lies outside its range. Nothing changes then.
+            If an argument has another shape or lies outside its range, or if the regularization is too small
+            to solve the regression of so similar features. Nothing changes then.
         """
         n_states, n_actions, _ = self._features.shape
         at = _read_numbers("states", states, self.horizon, n_states)
@@ -257,15 +266,22 @@ class LeastSquaresValueIteration(Configured):
         width = self._features.shape[2]
         self._found: dict[tuple[int, int], FoundAtom] = {}
         self._coefficients = np.zeros((self.horizon, width))
+        moments = self.regularization * np.eye(width) + self._products
+        try:
+            # Regressions take Cholesky factors. All are tried before the first search.
+            np.linalg.cholesky(moments)
+            inverses = np.linalg.inv(moments)
+        except np.linalg.LinAlgError:
+            raise ValueError(
+                f"regularization must be larger for these features and episodes, got {self.regularization}"
+            ) from None
         # An inverse is symmetric up to rounding, and searches need it to be exactly so.
-        inverses = np.linalg.inv(self.regularization * np.eye(width) + self._products)
         self._inverses = (inverses + inverses.transpose(0, 2, 1)) / 2.0
         for step in reversed(range(self.horizon)):
             total = self._rewards[step].copy()
             for state in np.flatnonzero(self._visits[step]).tolist():
                 total += self._before[step, state] * self.value(step + 1, state)
-            moments = self.regularization * np.eye(width) + self._products[step]
-            self._coefficients[step] = scipy.linalg.solve(moments, total, assume_a="pos")
+            self._coefficients[step] = scipy.linalg.solve(moments[step], total, assume_a="pos")
 
     def _best(self, step: int, state: int) -> FoundAtom:
         """Return the best action that a search finds; it is remembered until the next update."""
@@ -291,6 +307,23 @@ def _read_features(features: Any) -> NDArray[Any]:
         )
     rows = check_dense(array.reshape(-1, array.shape[2]), name="features")
     return read_only(rows.copy().reshape(array.shape))
+
+
+def _read_regularization(regularization: Any, features: NDArray[Any]) -> float:
+    """Return the regularization; ValueError if features are too long, or if it is too small for them."""
+    given = check_real("regularization", regularization, 0.0, math.inf)
+    if not _LEAST <= given <= 1.0 / _LEAST:
+        raise ValueError(f"regularization must lie from {_LEAST} to {1.0 / _LEAST}, got {given}")
+    with np.errstate(over="ignore"):
+        longest = max(float(np.square(part, dtype=np.float64).sum(axis=-1).max()) for part in features)
+    if longest > _LONGEST:
+        raise ValueError(f"features must have squared lengths of at most {_LONGEST}, got {longest}")
+    if given < _LEAST_SHARE * longest:
+        raise ValueError(
+            f"regularization must be at least {_LEAST_SHARE} times the largest squared length of features, "
+            f"{_LEAST_SHARE * longest}, got {given}"
+        )
+    return given
 
 
 def _read_numbers(name: str, numbers: Any, horizon: int, n: int) -> NDArray[np.int64]:

@@ -49,7 +49,7 @@ def nearest_point(atoms: np.ndarray, target: np.ndarray, n_steps: int, search: b
 
 def herd(atoms: np.ndarray, target: np.ndarray, n_samples: int) -> list[int]:
     """Return the samples of herding."""
-    w, chosen = target.astype(float), []
+    w, chosen = np.zeros(len(target)), []
     for _ in range(n_samples):
         chosen.append(best(atoms, w, set())[0])
         w = w + target - atoms[chosen[-1]]

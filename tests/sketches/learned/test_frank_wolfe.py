@@ -148,6 +148,75 @@ def test_line_searches_of_other_functions_end_where_the_derivative_is_small() ->
         assert abs(last) <= -2e-6 * first or (after.step_sizes[-1] == 1.0 and last <= 0.0)
 
 
+@pytest.mark.parametrize("rate", [3.0, 30.0, 50.0, 100.0, 500.0, -30.0, -500.0])
+def test_line_searches_of_steep_functions(rate: float) -> None:
+    zero = 3.0 / rate if rate > 0.0 else 1.0 + 3.0 / rate
+    calls = 0
+
+    def slope(x: np.ndarray) -> np.ndarray:
+        nonlocal calls
+        calls += 1
+        return np.sign(rate) * (np.exp(rate * (x - zero)) - 1.0)
+
+    start, first = 0 if rate > 0.0 else 1, math.expm1(-3.0)
+    found = frank_wolfe(slope, [[0.0], [1.0]], n_steps=1, start=start)
+    assert calls <= 50
+    assert abs(float(slope(found.point)[0])) <= 1.001e-6 * -first
+    # A derivative of a millionth is so near to the minimum.
+    assert found.point[0] == pytest.approx(zero, abs=1.1e-6 / abs(rate))
+
+
+def test_steep_functions_of_several_numbers_have_the_bound_of_the_theorem() -> None:
+    atoms = RNG.random((60, 4))
+    target = RNG.dirichlet(np.ones(60)) @ atoms
+    rate = 40.0
+
+    def value(x: np.ndarray) -> float:
+        return float((np.exp(rate * (x - target)) / rate - x + target - 1.0 / rate).sum())
+
+    found = frank_wolfe(lambda x: np.exp(rate * (x - target)) - 1.0, atoms, n_steps=200)
+    assert -1e-15 <= value(found.point) <= found.gap + 1e-15
+    values = [
+        value(frank_wolfe(lambda x: np.exp(rate * (x - target)) - 1.0, atoms, n_steps=n).point)
+        for n in (1, 2, 4, 8, 16, 32, 64, 128)
+    ]
+    assert all(a >= b - 1e-12 for a, b in pairwise(values))
+    assert values[-1] < 1e-3 * values[0]
+
+
+def test_line_searches_where_the_gradient_jumps() -> None:
+    calls = 0
+
+    def slope(x: np.ndarray) -> np.ndarray:
+        nonlocal calls
+        calls += 1
+        return np.where(x > 0.3, 1.0, -1.0)
+
+    found = frank_wolfe(slope, [[0.0], [1.0]], n_steps=1)
+    assert found.point[0] == pytest.approx(0.3, abs=1e-15) and found.point[0] <= 0.3 and calls <= 200
+    # The jump is at the point itself: there is no way down, and the search ends.
+    found = frank_wolfe(lambda x: np.where(x > 0.0, 1.0, -1.0), [[0.0], [1.0]], n_steps=5)
+    assert found.point[0] == 0.0 and len(found.gaps) == 0
+
+
+def test_numbers_too_large_for_float64() -> None:
+    normal = RNG.standard_normal((40, 6))
+    products = r"^gradient\(point\) must have finite products with atoms"
+    for index in (None, InnerProductOracle(normal)):
+        with pytest.raises(ValueError, match=products):
+            frank_wolfe(lambda x: np.full(6, 1e308), normal, index)
+    with pytest.raises(ValueError, match=products):
+        frank_wolfe(lambda x: x, np.eye(3) * 1e160)
+    # Products are finite, but their difference is not.
+    with pytest.raises(ValueError, match=products):
+        frank_wolfe(lambda x: np.ones(1), [[1.5e308], [-1.5e308]])
+    with pytest.raises(ValueError, match=r"^atoms must have differences"):
+        frank_wolfe(lambda x: np.full(1, 1e-9), [[1.5e308], [-1.5e308]])
+    # Only the derivative at the end of the segment is too large: it is above 0, which suffices.
+    found = frank_wolfe(lambda x: np.where(x > 1.0, 1e308, x - 0.5), [[0.0], [100.0]], n_steps=3)
+    assert found.point[0] == pytest.approx(0.5, abs=1e-6)
+
+
 def test_own_step_sizes() -> None:
     atoms, target = RNG.standard_normal((30, 4)), np.zeros(4)
     given = frank_wolfe(lambda x: x - target, atoms, n_steps=10, step=lambda t: 2.0 / (t + 2.0))
@@ -191,6 +260,7 @@ def test_arguments_stay_and_results_are_ones_own() -> None:
         (TypeError, "n_steps must be", {"n_steps": True}),
         (ValueError, "start must be", {"start": 3}),
         (ValueError, "step must be", {"step": "armijo"}),
+        (ValueError, "step must be", {"step": np.array([1, 2])}),
         (ValueError, r"step\(0\) must be a number in \[0, 1\]", {"step": lambda t: 1.5}),
         (ValueError, "tolerance must be", {"tolerance": -1.0}),
         (ValueError, "check_every must be", {"check_every": 0}),

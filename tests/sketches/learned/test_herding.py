@@ -45,11 +45,49 @@ def test_errors_are_below_the_bound(atoms: np.ndarray, tables: int | None) -> No
     found = herding(atoms, n_samples=300, index=index or None, check_every=10)
     target = atoms.mean(axis=0)
     np.testing.assert_allclose(found.target, target, atol=1e-12)
-    length, radius = np.linalg.norm(target), np.linalg.norm(atoms - target, axis=1).max()
-    counts = np.arange(1, 301)
-    bound = (np.sqrt(length**2 + counts * radius**2) + length) / counts
-    assert (found.errors <= bound + 1e-12).all()
+    radius = np.linalg.norm(atoms - target, axis=1).max()
+    assert (found.errors <= radius / np.sqrt(np.arange(1, 301)) + 1e-12).all()
     assert len(found.ratios) == 30 and (found.ratios <= 1.0).all()
+
+
+@pytest.mark.parametrize("kind", ["mean", "weights", "given"])
+def test_the_choice_does_not_depend_on_the_origin(kind: str) -> None:
+    # Products of these numbers are exact, also after they are moved.
+    atoms = RNG.integers(-64, 65, (512, 6)).astype(float)
+    weights = np.arange(512) % 2
+    given = np.array([3.0, -2.0, 0.5, 0.0, 1.0, 4.0])
+    here = herding(atoms, given if kind == "given" else None, weights if kind == "weights" else None, 200)
+    for origin in (16.0, 1024.0, 2.0**20):
+        target = given + origin if kind == "given" else None
+        there = herding(atoms + origin, target, weights if kind == "weights" else None, 200)
+        np.testing.assert_array_equal(there.ids, here.ids)
+        np.testing.assert_array_equal(there.errors, here.errors)
+        np.testing.assert_allclose(there.mean, here.mean + origin, rtol=1e-14)
+
+
+@pytest.mark.parametrize("tables", [None, 4])
+@pytest.mark.parametrize("origin", [0.0, 10.0, 100.0, 1000.0])
+def test_samples_beat_random_ones_wherever_the_origin_is(origin: float, tables: int | None) -> None:
+    atoms = np.random.default_rng(1).standard_normal((5000, 8)) + origin
+    index = InnerProductOracle(atoms, n_tables=tables, seed=1) if tables else None
+    found = herding(atoms, n_samples=100, index=index)
+    random = math.sqrt(8 / 100)  # the expected square of the distance of 100 random samples is 8 / 100
+    assert found.errors[-1] < 0.3 * random
+    assert len(set(found.ids.tolist())) > 60
+
+
+def test_numbers_too_large_for_float64() -> None:
+    far = np.array([[1.5e308], [-1.5e308]])
+    with pytest.raises(ValueError, match=r"^atoms must have distances from the target"):
+        herding(far, [-1.5e308])
+    with pytest.raises(ValueError, match=r"^atoms must have finite products with their distance"):
+        herding(far, n_samples=3)
+    with pytest.raises(ValueError, match=r"^atoms must have finite products with their distance"):
+        herding(np.eye(3) * 1e160, n_samples=3)
+    # Squares of distances are too large, or too small, but the distances are not.
+    for scale in (1e160, 1e-170):
+        found = herding(np.array([[3.0, 4.0], [0.0, 0.0]]) * scale, [0.0, 0.0], n_samples=1)
+        assert found.errors[0] == pytest.approx(5.0 * scale, rel=1e-12)
 
 
 def test_the_target_with_weights() -> None:

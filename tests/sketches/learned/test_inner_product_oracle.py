@@ -174,12 +174,49 @@ def test_the_value_with_a_bonus_is_not_above_the_best_one_and_is_checked_last() 
     for wrong, message in (
         ({"matrix": np.eye(11)}, "matrix must have"),
         ({"matrix": np.triu(np.ones((12, 12)))}, "matrix must be symmetric"),
+        ({"matrix": -np.eye(12)}, "matrix must be positive semidefinite"),
+        ({"matrix": np.diag([1e-300] * 11 + [-1e-302])}, "matrix must be positive semidefinite"),
+        ({"matrix": 1.0 - np.eye(12)}, "matrix must be positive semidefinite"),
         ({"bonus": -1.0}, "bonus must be"),
         ({"bonus": math.inf}, "bonus must be finite"),
         ({"n_axes": -1}, "n_axes must be"),
     ):
         with pytest.raises(ValueError, match=message):
             run.best_with_bonus(**{"direction": direction, "matrix": matrix, "bonus": 1.0, **wrong})
+
+
+def test_semidefinite_matrices_and_their_rounding_are_accepted() -> None:
+    run, direction = OracleRun(ATOMS), np.ones(12)
+    plain = run.best(direction)
+    assert run.best_with_bonus(direction, np.zeros((12, 12)), 1.0) == plain
+    thin = RNG.standard_normal((12, 2)).astype(np.float32)
+    for matrix in (np.outer(direction, direction), thin @ thin.T, np.eye(12, dtype=int), 1e200 * np.eye(12)):
+        found = run.best_with_bonus(direction, matrix, 0.5)
+        values = [naive.value(atom, direction, np.asarray(matrix, float), 0.5) for atom in ATOMS]
+        assert found.value == pytest.approx(max(values), rel=1e-6)
+
+
+def test_a_refused_search_counts_nothing() -> None:
+    oracle = InnerProductOracle(ATOMS, n_groups=3, n_tables=2, n_probes=2, redraw_after=2, seed=1)
+    large = np.full(12, 1.7e308)
+    for index in (None, oracle):
+        run, twin = (OracleRun(ATOMS, index, check_every=2) for _ in range(2))
+        for t, direction in enumerate(RNG.standard_normal((12, 12))):
+            with pytest.raises(ValueError, match="above must be"):
+                run.best(direction, above=math.nan)
+            with pytest.raises(ValueError, match="direction must have finite products"):
+                run.best(large, above=0.0)
+            with pytest.raises(ValueError, match="direction must have finite products"):
+                run.exact(large)
+            with pytest.raises(ValueError, match="direction must have finite products"):
+                run.best_with_bonus(large, np.eye(12), 1.0)
+            assert run.best(direction, above=1.0) == twin.best(direction, above=1.0)
+            assert (run.inner_products, run.exact_scans, run.redrawn) == (
+                twin.inner_products,
+                twin.exact_scans,
+                twin.redrawn,
+            )
+            assert run.ratios == twin.ratios and len(run.ratios) == (t + 1) // 2
 
 
 def test_the_mean_is_taken_from_the_hashes_only() -> None:

@@ -165,6 +165,33 @@ def test_an_interrupted_update_changes_nothing(monkeypatch: pytest.MonkeyPatch) 
     np.testing.assert_array_equal(agent.coefficients, expected.coefficients)
 
 
+def test_the_least_regularization_is_enough_and_a_singular_regression_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    features = np.array([[[1e6, 1e6], [1.0, 0.0]]])
+    agent = LeastSquaresValueIteration(features, 1, regularization=2.0)
+    for _ in range(20):
+        agent.update([0], [0], [1.0])
+    # The ridge regression of 1 on (a, a), 20 times, has two equal coefficients of 20 a / (40 a**2 + 2).
+    expected = 20e6 / (40e12 + 2.0)
+    found = agent.coefficients[0]
+    # Their sum is well determined, and each of them as well as the condition number allows.
+    assert found.sum() == pytest.approx(2.0 * expected, rel=1e-9)
+    np.testing.assert_allclose(found, expected, rtol=np.finfo(float).eps * (40e12 + 2.0) / 2.0)
+    before = agent.coefficients
+
+    def refuse(matrix: np.ndarray) -> np.ndarray:
+        raise np.linalg.LinAlgError("Singular matrix")
+
+    for name in ("cholesky", "inv"):
+        with monkeypatch.context() as patch:
+            patch.setattr(np.linalg, name, refuse)
+            with pytest.raises(ValueError, match=r"^regularization must be larger .*, got 2.0"):
+                agent.update([0], [0], [1.0])
+        np.testing.assert_array_equal(agent.coefficients, before)
+        assert agent.n_episodes == 20
+
+
 def test_the_features_are_ones_own() -> None:
     process = naive.linear_process(3, 10, 4, 1)
     features = process.features.copy()
@@ -183,6 +210,15 @@ def test_the_features_are_ones_own() -> None:
         (ValueError, "horizon must be", {"horizon": 0}),
         (ValueError, "bonus must be", {"bonus": -1.0}),
         (ValueError, "regularization must be", {"regularization": 0.0}),
+        (ValueError, "regularization must lie from 1e-100", {"regularization": 1e-320}),
+        (ValueError, "regularization must lie from 1e-100", {"regularization": 1e200}),
+        (
+            ValueError,
+            "regularization must be at least 1e-12 times",
+            {"features": [[[1e8, 1e8], [1, 0]]], "regularization": 1e-6},
+        ),
+        (ValueError, "features must have squared lengths", {"features": np.full((2, 4, 3), 1e200)}),
+        (ValueError, "features must have squared lengths", {"features": np.full((2, 4, 3), 1e60)}),
         (ValueError, "oracles must be a list of 2", {"oracles": []}),
         (TypeError, r"oracles\[0\] must be an InnerProductOracle", {"oracles": [None, None]}),
         (ValueError, "atoms must be those", {"oracles": [InnerProductOracle(np.eye(3))] * 2}),

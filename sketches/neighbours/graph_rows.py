@@ -16,13 +16,22 @@ from ...lsh.inputs.rows import read_rows
 from ...lsh.support.backend import read_only, refuse_gpu
 from ...lsh.support.checks import check_choice, check_flag, check_int
 from ...lsh.support.lazy import lazy
+from ...lsh.support.threads import cut_range
 from ...lsh.support.types import Device, RowsLike
 from ..core.guard import changing, locked, uninterrupted
 from ..core.merging import parts_of
 from ..core.state import Arrays, ArraySpec, State
 from .appended_rows import AppendedRows
-from .graph_building import METRICS, Links, draw_long_links, improve_graph, link_nodes, random_words
-from .graph_nodes import Nodes, join_nodes, read_nodes
+from .graph_building import (
+    METRICS,
+    Links,
+    draw_long_links,
+    improve_graph,
+    link_nodes,
+    random_words,
+    spread_nodes,
+)
+from .graph_nodes import Nodes, join_nodes, number_distinct, read_nodes
 from .index import LSHIndex
 
 __all__ = ["GraphRows"]
@@ -31,8 +40,10 @@ __all__ = ["GraphRows"]
 _CAPACITY, _MOST_BYTES = 32, 1 << 30
 #: Candidates of a row that are compared with it, for each neighbour that is listed.
 _CANDIDATES = 4
-#: Nodes at which a search begins.
-_ENTRIES = 8
+#: Nodes at random at which a search begins; and nodes far from each other, and of how many they are.
+_ENTRIES, _FAR, _SAMPLE = 8, 64, 1024
+#: How far squared lengths may be from 1 where angles are compared, and numbers that are checked at a time.
+_ROUNDING, _NUMBERS = 1e-5, 1 << 22
 #: The most rows, whose numbers are int32.
 _MOST_ROWS = (1 << 31) - 2
 
@@ -82,7 +93,7 @@ class GraphRows(AppendedRows):
         self.diversify = check_flag("diversify", diversify)
         self.n_rounds = check_int("n_rounds", n_rounds, 0, 100)
         self.ef_build = check_int("ef_build", ef_build, 1, 1 << 16)
-        self.entry = check_choice("entry", entry, ("hash", "fixed"))
+        self.entry = check_choice("entry", entry, ("hash", "fixed", "spread"))
         self.seed = check_int("seed", seed, 0, 2**64 - 1)
 
     @property
@@ -143,7 +154,22 @@ class GraphRows(AppendedRows):
                 raise ValueError(f"{name} must be other nodes")
             if ((links[:, :-1] < 0) & (links[:, 1:] >= 0)).any():
                 raise ValueError(f"{name} must have -1 only at the end")
+        self._check_distinct(rows, arrays["neighbours"])
         self._check_stored_ids(arrays["ids"], n)
+
+    def _check_distinct(self, rows: NDArray[np.float32], lists: NDArray[np.int32]) -> None:
+        if (number_distinct(rows + np.float32(0.0)) if len(rows) else np.empty(0)).max(initial=-1) + 1 < len(
+            rows
+        ):
+            raise ValueError("rows must be distinct")
+        for first, last in cut_range(0, len(rows), max(1, _NUMBERS // max(1, rows.shape[1], lists.shape[1]))):
+            ordered = np.sort(lists[first:last], axis=1)
+            if ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any():
+                raise ValueError("neighbours must be distinct")
+            if self.metric == "angle":
+                squares = (rows[first:last].astype(np.float64) ** 2).sum(axis=1)
+                if ((squares != 0.0) & (np.abs(squares - 1.0) > _ROUNDING)).any():
+                    raise ValueError("rows must have length 1, or be zero")
 
     def _check_device(self, device: str) -> None:
         if device != "cpu":
@@ -187,14 +213,27 @@ class GraphRows(AppendedRows):
 
     def _starts(self, ids: NDArray[np.int64]) -> NDArray[np.int32]:
         """Return nodes at random, of which nodes have these ids: the same whatever the order of updates."""
+        return self._some(ids, _ENTRIES)
+
+    def _some(self, ids: NDArray[np.int64], count: int) -> NDArray[np.int32]:
         words = random_words(self.seed, ids)
-        n = min(_ENTRIES, ids.size)
+        n = min(count, ids.size)
         some = np.argpartition(words, n - 1)[:n] if n else np.empty(0, np.int64)
         return some[np.argsort(words[some])].astype(np.int32)
 
     @property
     def _fixed_entries(self) -> NDArray[np.int32]:
         return self._state.cached("starts", lambda: self._starts(self._ids_of_nodes(self._arrays)))
+
+    @property
+    def _far_entries(self) -> NDArray[np.int32]:
+        """Nodes that are far from each other, among some at random."""
+
+        def make() -> NDArray[np.int32]:
+            some = self._some(self._ids_of_nodes(self._arrays), _SAMPLE)
+            return spread_nodes(self._arrays["rows"], some, self._metric_number, _FAR)
+
+        return self._state.cached("far", make)
 
     @staticmethod
     def _ids_of_nodes(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
@@ -228,7 +267,9 @@ class GraphRows(AppendedRows):
         Notes
         -----
         Each new row is linked to old and new ones, so that few large batches give better links than many
-        small ones. A batch also takes time for a copy of all arrays, and for the choice of all links.
+        small ones. A batch also takes time for a copy of all arrays, for the choice of all links, and for
+        long links, of which a share is drawn anew: as many as if all were drawn now lead to new rows. Beside
+        the arrays, it takes two copies of them, about ``40 n_links`` bytes a distinct row, and up to 250 MB.
         """
         refuse_gpu(type(self).__name__, X, ids)
         with self._lock, changing(self, beside_queries=True):
@@ -268,7 +309,7 @@ class GraphRows(AppendedRows):
             ids = ids[order]
             if (repeated := ids[1:][np.diff(ids) == 0]).size:
                 raise ValueError(f"ids must be distinct, got {repeated[0]} twice")
-        joined, numbers, pairs = join_nodes([part for part, _ in parts], order)
+        joined, numbers, pairs, origins = join_nodes([part for part, _ in parts], order)
         is_old = np.ones(len(joined.rows), np.bool_)
         for i in fresh:
             is_old[numbers[i]] = False
@@ -277,7 +318,7 @@ class GraphRows(AppendedRows):
         ours = numbers[0]
         in_place = np.array_equal(ours, np.arange(ours.size))
         index = self._index if in_place and ours.size else None
-        self._link(joined, ids, np.flatnonzero(~is_old), pairs, index, ours.size if index else 0)
+        self._link(joined, ids, np.flatnonzero(~is_old), pairs, origins, index, ours.size if index else 0)
 
     def _link(
         self,
@@ -285,6 +326,7 @@ class GraphRows(AppendedRows):
         ids: NDArray[np.int64],
         fresh: NDArray[np.int64],
         pairs: NDArray[np.int32],
+        origins: NDArray[np.int32],
         index: LSHIndex | None,
         n_indexed: int,
     ) -> None:
@@ -306,7 +348,7 @@ class GraphRows(AppendedRows):
             starts, self.ef_build, self.n_rounds,
         )  # fmt: skip
         if self.n_long_links:
-            draw_long_links(rows, random_words(self.seed, of_nodes), number, joined.long_links)
+            draw_long_links(rows, random_words(self.seed, of_nodes), origins, number, joined.long_links)
         graph = self._linked(rows, lists, joined.long_links)
         with changing(self), uninterrupted():
             self._set_arrays(arrays)
@@ -357,8 +399,8 @@ class GraphRows(AppendedRows):
             lost = ((lists < 0) & (ours.neighbours[kept] >= 0)).any(axis=1)
             lists = np.take_along_axis(lists, np.argsort(lists < 0, axis=1, kind="stable"), axis=1)
             left = Nodes(ours.rows[kept], new_of_old[ours.nodes[stay]], lists, long_links)
-            no_pairs = np.zeros((0, 2), np.int32)
-            self._link(left, self.ids[stay], np.flatnonzero(lost), no_pairs, None, 0)
+            no_pairs, origins = np.zeros((0, 2), np.int32), np.zeros(kept.size, np.int32)
+            self._link(left, self.ids[stay], np.flatnonzero(lost), no_pairs, origins, None, 0)
         return self
 
     # -- merging ------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from ...lsh.kernels.compiled import helper, kernel
 from .graph_distances import row_distance
 from .heaps import keep_best, sort_best
 
-__all__ = ["add_reverse_links", "choose_links", "draw_long_links", "group_pairs"]
+__all__ = ["add_reverse_links", "choose_links", "draw_long_links", "group_pairs", "spread_nodes"]
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -110,30 +110,68 @@ def _mixed(word):
 
 
 @kernel
-def draw_long_links(rows, words, metric, n_levels, start, stop, long_links):
-    """Draw long links of the nodes [start, stop) that have none: each to the nearest of some nodes at random.
+def draw_long_links(rows, words, origins, metric, n_levels, start, stop, long_links):
+    """Draw long links of the nodes [start, stop): each to the nearest of some nodes at random.
 
     The number of these nodes is a power of two, and all `n_levels` powers from 1 on are equally likely. So
     the rank r of the node that is linked has a probability of about 1 / r. `words` has a random word for each
     node.
+
+    A link that is there already was drawn among nodes of the same origin. Of c nodes that are drawn now, it
+    is compared with the b nodes of other origins only, of which one is nearer with probability
+    b / (b + c). Else it gives way with probability (b / c)**2, so that it does so with b / c in all, as if
+    all c nodes were drawn anew.
     """
     width, flat, n = rows.shape[1], rows.reshape(-1), np.uint64(rows.shape[0])
     for i in range(start, stop):
         word = words[i]
         for j in range(long_links.shape[1]):
-            if long_links[i, j] >= 0:
-                continue
+            old = np.int64(long_links[i, j])
             word += _GOLDEN
             count = 1 << np.int64(_mixed(word) % np.uint64(n_levels))
-            best, best_key = np.int64(-1), np.float32(np.inf)
+            best, best_key, n_others = np.int64(-1), np.float32(np.inf), 0
             for _ in range(count):
                 word += _GOLDEN
                 node = np.int64(_mixed(word) % n)
-                if node != i:
+                if node != i and (old < 0 or origins[node] != origins[i]):
+                    n_others += 1
                     key = row_distance(metric, flat, np.int64(i) * width, flat, node * width, width)
                     if best < 0 or key < best_key:
                         best, best_key = node, key
-            if best < 0 and n > 1:
+            if old >= 0:
+                if best < 0:
+                    best = old
+                elif _mixed(word ^ ~n) % np.uint64(count * count) >= np.uint64(n_others * n_others):
+                    place = np.int64(i) * width
+                    if row_distance(metric, flat, place, flat, old * width, width) <= best_key:
+                        best = old
+            elif best < 0 and n > 1:
                 # All nodes that were drawn are this one.
                 best = (i + 1) % np.int64(n)
             long_links[i, j] = best
+
+
+@kernel
+def spread_nodes(rows, some, metric, start, stop, far):
+    """Choose the nodes [start, stop) of `far` from some nodes: the first one, and then the farthest ones.
+
+    Each is the node whose nearest node among those that were chosen before is farthest away (the traversal
+    of Gonzalez 1985).
+    """
+    width, flat = rows.shape[1], rows.reshape(-1)
+    keys = np.full(some.size, np.inf, np.float32)
+    here = 0
+    for i in range(start, stop):
+        far[i] = some[here]
+        base = np.int64(some[here]) * width
+        farthest = 0
+        for j in range(some.size):
+            key = row_distance(metric, flat, base, flat, np.int64(some[j]) * width, width)
+            keys[j] = min(keys[j], key)
+            if keys[j] > keys[farthest]:
+                farthest = j
+        # A node is chosen once, even if others are at the distance 0 in float32.
+        keys[here] = -np.float32(np.inf)
+        if farthest == here:
+            farthest = int(np.argmax(keys))
+        here = farthest

@@ -24,6 +24,7 @@ __all__ = [
     "link_nodes",
     "random_words",
     "search_links",
+    "spread_nodes",
 ]
 
 #: The metrics of rows as kernels number them.
@@ -32,8 +33,8 @@ METRICS = {"angle": ANGLE, "euclidean": EUCLIDEAN, "cityblock": CITYBLOCK}
 _NODES, _QUERIES = 256, 16
 #: Numbers of nodes up to which all distances are computed.
 _FEW = 1024
-#: The most nodes that are searched at a time, and the most neighbours that are found for them.
-_TOGETHER, _FOUND = 1 << 16, 1 << 20
+#: Nodes that are searched at a time, and neighbours of theirs.
+_TOGETHER, _PAIRS = 1 << 16, 1 << 21
 #: The largest number of random nodes, as a power of two, of which a long link goes to the nearest.
 _LEVELS = 10
 
@@ -125,15 +126,34 @@ def _grouped(
 
 
 def draw_long_links(
-    rows: NDArray[np.float32], words: NDArray[np.uint64], metric: int, long_links: NDArray[np.int32]
+    rows: NDArray[np.float32],
+    words: NDArray[np.uint64],
+    origins: NDArray[np.int32],
+    metric: int,
+    long_links: NDArray[np.int32],
 ) -> None:
-    """Draw the long links that are -1."""
+    """Draw the long links that are -1, and draw a share of the others anew.
+
+    Links that are there were drawn among nodes of the same origin. As many of them as if all were drawn now
+    go over to nodes of other origins, or somewhat more if there were less than 1,024 nodes.
+    """
     m = len(rows)
     n_levels = min(_LEVELS, max(1, m.bit_length() - 1)) + 1
-    rows, words = read_only(rows), read_only(words)
+    given = read_only(rows), read_only(words), read_only(origins)
+    if (origins[:1] == origins).all() and (long_links >= 0).all():
+        return
     map_blocks(
-        lambda a, b: graph_links.draw_long_links(rows, words, metric, n_levels, a, b, long_links), m, _NODES
+        lambda a, b: graph_links.draw_long_links(*given, metric, n_levels, a, b, long_links), m, _NODES
     )
+
+
+def spread_nodes(
+    rows: NDArray[np.float32], some: NDArray[np.int32], metric: int, n: int
+) -> NDArray[np.int32]:
+    """Return the first of some nodes, and n - 1 others of them that are far from each other."""
+    far = np.empty(min(n, some.size), np.int32)
+    graph_links.spread_nodes(read_only(rows), read_only(some), metric, 0, far.size, far)
+    return far
 
 
 def improve_graph(
@@ -175,8 +195,7 @@ def improve_graph(
     _offer(rows, lists, pairs[:, 0], pairs[:, 1], metric)
     if not fresh.size:
         return
-    # Results do not depend on how many nodes are searched at a time, but the memory that they take does.
-    together = max(1, min(_TOGETHER, _FOUND // k))
+    together = max(1, min(_TOGETHER, _PAIRS // k))
     for first, last in cut_range(0, fresh.size, together):
         _offer_both(rows, lists, fresh[first:last], candidates(fresh[first:last]), metric)
     for _ in range(n_rounds):

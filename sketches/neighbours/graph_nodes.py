@@ -67,7 +67,7 @@ def read_nodes(rows: VectorRows, metric: str, name: str) -> NDArray[np.float32]:
     return out
 
 
-def _groups(rows: NDArray[np.float32]) -> NDArray[np.int64]:
+def number_distinct(rows: NDArray[np.float32]) -> NDArray[np.int64]:
     """Return a number for each row, the same for equal rows only."""
     if not rows.shape[1] or not len(rows):
         return np.zeros(len(rows), np.int64)
@@ -77,7 +77,7 @@ def _groups(rows: NDArray[np.float32]) -> NDArray[np.int64]:
 
 def are_distinct(rows: NDArray[np.float32]) -> bool:
     """Return True if no two rows are equal, and there are no negative zeros, as nodes have their rows."""
-    groups = int(_groups(rows).max(initial=-1)) + 1
+    groups = int(number_distinct(rows).max(initial=-1)) + 1
     return groups == len(rows) and not np.signbit(rows[rows == 0.0]).any()
 
 
@@ -101,7 +101,7 @@ def has_repeated_entries(lists: NDArray[np.int32]) -> bool:
 
 def join_nodes(
     parts: list[Nodes], order: NDArray[np.int64] | None
-) -> tuple[Nodes, list[NDArray[np.int32]], NDArray[np.int32]]:
+) -> tuple[Nodes, list[NDArray[np.int32]], NDArray[np.int32], NDArray[np.int32]]:
     """Return the nodes of all rows of parts, what the nodes of each part have become, and further neighbours.
 
     Parameters
@@ -117,6 +117,8 @@ def join_nodes(
         For each part, the new numbers of its nodes.
     pairs : int32, shape (p, 2)
         Nodes, and a neighbour of each: those of equal rows of other parts.
+    origins : int32
+        The part whose links each node has.
     """
     sizes = [len(part.rows) for part in parts]
     starts = np.concatenate([[0], np.cumsum(sizes)])
@@ -124,7 +126,7 @@ def join_nodes(
     old = np.concatenate([part.nodes + start for part, start in zip(parts, starts[:-1], strict=True)])
     if order is not None:
         old = old[order]
-    groups = _groups(rows)
+    groups = number_distinct(rows)
     # The first row of each group, and the groups in the order of their first rows.
     found, firsts, inverse = np.unique(groups[old], return_index=True, return_inverse=True)
     in_order = np.argsort(firsts)
@@ -151,4 +153,5 @@ def join_nodes(
         rows[chosen], numbers[inverse.reshape(-1)].astype(np.int32), lists[chosen], long_links[chosen]
     )
     moved = [new_of_old[a:b].astype(np.int32) for a, b in pairwise(starts)]
-    return joined, moved, pairs[pairs[:, 1] >= 0].astype(np.int32)
+    origins = (np.searchsorted(starts, chosen, side="right") - 1).astype(np.int32)
+    return joined, moved, pairs[pairs[:, 1] >= 0].astype(np.int32), origins

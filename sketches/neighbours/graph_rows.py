@@ -21,7 +21,15 @@ from ..core.guard import changing, locked, uninterrupted
 from ..core.merging import parts_of
 from ..core.state import Arrays, ArraySpec, State
 from .appended_rows import AppendedRows
-from .graph_building import METRICS, Links, draw_long_links, improve_graph, link_nodes, random_words
+from .graph_building import (
+    METRICS,
+    Links,
+    draw_long_links,
+    improve_graph,
+    link_nodes,
+    random_words,
+    spread_nodes,
+)
 from .graph_nodes import Nodes, are_distinct, has_repeated_entries, have_unit_length, join_nodes, read_nodes
 from .index import LSHIndex
 
@@ -31,8 +39,8 @@ __all__ = ["GraphRows"]
 _CAPACITY, _MOST_BYTES = 32, 1 << 30
 #: Candidates of a row that are compared with it, for each neighbour that is listed.
 _CANDIDATES = 4
-#: Nodes at which a search begins.
-_ENTRIES = 8
+#: Nodes at random at which a search begins; and nodes far from each other, and of how many they are.
+_ENTRIES, _FAR, _SAMPLE = 8, 64, 1024
 #: The most rows, whose numbers are int32.
 _MOST_ROWS = (1 << 31) - 2
 
@@ -82,7 +90,7 @@ class GraphRows(AppendedRows):
         self.diversify = check_flag("diversify", diversify)
         self.n_rounds = check_int("n_rounds", n_rounds, 0, 100)
         self.ef_build = check_int("ef_build", ef_build, 1, 1 << 16)
-        self.entry = check_choice("entry", entry, ("hash", "fixed"))
+        self.entry = check_choice("entry", entry, ("hash", "fixed", "spread"))
         self.seed = check_int("seed", seed, 0, 2**64 - 1)
 
     @property
@@ -196,14 +204,27 @@ class GraphRows(AppendedRows):
 
     def _starts(self, ids: NDArray[np.int64]) -> NDArray[np.int32]:
         """Return nodes at random, of which nodes have these ids: the same whatever the order of updates."""
+        return self._some(ids, _ENTRIES)
+
+    def _some(self, ids: NDArray[np.int64], count: int) -> NDArray[np.int32]:
         words = random_words(self.seed, ids)
-        n = min(_ENTRIES, ids.size)
+        n = min(count, ids.size)
         some = np.argpartition(words, n - 1)[:n] if n else np.empty(0, np.int64)
         return some[np.argsort(words[some])].astype(np.int32)
 
     @property
     def _fixed_entries(self) -> NDArray[np.int32]:
         return self._state.cached("starts", lambda: self._starts(self._ids_of_nodes(self._arrays)))
+
+    @property
+    def _far_entries(self) -> NDArray[np.int32]:
+        """Nodes that are far from each other, among some at random."""
+
+        def make() -> NDArray[np.int32]:
+            some = self._some(self._ids_of_nodes(self._arrays), _SAMPLE)
+            return spread_nodes(self._arrays["rows"], some, self._metric_number, _FAR)
+
+        return self._state.cached("far", make)
 
     @staticmethod
     def _ids_of_nodes(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
@@ -237,7 +258,9 @@ class GraphRows(AppendedRows):
         Notes
         -----
         Each new row is linked to old and new ones, so that few large batches give better links than many
-        small ones. A batch also takes time for a copy of all arrays, and for the choice of all links.
+        small ones. A batch also takes time for a copy of all arrays, for the choice of all links, and for
+        long links, of which a share is drawn anew: as many as if all were drawn now lead to new rows. Beside
+        the arrays, it takes two copies of them, about ``40 n_links`` bytes a distinct row, and up to 250 MB.
         """
         refuse_gpu(type(self).__name__, X, ids)
         with self._lock, changing(self, beside_queries=True):
@@ -277,7 +300,7 @@ class GraphRows(AppendedRows):
             ids = ids[order]
             if (repeated := ids[1:][np.diff(ids) == 0]).size:
                 raise ValueError(f"ids must be distinct, got {repeated[0]} twice")
-        joined, numbers, pairs = join_nodes([part for part, _ in parts], order)
+        joined, numbers, pairs, origins = join_nodes([part for part, _ in parts], order)
         is_old = np.ones(len(joined.rows), np.bool_)
         for i in fresh:
             is_old[numbers[i]] = False
@@ -286,7 +309,7 @@ class GraphRows(AppendedRows):
         ours = numbers[0]
         in_place = np.array_equal(ours, np.arange(ours.size))
         index = self._index if in_place and ours.size else None
-        self._link(joined, ids, np.flatnonzero(~is_old), pairs, index, ours.size if index else 0)
+        self._link(joined, ids, np.flatnonzero(~is_old), pairs, origins, index, ours.size if index else 0)
 
     def _link(
         self,
@@ -294,6 +317,7 @@ class GraphRows(AppendedRows):
         ids: NDArray[np.int64],
         fresh: NDArray[np.int64],
         pairs: NDArray[np.int32],
+        origins: NDArray[np.int32],
         index: LSHIndex | None,
         n_indexed: int,
     ) -> None:
@@ -315,7 +339,7 @@ class GraphRows(AppendedRows):
             starts, self.ef_build, self.n_rounds,
         )  # fmt: skip
         if self.n_long_links:
-            draw_long_links(rows, random_words(self.seed, of_nodes), number, joined.long_links)
+            draw_long_links(rows, random_words(self.seed, of_nodes), origins, number, joined.long_links)
         graph = self._linked(rows, lists, joined.long_links)
         with changing(self), uninterrupted():
             self._set_arrays(arrays)
@@ -366,8 +390,8 @@ class GraphRows(AppendedRows):
             lost = ((lists < 0) & (ours.neighbours[kept] >= 0)).any(axis=1)
             lists = np.take_along_axis(lists, np.argsort(lists < 0, axis=1, kind="stable"), axis=1)
             left = Nodes(ours.rows[kept], new_of_old[ours.nodes[stay]], lists, long_links)
-            no_pairs = np.zeros((0, 2), np.int32)
-            self._link(left, self.ids[stay], np.flatnonzero(lost), no_pairs, None, 0)
+            no_pairs, origins = np.zeros((0, 2), np.int32), np.zeros(kept.size, np.int32)
+            self._link(left, self.ids[stay], np.flatnonzero(lost), no_pairs, origins, None, 0)
         return self
 
     # -- merging ------------------------------------------------------------------------------------

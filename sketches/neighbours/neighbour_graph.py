@@ -53,15 +53,17 @@ class NeighbourGraph(GraphRows):
         The most links of a row, by default `n_neighbors`.
     n_long_links : int, default 0
         Number of further links of each row to rows that may be far away. They help where searches begin far
-        from the query, as with ``entry="fixed"``.
+        from the query, as with ``entry="fixed"``, and where rows are in groups that no other link joins.
     diversify : bool, default True
         True to leave out links to rows that are nearer to another linked row than to the row itself.
     n_rounds : int, default 2
         How often new rows are searched in the graph to improve their lists.
     ef_build : int, default 64
         The `ef` of these searches.
-    entry : {"hash", "fixed"}
-        Where a search begins: at rows that share buckets with the query, or always at the same few rows.
+    entry : {"hash", "fixed", "spread"}
+        Where a search begins: at rows that share buckets with the query; always at the same row, from which
+        only rows are found that links lead to; or at up to 64 rows far from each other, always the same.
+        Queries whose buckets are empty begin at these 64 rows with "hash", too.
     seed : int, default 0
         Seed of what is drawn at random, in [0, 2**64).
 
@@ -219,11 +221,19 @@ class NeighbourGraph(GraphRows):
         fixed = self._fixed_entries
         if self.entry == "fixed":
             return np.broadcast_to(fixed[:1], (len(queries), 1)).copy()
+        far = self._far_entries
+        if self.entry == "spread":
+            return np.broadcast_to(far, (len(queries), far.size)).copy()
         near = self._index.query(queries, _ENTRIES).ids
-        # Nodes at random serve where buckets are empty, and where what is linked with the others is little.
+        # Nodes at random serve where few share buckets, and where what is linked with the others is little.
         always = np.broadcast_to(fixed[:_ALWAYS], (len(queries), fixed[:_ALWAYS].size))
         filled = np.where(near < 0, np.resize(fixed, _ENTRIES), near)
-        return np.concatenate([filled.astype(np.int32), always], axis=1)
+        entries = np.concatenate([filled.astype(np.int32), always], axis=1)
+        is_alone = np.asarray((near < 0).all(axis=1))
+        if not is_alone.any():
+            return entries
+        # The hash says nothing of where such a query is.
+        return np.concatenate([entries, np.where(is_alone[:, None], far, np.int32(-1))], axis=1)
 
     def _exact(
         self, rows: VectorRows, nodes: NDArray[np.int32], own: NDArray[np.int64], k: int

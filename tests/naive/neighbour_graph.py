@@ -91,16 +91,26 @@ def mixed(word: int) -> int:
     return word ^ word >> 31
 
 
-def long_links(rows: np.ndarray, metric: str, node: int, word: int, n_levels: int, count: int) -> list[int]:
-    """Return the long links of a node: each to the nearest of 1, 2, 4, ... nodes at random."""
+def long_links(
+    rows: np.ndarray, metric: str, node: int, word: int, n_levels: int, old: list[int], origins: list[int]
+) -> list[int]:
+    """Return the long links of a node: each to the nearest of 1, 2, 4, ... nodes at random.
+
+    An old link, if not -1, is compared with the b of c nodes that are of other origins only, and gives way in
+    any case with probability (b / c)**2.
+    """
     found = []
-    for _ in range(count):
+    for before in old:
         word = word + 0x9E3779B97F4A7C15 & MASK
         drawn = []
         for _ in range(2 ** (mixed(word) % n_levels)):
             word = word + 0x9E3779B97F4A7C15 & MASK
             drawn.append(mixed(word) % len(rows))
         others = [other for other in drawn if other != node]
+        if before >= 0:
+            others = [other for other in others if origins[other] != origins[node]]
+            if mixed(word ^ ~len(rows) & MASK) % len(drawn) ** 2 >= len(others) ** 2:
+                others = [before, *others]
         # At equal distances the first that was drawn is taken.
         keys = [distance(metric, rows[node], rows[other]) for other in others]
         found.append(others[keys.index(min(keys))] if others else (node + 1) % len(rows))

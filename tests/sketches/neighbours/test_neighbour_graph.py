@@ -127,25 +127,28 @@ def test_lists_and_links_equal_the_naive_twin(case: Any, k: int) -> None:
         assert lists[node].tolist() == (expected_list if listed else before[node])
 
 
-@given(graphs(), st.integers(0, 2**64 - 1))
+@given(graphs(), st.integers(0, 2**64 - 1), st.integers(0, 2**32))
 @settings(max_examples=settings.default.max_examples // 10)
-def test_long_links_equal_the_naive_twin(case: Any, word: int) -> None:
+def test_long_links_equal_the_naive_twin(case: Any, word: int, seed: int) -> None:
     rows, _, metric = case
-    n = len(rows)
-    links = np.full((n, 3), -1, np.int32)
-    links[0, 1] = 1
-    words = np.full(n, word, np.uint64)
-    graph_links.draw_long_links(read_only(rows), words, building.METRICS[metric], 4, 0, n, links)
-    assert links[0, 1] == 1
-    for node in range(1, n):
-        assert links[node].tolist() == naive.long_links(rows, metric, node, word, 4, 3)
+    n, rng = len(rows), np.random.default_rng(seed)
+    origins = rng.integers(0, 3, n).astype(np.int32)
+    links = rng.integers(-1, n, (n, 3)).astype(np.int32)
+    links[links == np.arange(n)[:, None]] = -1
+    before, words = links.tolist(), np.full(n, word, np.uint64)
+    number = building.METRICS[metric]
+    graph_links.draw_long_links(read_only(rows), words, origins, number, 4, 0, n, links)
+    for node in range(n):
+        expected = naive.long_links(rows, metric, node, word, 4, before[node], origins.tolist())
+        assert links[node].tolist() == expected
 
 
 def test_ranks_of_long_links_have_probabilities_like_one_over_the_rank() -> None:
     n, count = 1024, 8
     rows = np.linspace(0.0, 1.0, n, dtype=np.float32)[:, None]
     links, words = np.full((n, count), -1, np.int32), building.random_words(5, np.arange(n))
-    building.draw_long_links(rows, words, building.METRICS["euclidean"], links)
+    origins = np.zeros(n, np.int32)
+    building.draw_long_links(rows, words, origins, building.METRICS["euclidean"], links)
     steps = np.abs(links - np.arange(n)[:, None])
     assert steps.min() >= 1
     # The nearest of 2**j nodes at random has a rank of about n / 2**j, and so a step of half of that. Each
@@ -153,6 +156,92 @@ def test_ranks_of_long_links_have_probabilities_like_one_over_the_rank() -> None
     # errors of such a share are 0.02.
     shares = [np.mean((steps >= 2**j) & (steps < 2 ** (j + 1))) for j in range(2, 8)]
     assert all(abs(share - 1 / 11) < 0.03 for share in shares), shares
+
+
+def test_long_links_of_old_rows_lead_to_new_rows_as_often_as_if_drawn_at_once() -> None:
+    # Ten blocks of rows that are alike. From 1,024 rows on, the numbers of nodes that are drawn for links are
+    # the same ones, so that shares do not depend on how rows arrive.
+    X, count = rows_of(2600, 4), 8
+
+    def part(first: int, last: int) -> NeighbourGraph:
+        return graph("euclidean", 4, n_long_links=count).update(X[first:last])
+
+    grown = part(0, 1300)
+    for a in range(1300, 2600, 260):
+        grown.update(X[a : a + 260])
+    for kept in (grown, part(0, 1560).merge(part(1560, 2600)), part(0, 2600)):
+        blocks = kept._arrays["long_links"] // 260
+        assert (blocks >= 0).all()
+        # Six standard errors of a tenth of 8,320 links are 0.02.
+        for sources in (blocks[:1300], blocks[1560:], blocks):
+            shares = np.bincount(sources.reshape(-1), minlength=10) / sources.size
+            assert (np.abs(shares - 0.1) < 0.02).all(), shares
+
+
+def groups(d: int = 16) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return rows in 40 groups far from each other, group by group, queries near to them, and the truth."""
+    rng = np.random.default_rng(5)
+    centres = 8.0 * rng.standard_normal((40, d))
+    X = (np.repeat(centres, 50, axis=0) + rng.standard_normal((2000, d))).astype(np.float32)
+    Q = X[::20] + 0.1 * rng.standard_normal((100, d)).astype(np.float32)
+    return X, Q, np.argsort(distances("euclidean", Q, X), axis=1, kind="stable")[:, :10]
+
+
+@pytest.mark.parametrize(("entry", "n_long"), [("fixed", 8), ("spread", 0), ("hash", 0)])
+def test_groups_far_from_each_other_are_found_if_they_came_one_after_the_other(
+    entry: str, n_long: int
+) -> None:
+    X, Q, truth = groups()
+    grown = graph("euclidean", 16, 16, n_long_links=n_long, entry=entry)
+    for a in range(0, 2000, 250):
+        grown.update(X[a : a + 250])
+    once = graph("euclidean", 16, 16, n_long_links=n_long, entry=entry).update(X)
+    for kept in (grown, once):
+        assert recall(kept.search(Q).ids, truth) > 0.97
+
+
+def test_searches_from_one_row_find_what_is_linked_with_it_only() -> None:
+    X, Q, truth = groups()
+    alone = graph("euclidean", 16, 16, entry="fixed").update(X)
+    assert recall(alone.search(Q).ids, truth) < 0.1
+
+
+def test_nodes_that_are_spread_are_the_farthest_from_those_before() -> None:
+    rows = rows_of(60, 3)
+    rows[40:] = rows[7]
+    some = np.random.default_rng(1).permutation(60).astype(np.int32)
+    for metric in METRICS:
+        unit = rows / np.linalg.norm(rows, axis=1, keepdims=True) if metric == "angle" else rows
+        far = building.spread_nodes(unit.astype(np.float32), some, building.METRICS[metric], 70)
+        assert sorted(far.tolist()) == list(range(60))
+        away, steps = distances(metric, unit, unit), []
+        for i in range(1, 60):
+            nearest = away[:, far[:i]].min(axis=1)
+            nearest[far[:i]] = 0.0
+            steps.append(nearest[far[i]])
+            assert steps[-1] >= nearest.max() - 1e-3
+        assert steps[0] > 0.1
+        assert building.spread_nodes(unit.astype(np.float32), some, 1, 5).size == 5
+
+
+def test_few_nodes_are_searched_at_a_time_where_lists_are_long(monkeypatch: Any) -> None:
+    X = rows_of(1500, 8)
+    sizes: list[int] = []
+    search = building.search_links
+
+    def counted(Q: Any, *rest: Any) -> Any:
+        sizes.append(len(Q))
+        return search(Q, *rest)
+
+    monkeypatch.setattr(building, "search_links", counted)
+    monkeypatch.setattr(building, "_PAIRS", 16 * 400)
+    kept = graph(d=8, k=16).update(X)
+    # Memory is bounded by the neighbours of the nodes that are searched at a time.
+    assert max(sizes) <= 400
+    assert sum(sizes) == 2 * 1500
+    truth = distances("angle", X, X)
+    np.fill_diagonal(truth, np.inf)
+    assert recall(kept.neighbors(10).ids, np.argsort(truth, axis=1)[:, :10]) > 0.95
 
 
 # -- small graphs are exact -------------------------------------------------------------------------
@@ -436,7 +525,7 @@ def test_parameters_are_checked() -> None:
 def test_graphs_do_not_depend_on_how_many_nodes_are_searched_at_a_time(monkeypatch: Any) -> None:
     X = rows_of(1500, seed=8)
     whole = graph(n_rounds=1).update(X)
-    monkeypatch.setattr(building, "_FOUND", 5 * 400)
+    monkeypatch.setattr(building, "_PAIRS", 5 * 400)
     assert graph(n_rounds=1).update(X) == whole
 
 
@@ -459,6 +548,10 @@ def test_files_with_wrong_nodes_are_refused() -> None:
         ("rows", lambda array: array.__setitem__(0, -0.0)),
         ("neighbours", lambda array: array.__setitem__((0, 1), array[0, 0])),
         ("neighbours", lambda array: array.__setitem__((slice(None), slice(1, None)), array[:, :1])),
+        ("rows", lambda array: array.__setitem__(0, 0.001)),
+        ("rows", lambda array: array.__setitem__(0, array[7])),
+        ("neighbours", lambda array: array.__setitem__((3, 1), array[3, 0])),
+        ("neighbours", lambda array: array.__setitem__((3, 4), array[3, 1])),
     ):
         changed = arrays[name].copy()
         change(changed)

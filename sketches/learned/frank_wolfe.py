@@ -282,7 +282,8 @@ def _line_search(
         return 1.0
     # On a shorter interval no coordinate changes by more than rounding does.
     moved = move != 0.0
-    least = _ROUNDING * float((np.abs(point[moved]) / np.abs(move[moved])).min())
+    with np.errstate(over="ignore"):
+        least = _ROUNDING * float((np.abs(point[moved]) / np.abs(move[moved])).min())
     last, slow = 0, 0
     for _ in range(_MOST_GRADIENTS):
         width = right - left

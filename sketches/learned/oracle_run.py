@@ -284,7 +284,8 @@ class OracleRun:
         if self._check_every is not None and self._n_searches % self._check_every == 0:
             best = found.value if found.is_exact else self._scan(asked, excluded).value
             base = above if math.isfinite(above) else 0.0
-            self.ratios.append(_ratio(found.value - base, best - base))
+            # Halves, because the difference of two large values may be more than float64 can hold.
+            self.ratios.append(_ratio(found.value / 2.0 - base / 2.0, best / 2.0 - base / 2.0))
         return found
 
     def _candidate(

@@ -196,6 +196,19 @@ def test_semidefinite_matrices_and_their_rounding_are_accepted() -> None:
         assert found.value == pytest.approx(max(values), rel=1e-6)
 
 
+def test_ratios_of_values_whose_difference_float64_cannot_hold() -> None:
+    # Hashed as if atom 0 were the best, so that the candidates are not the best atoms.
+    index = LSHIndex(InnerProduct(1, 1, max_norm=1.0, power=1, seed=1), capacity=4).update([[1.0], [-1.0]])
+    atoms = np.array([[0.5e308], [1.5e308]])
+    run = OracleRun(atoms, index, check_every=1)
+    for direction in ([1.0], [-1.0]):
+        found = run.best(direction, above=-1.6e308)
+        best = float((atoms[:, 0] * direction[0]).max())
+        expected = (found.value / 4.0 + 0.4e308) / (best / 4.0 + 0.4e308)
+        assert run.ratios[-1] == pytest.approx(expected, rel=1e-12)
+    assert len(run.ratios) == 2 and min(run.ratios) < 0.9
+
+
 def test_a_refused_search_counts_nothing() -> None:
     oracle = InnerProductOracle(ATOMS, n_groups=3, n_tables=2, n_probes=2, redraw_after=2, seed=1)
     large = np.full(12, 1.7e308)

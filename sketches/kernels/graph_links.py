@@ -175,5 +175,5 @@ def spread_nodes(rows, some, metric, start, stop, far):
         # A node is chosen once, even if others are at the distance 0 in float32.
         keys[here] = -np.float32(np.inf)
         if farthest == here:
-            farthest = np.argmax(keys)
+            farthest = int(np.argmax(keys))
         here = farthest

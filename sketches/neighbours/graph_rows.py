@@ -158,9 +158,8 @@ class GraphRows(AppendedRows):
         self._check_stored_ids(arrays["ids"], n)
 
     def _check_distinct(self, rows: NDArray[np.float32], lists: NDArray[np.int32]) -> None:
-        if (number_distinct(rows + np.float32(0.0)) if len(rows) else np.empty(0)).max(initial=-1) + 1 < len(
-            rows
-        ):
+        # A negative zero counts as a positive one.
+        if len(rows) and int(number_distinct(rows + np.float32(0.0)).max()) + 1 < len(rows):
             raise ValueError("rows must be distinct")
         for first, last in cut_range(0, len(rows), max(1, _NUMBERS // max(1, rows.shape[1], lists.shape[1]))):
             ordered = np.sort(lists[first:last], axis=1)
@@ -268,8 +267,9 @@ class GraphRows(AppendedRows):
         -----
         Each new row is linked to old and new ones, so that few large batches give better links than many
         small ones. A batch also takes time for a copy of all arrays, for the choice of all links, and for
-        long links, of which a share is drawn anew: about as many as if all were drawn now lead to new rows. Beside
-        the arrays, it takes two copies of them, about ``40 n_links`` bytes a distinct row, and up to 250 MB.
+        long links, of which a share is drawn anew: about as many as if all were drawn now lead to new rows.
+        Beside the arrays, it takes two copies of them, about ``40 n_links`` bytes a distinct row, and up to
+        250 MB.
         """
         refuse_gpu(type(self).__name__, X, ids)
         with self._lock, changing(self, beside_queries=True):

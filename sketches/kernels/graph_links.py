@@ -127,12 +127,14 @@ def draw_long_links(rows, words, origins, metric, n_levels, start, stop, long_li
         word = words[i]
         for j in range(long_links.shape[1]):
             old = np.int64(long_links[i, j])
+            # The nodes that are drawn for a link differ each time, but not how many they are.
+            salt = _mixed(n) if old >= 0 else np.uint64(0)
             word += _GOLDEN
             count = 1 << np.int64(_mixed(word) % np.uint64(n_levels))
             best, best_key, n_others = np.int64(-1), np.float32(np.inf), 0
             for _ in range(count):
                 word += _GOLDEN
-                node = np.int64(_mixed(word) % n)
+                node = np.int64(_mixed(word ^ salt) % n)
                 if node != i and (old < 0 or origins[node] != origins[i]):
                     n_others += 1
                     key = row_distance(metric, flat, np.int64(i) * width, flat, node * width, width)
@@ -141,7 +143,7 @@ def draw_long_links(rows, words, origins, metric, n_levels, start, stop, long_li
             if old >= 0:
                 if best < 0:
                     best = old
-                elif _mixed(word ^ ~n) % np.uint64(count * count) >= np.uint64(n_others * n_others):
+                elif _mixed(~(word ^ salt)) % np.uint64(count * count) >= np.uint64(n_others * n_others):
                     place = np.int64(i) * width
                     if row_distance(metric, flat, place, flat, old * width, width) <= best_key:
                         best = old

@@ -134,8 +134,10 @@ def draw_long_links(
 ) -> None:
     """Draw the long links that are -1, and draw a share of the others anew.
 
-    Links that are there were drawn among nodes of the same origin. As many of them as if all were drawn now
-    go over to nodes of other origins, or somewhat more if there were less than 1,024 nodes.
+    Links that are there were drawn among nodes of the same origin. About as many of them as if all were
+    drawn now go over to nodes of other origins: somewhat fewer if this is done often, because links that
+    have stayed are nearer than those drawn once, and somewhat more if there were less than 1,024 nodes, or
+    if the words of nodes have changed.
     """
     m = len(rows)
     n_levels = min(_LEVELS, max(1, m.bit_length() - 1)) + 1

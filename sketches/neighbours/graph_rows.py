@@ -259,8 +259,9 @@ class GraphRows(AppendedRows):
         -----
         Each new row is linked to old and new ones, so that few large batches give better links than many
         small ones. A batch also takes time for a copy of all arrays, for the choice of all links, and for
-        long links, of which a share is drawn anew: as many as if all were drawn now lead to new rows. Beside
-        the arrays, it takes two copies of them, about ``40 n_links`` bytes a distinct row, and up to 250 MB.
+        long links, of which a share is drawn anew: about as many as if all were drawn now lead to new rows.
+        Beside the arrays, it takes two copies of them, about ``40 n_links`` bytes a distinct row, and up to
+        250 MB.
         """
         refuse_gpu(type(self).__name__, X, ids)
         with self._lock, changing(self, beside_queries=True):

@@ -229,7 +229,7 @@ class NeighbourGraph(GraphRows):
         always = np.broadcast_to(fixed[:_ALWAYS], (len(queries), fixed[:_ALWAYS].size))
         filled = np.where(near < 0, np.resize(fixed, _ENTRIES), near)
         entries = np.concatenate([filled.astype(np.int32), always], axis=1)
-        is_alone = np.asarray((near < 0).all(axis=1))
+        is_alone = near.max(axis=1) < 0
         if not is_alone.any():
             return entries
         # The hash says nothing of where such a query is.

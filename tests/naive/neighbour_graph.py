@@ -101,15 +101,16 @@ def long_links(
     """
     found = []
     for before in old:
+        salt = mixed(len(rows)) if before >= 0 else 0
         word = word + 0x9E3779B97F4A7C15 & MASK
         drawn = []
         for _ in range(2 ** (mixed(word) % n_levels)):
             word = word + 0x9E3779B97F4A7C15 & MASK
-            drawn.append(mixed(word) % len(rows))
+            drawn.append(mixed(word ^ salt) % len(rows))
         others = [other for other in drawn if other != node]
         if before >= 0:
             others = [other for other in others if origins[other] != origins[node]]
-            if mixed(word ^ ~len(rows) & MASK) % len(drawn) ** 2 >= len(others) ** 2:
+            if mixed(~(word ^ salt) & MASK) % len(drawn) ** 2 >= len(others) ** 2:
                 others = [before, *others]
         # At equal distances the first that was drawn is taken.
         keys = [distance(metric, rows[node], rows[other]) for other in others]

@@ -159,16 +159,16 @@ def test_ranks_of_long_links_have_probabilities_like_one_over_the_rank() -> None
 
 
 def test_long_links_of_old_rows_lead_to_new_rows_as_often_as_if_drawn_at_once() -> None:
-    # Ten blocks of rows that are alike. From 1,024 rows on, the numbers of nodes that are drawn for links are
-    # the same ones, so that shares do not depend on how rows arrive.
-    X, count = rows_of(2600, 4), 8
+    # Ten blocks of rows that are alike. From 1,024 rows on, the numbers of nodes that are drawn for links of
+    # an id are always the same, so that shares do not depend on how rows arrive.
+    X, ids, count = rows_of(2600, 4), np.arange(2600), 8
 
     def part(first: int, last: int) -> NeighbourGraph:
-        return graph("euclidean", 4, n_long_links=count).update(X[first:last])
+        return graph("euclidean", 4, n_long_links=count).update(X[first:last], ids[first:last])
 
     grown = part(0, 1300)
     for a in range(1300, 2600, 260):
-        grown.update(X[a : a + 260])
+        grown.update(X[a : a + 260], ids[a : a + 260])
     for kept in (grown, part(0, 1560).merge(part(1560, 2600)), part(0, 2600)):
         blocks = kept._arrays["long_links"] // 260
         assert (blocks >= 0).all()

@@ -53,7 +53,8 @@ class NeighbourGraph(GraphRows):
         The most links of a row, by default `n_neighbors`.
     n_long_links : int, default 0
         Number of further links of each row to rows that may be far away. They help where searches begin far
-        from the query, as with ``entry="fixed"``.
+        from the query, as with ``entry="fixed"``, and for queries whose buckets are empty. They are drawn
+        once, among the rows that are there then: rows of earlier updates get none to later ones.
     diversify : bool, default True
         True to leave out links to rows that are nearer to another linked row than to the row itself.
     n_rounds : int, default 2
@@ -61,7 +62,8 @@ class NeighbourGraph(GraphRows):
     ef_build : int, default 64
         The `ef` of these searches.
     entry : {"hash", "fixed"}
-        Where a search begins: at rows that share buckets with the query, or always at the same few rows.
+        Where a search begins: at rows that share buckets with the query and two fixed ones, or always at one
+        fixed row. From one row, groups of rows that no links join are found only with `n_long_links`.
     seed : int, default 0
         Seed of what is drawn at random, in [0, 2**64).
 

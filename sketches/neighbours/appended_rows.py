@@ -91,7 +91,10 @@ class AppendedRows(StoredMergeable):
             return np.zeros(0, np.int64)
         array = check_array("ids", ids)
         if array.shape != (n,) or (n and array.dtype.kind not in "iu"):
-            raise ValueError(f"ids must be {counted(n, 'integer')}, got {array.dtype} of {array.shape}")
+            raise ValueError(
+                f"ids must be {counted(n, 'integer')} in one dimension, got {array.dtype} of "
+                f"shape {array.shape}"
+            )
         if n and (int(array.min()) < 0 or int(array.max()) >= 2**63):
             raise ValueError(f"ids must be from 0 to 2**63 - 1, got {array.min()} to {array.max()}")
         return array.astype(np.int64)

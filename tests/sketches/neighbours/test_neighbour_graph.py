@@ -482,6 +482,7 @@ def test_bad_arguments_are_refused_and_change_nothing() -> None:
         (lambda: kept.update(rows_of(1)), "ids must be given for all rows or for none"),
         (lambda: kept.update(rows_of(1), [True]), "ids must be 1 integer"),
         (lambda: kept.remove([30]), "ids must be those of rows"),
+        (lambda: kept.remove(-1), r"ids must be 1 integer in one dimension, got int64 of shape \(\)"),
         (lambda: kept.search(rows_of(1), 0), "k must be"),
         (lambda: kept.search(rows_of(1), ef=0), "ef must be"),
         (lambda: kept.visits(rows_of(1), ef=True), "ef must be"),

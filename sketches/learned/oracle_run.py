@@ -154,6 +154,7 @@ class OracleRun:
         above = check_real("above", above, -math.inf, math.inf, closed=True)
         flags = _NONE_EXCLUDED
         if excluded is not None:
+            refuse_gpu("OracleRun", excluded)
             flags = read_only(np.ascontiguousarray(check_array("excluded", excluded)))
             if flags.dtype != np.bool_ or flags.shape != (len(self.atoms),):
                 raise ValueError(

@@ -40,6 +40,7 @@ class IndexedIds(Guarded):
     def __init__(self, index: LSHIndex, ids: ArrayLike | None, weights: ArrayLike | None) -> None:
         if not isinstance(index, LSHIndex):
             raise TypeError(f"index must be an LSHIndex, got {type(index).__name__}")
+        refuse_gpu(type(self).__name__, ids, weights)
         self._index = index
         #: All ids, rising, if they were given.
         self._given: NDArray[Any] | None = None
@@ -93,6 +94,7 @@ class IndexedIds(Guarded):
         TypeError, ValueError, OverflowError
             As `LSHIndex.update` does. Nothing changes then.
         """
+        refuse_gpu(type(self).__name__, ids, weights)
         with self._lock:
             if self._given is None:
                 if weights is not None:

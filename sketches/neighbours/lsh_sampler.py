@@ -299,6 +299,7 @@ class LSHSampler(IndexedIds):
 
         """
         n = check_int("n", n, 1, _MOST_DRAWS)
+        refuse_gpu("LSHSampler", ids)
         codes = self._codes(Q)
         wanted = read_id_rows("ids", ids, len(codes), shared=True)
         out = np.array(np.broadcast_to(wanted, (len(codes), wanted.shape[1])))

@@ -59,6 +59,11 @@ class RankRows:
         """The number of rows."""
         return int(self._starts[-1])
 
+    @property
+    def own(self) -> SparseRows:
+        """The rows of this rank."""
+        return self._rows
+
     def counts(self, n_labels: int) -> NDArray[np.int64]:
         """Return the number of rows of each label."""
         with self._comm.agree():

@@ -186,6 +186,9 @@ n_epochs, weights, rounding, rebuild_interval
             with self._comm.agree():
                 size = self._batch_size(max(8, source.n // 8))
                 n_epochs = self._n_epochs(source.n, size)
+                if not source.n_labels:
+                    raise ValueError("Y must have a label of at least one row, got none")
+                self._check_steps(source.own, n_epochs * -(-source.n // size))
             if self.negatives == "frequency":
                 self._count_all(source)
             for epoch in range(n_epochs):
@@ -231,6 +234,7 @@ n_epochs, weights, rounding, rebuild_interval
                 self._start_all()
             with self._comm.agree():
                 size = self._batch_size(source.n)
+                self._check_steps(source.own, -(-source.n // size))
         if self.negatives == "frequency":
             self._count_all(source)
         self._learn_all(source, np.arange(source.n), size)
@@ -376,7 +380,9 @@ n_epochs, weights, rounding, rebuild_interval
         """Return the rows of this rank, which may be none."""
         check_is_fitted(self, "network_")
         with self._comm.agree():
-            return _NO_ROWS if has_no_rows(X) else self._read_rows(X, reset=False)
+            rows = _NO_ROWS if has_no_rows(X) else self._read_rows(X, reset=False)
+            self._check_steps(rows, 0)
+            return rows
 
     def _scores(self, X: Any) -> NDArray[np.float32]:
         rows = self._read_queries(X)

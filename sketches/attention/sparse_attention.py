@@ -72,7 +72,7 @@ def top_tokens(
     >>> mergesketch.top_tokens([[0.1, 0.9, 0.5, 0.7, 0.2, 0.3]], 4, sinks=1, window=1)
     array([[0, 1, 3, 5]])
     """
-    refuse_gpu("top_tokens", scores)
+    refuse_gpu("top_tokens", scores, positions)
     array = check_numbers("scores", scores)
     if array.ndim != 2:
         raise ValueError(f"scores must have shape (n_queries, n), got {array.shape}")

@@ -36,7 +36,7 @@ HIDDEN, BATCH, RATE, TESTED = 128, 256, 0.004, 1000
 DATA: dict[str, tuple[Callable[[], Any], float, float, tuple[float, ...]]] = {
     "Debian": (debian_labels, 12.0, 36.0, (0.7, 0.75, 0.77)),
     "100,000 labels": (lambda: generated_labels(100_000, 200_000), 14.0, 100.0, (0.2, 0.25)),
-    "1,000,000 labels": (lambda: generated_labels(1_000_000, 200_000), 14.0, 100.0, (0.01, 0.02, 0.05)),
+    "1,000,000 labels": (lambda: generated_labels(1_000_000, 200_000), 28.0, 60.0, (0.1, 0.2)),
 }
 POINTS = 7
 OURS: dict[str, dict[str, Any]] = {

@@ -131,7 +131,7 @@ def _without_zeros(rows: VectorRows) -> tuple[NDArray[np.int64], NDArray[Any], N
 
 
 class RowScale(NamedTuple):
-    """What rows are moved and divided by before networks see them."""
+    """The offset and the length by which rows are moved and divided before networks see them."""
 
     #: Shape (n_features,): the mean of each column in the fit, or 0 where it is small beside the spread.
     centre: NDArray[np.float64]

@@ -187,6 +187,7 @@ __all__ = [
     "Neighbours",
     "OracleRun",
     "PStable",
+    "PageBounds",
     "PairMap",
     "ParameterMap",
     "PrivacyBudget",

@@ -91,9 +91,11 @@ _LAZY = {
     "sparse_attention": ".attention.sparse_attention",
     "suggest": ".neighbours.suggestion",
     "top_tokens": ".attention.sparse_attention",
+    "PageBounds": ".attention.page_bounds",
 }
 
 if TYPE_CHECKING:
+    from .attention.page_bounds import PageBounds as PageBounds
     from .attention.race_attention import RaceAttention as RaceAttention
     from .attention.sparse_attention import AttentionOutput as AttentionOutput
     from .attention.sparse_attention import sparse_attention as sparse_attention
@@ -227,6 +229,7 @@ __all__ = [
     "NeighbourGraph",
     "Neighbours",
     "OracleRun",
+    "PageBounds",
     "PairMap",
     "ParameterMap",
     "PrivacyBudget",

@@ -1,12 +1,11 @@
 """mergesketch: hashing and sketching data structures that are small, built in one pass, and merge.
 
 Every public name of the package is importable from here: sketches, the hash families of `mergesketch.lsh`,
-and, imported when first asked for, what runs over many machines in `mergesketch.distributed`.
+and what runs over many machines in `mergesketch.distributed`. A name is imported when it is first used.
 """
 
 import os
 import sys
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if (
@@ -128,12 +127,18 @@ from .sketches import (
     suggest,
     top_tokens,
 )
+from . import errors, lsh, sketches
+from .lsh.support.late_names import import_when_used
 
 __version__ = "0.2.0"
 
-#: Names that are imported when they are first asked for, by the module that has them: estimators, which need
-#: scikit-learn, layers, which need PyTorch, and what runs over many machines.
+#: The module of each public name, which is imported when the name is first used. Estimators need
+#: scikit-learn, and layers need PyTorch.
 _LAZY = {
+    **dict.fromkeys(lsh.__all__, ".lsh"),
+    **dict.fromkeys(sketches.__all__, ".sketches"),
+    "get_num_threads": ".lsh.support.threads",
+    "set_num_threads": ".lsh.support.threads",
     "AceDetector": ".sketches.race.ace_detector",
     "FloatArchive": ".sketches.coding.model_archive",
     "HashedEmbedding": ".sketches.parameters.torch_embedding",
@@ -191,10 +196,14 @@ _PACKAGES = {"sklearn": "scikit-learn", "torch": "PyTorch"}
 
 if TYPE_CHECKING:
     from . import distributed as distributed
-    from .distributed import *  # noqa: F403
+    from .distributed import *
     from .distributed.learning.slide_classifier import (
         DistributedSlideClassifier as DistributedSlideClassifier,
     )
+    from .lsh import *
+    from .lsh.support.threads import get_num_threads as get_num_threads
+    from .lsh.support.threads import set_num_threads as set_num_threads
+    from .sketches import *
     from .sketches.coding.model_archive import FloatArchive as FloatArchive
     from .sketches.coding.model_archive import TensorInfo as TensorInfo
     from .sketches.coding.model_packing import pack_model as pack_model
@@ -221,12 +230,11 @@ if TYPE_CHECKING:
     from .sketches.regression.storm_regressor import StormRegressor as StormRegressor
     from .sketches.sets.link_features import LinkFeatures as LinkFeatures
 else:
+    _find = import_when_used(globals(), _LAZY, {"errors": errors.__all__})
 
     def __getattr__(name: str) -> Any:
-        if name not in _LAZY:
-            raise unknown_name(__name__, name, __dir__(), {"errors": errors.__all__})
         try:
-            module = import_module(_LAZY[name], __name__)
+            return _find(name)
         except ModuleNotFoundError as error:
             from .lsh.support.install import how_to_install
 
@@ -236,7 +244,6 @@ else:
             raise ImportError(
                 f"mergesketch.{name} needs {_PACKAGES[missing]}: {how_to_install(missing)}", name=missing
             ) from error
-        return module if name == "distributed" else getattr(module, name)
 
 
 def __dir__() -> list[str]:
@@ -352,6 +359,3 @@ __all__ = [
     "suggest",
     "top_tokens",
 ]
-
-# Families stay those of `mergesketch.lsh`, which documentation and pickles name.
-publish("mergesketch", set(__all__).difference(lsh.__all__), globals())

@@ -12,6 +12,7 @@ from ...lsh.inputs.arrays import check_array, check_numbers, refuse_flags
 from ...lsh.inputs.rows import read_rows
 from ...lsh.support.backend import CPU, read_only, refuse_gpu
 from ...lsh.support.checks import check_int, check_real
+from ...lsh.support.public import publish
 from ...lsh.support.types import RowsLike
 from ..kernels import sparse_attention as kernels
 
@@ -204,3 +205,6 @@ def _read_numbers(name: str, numbers: Any, shape: tuple[int, ...], n: int) -> ND
     if array.size and (array.min() < -1 or array.max() >= n):
         raise ValueError(f"{name} must be from -1 to {n - 1}, got {array.min()} to {array.max()}")
     return np.ascontiguousarray(array, np.int64)
+
+
+publish("mergesketch", __all__, globals())

@@ -39,7 +39,8 @@ def test_every_sketch_has_update_and_query() -> None:
 
 def aliases() -> Iterator[tuple[type, str, str]]:
     """Yield the public classes that have a method of two names, and both names."""
-    classes = [found for found in vars(mergesketch).values() if isinstance(found, type)]
+    public = [getattr(mergesketch, name) for name in mergesketch.__all__]
+    classes = [found for found in public if isinstance(found, type)]
     for cls in [*classes, DistributedIndex]:
         for name in dir(cls):
             named = re.fullmatch(r"Alias of `(\w+)`\.", getattr(cls, name).__doc__ or "")

@@ -1,5 +1,6 @@
 """Run every benchmark in turn and write its results; scripts that need ranks run under mpiexec."""
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,7 @@ LEFT_OUT = {
 
 
 def main() -> int:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     failed = []
     for script in sorted(FOLDER.glob("*.py")):
         if script.name in LEFT_OUT:

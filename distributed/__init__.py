@@ -2,21 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from ..lsh.support.names import unknown_name
-from ..lsh.support.public import publish
-from .dedup.against import ComparedWithOld
-from .dedup.banding import band_parameters
-from .dedup.cleaning import CleanedCorpus
-from .dedup.deduplicate import deduplicate, memory_per_rank
-from .dedup.result import Deduplication
-from .dedup.state_file import save_documents
-from .documents.source import DocumentSource
-from .engines import dask_sketch, spark_sketch
-from .index.distributed_index import DistributedIndex
-from .index.search_over_ranks import search_over_ranks
-from .learning.sparse_all_reduce import sparse_all_reduce
-from .product_quantizer import fit_over_ranks
-from .ranks.comm import Communicator, communicator
 from ..lsh.support.late_names import import_when_used
 from .ranks.environment import launched_by_mpi
 
@@ -46,6 +31,7 @@ _LAZY = {
     "spark_sketch": ".engines",
     # It needs scikit-learn.
     "DistributedSlideClassifier": ".learning.slide_classifier",
+    "sparse_all_reduce": ".learning.sparse_all_reduce",
 }
 
 if TYPE_CHECKING:
@@ -62,6 +48,7 @@ if TYPE_CHECKING:
     from .index.distributed_index import DistributedIndex as DistributedIndex
     from .index.search_over_ranks import search_over_ranks as search_over_ranks
     from .learning.slide_classifier import DistributedSlideClassifier as DistributedSlideClassifier
+    from .learning.sparse_all_reduce import sparse_all_reduce as sparse_all_reduce
     from .product_quantizer import fit_over_ranks as fit_over_ranks
     from .ranks.comm import Communicator as Communicator
     from .ranks.comm import communicator as communicator

@@ -41,6 +41,7 @@ from .lsh.support.public import publish
 from .lsh.support.threads import get_num_threads, set_num_threads
 from .sketches import (
     AceSketch,
+    ActiveUnits,
     AttentionOutput,
     BloomFilter,
     BloomPooling,
@@ -123,6 +124,7 @@ from .sketches import (
     private_regressor,
     sampled_softmax,
     sparse_attention,
+    sparse_layer,
     suggest,
     top_tokens,
 )
@@ -242,6 +244,7 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "AceSketch",
+    "ActiveUnits",
     "AttentionOutput",
     "BBitMinHash",
     "BitSampling",
@@ -344,6 +347,7 @@ __all__ = [
     "set_num_threads",
     "shingle",
     "sparse_attention",
+    "sparse_layer",
     "suggest",
     "top_tokens",
 ]

@@ -1,7 +1,9 @@
 """The sketches, their common interface and their storage."""
 
+from .attention.active_units import ActiveUnits
 from .attention.race_attention import RaceAttention
 from .attention.sparse_attention import AttentionOutput, sparse_attention, top_tokens
+from .attention.sparse_layer import sparse_layer
 from .coding.compressed_floats import CompressedFloats
 from .coding.float_delta import FloatDelta
 from .coding.loss_aware_grid import LossAwareGrid
@@ -69,6 +71,7 @@ from .static.table import StaticTable
 
 __all__ = [
     "AceSketch",
+    "ActiveUnits",
     "AttentionOutput",
     "BloomFilter",
     "BloomPooling",
@@ -151,6 +154,7 @@ __all__ = [
     "private_regressor",
     "sampled_softmax",
     "sparse_attention",
+    "sparse_layer",
     "suggest",
     "top_tokens",
 ]

@@ -142,6 +142,7 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "AceSketch",
+    "ActiveUnits",
     "AttentionOutput",
     "BBitMinHash",
     "BitSampling",
@@ -247,6 +248,7 @@ __all__ = [
     "shingle",
     "sparse_all_reduce",
     "sparse_attention",
+    "sparse_layer",
     "suggest",
     "top_tokens",
 ]

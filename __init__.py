@@ -146,6 +146,8 @@ _LAZY = {
     "RaceDensity": ".sketches.race.race_density",
     "SharedArray": ".sketches.parameters.torch_array",
     "DistributedSlideClassifier": ".distributed.learning.slide_classifier",
+    "SketchedErrorFeedbackState": ".distributed.learning.torch_sketched_error_feedback",
+    "sketched_error_feedback_hook": ".distributed.learning.torch_sketched_error_feedback",
     "SlideClassifier": ".sketches.learned.slide_classifier",
     "StormClassifier": ".sketches.regression.storm_classifier",
     "StormRegressor": ".sketches.regression.storm_regressor",
@@ -165,6 +167,7 @@ _LAZY = {
     "Deduplication": ".distributed",
     "DistributedIndex": ".distributed",
     "DocumentSource": ".distributed",
+    "SketchedErrorFeedback": ".distributed",
     "SvmlightRows": ".distributed",
     "band_parameters": ".distributed",
     "build_static_function": ".distributed",
@@ -191,6 +194,12 @@ if TYPE_CHECKING:
     from .distributed import *  # noqa: F403
     from .distributed.learning.slide_classifier import (
         DistributedSlideClassifier as DistributedSlideClassifier,
+    )
+    from .distributed.learning.torch_sketched_error_feedback import (
+        SketchedErrorFeedbackState as SketchedErrorFeedbackState,
+    )
+    from .distributed.learning.torch_sketched_error_feedback import (
+        sketched_error_feedback_hook as sketched_error_feedback_hook,
     )
     from .sketches.coding.model_archive import FloatArchive as FloatArchive
     from .sketches.coding.model_archive import TensorInfo as TensorInfo

@@ -15,6 +15,7 @@ from .documents.source import DocumentSource
 from .engines import dask_sketch, spark_sketch
 from .index.distributed_index import DistributedIndex
 from .index.search_over_ranks import search_over_ranks
+from .learning.sketched_error_feedback import SketchedErrorFeedback
 from .product_quantizer import fit_over_ranks
 from .ranks.comm import Communicator, communicator
 from .ranks.environment import launched_by_mpi
@@ -31,6 +32,7 @@ __all__ = [
     "Deduplication",
     "DistributedIndex",
     "DocumentSource",
+    "SketchedErrorFeedback",
     "SvmlightRows",
     "band_parameters",
     "build_static_function",
@@ -51,11 +53,22 @@ __all__ = [
 
 publish("mergesketch.distributed", __all__, globals())
 
-#: Names that are imported when they are first asked for, because they need scikit-learn.
-_LAZY = {"DistributedSlideClassifier": ".learning.slide_classifier"}
+#: Names that are imported when they are first asked for, because they need scikit-learn or
+#: PyTorch.
+_LAZY = {
+    "DistributedSlideClassifier": ".learning.slide_classifier",
+    "SketchedErrorFeedbackState": ".learning.torch_sketched_error_feedback",
+    "sketched_error_feedback_hook": ".learning.torch_sketched_error_feedback",
+}
 
 if TYPE_CHECKING:
     from .learning.slide_classifier import DistributedSlideClassifier as DistributedSlideClassifier
+    from .learning.torch_sketched_error_feedback import (
+        SketchedErrorFeedbackState as SketchedErrorFeedbackState,
+    )
+    from .learning.torch_sketched_error_feedback import (
+        sketched_error_feedback_hook as sketched_error_feedback_hook,
+    )
 else:
 
     def __getattr__(name: str) -> Any:

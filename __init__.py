@@ -43,6 +43,10 @@ _LAZY = {
     "RaceDensity": ".sketches.race.race_density",
     "SharedArray": ".sketches.parameters.torch_array",
     "DistributedSlideClassifier": ".distributed.learning.slide_classifier",
+    "SketchedErrorFeedbackState": ".distributed.learning.torch_sketched_error_feedback",
+    "sketched_error_feedback_hook": ".distributed.learning.torch_sketched_error_feedback",
+    "SketchedErrorFeedbackState": ".distributed.learning.torch_sketched_error_feedback",
+    "sketched_error_feedback_hook": ".distributed.learning.torch_sketched_error_feedback",
     "SlideClassifier": ".sketches.learned.slide_classifier",
     "StormClassifier": ".sketches.regression.storm_classifier",
     "StormRegressor": ".sketches.regression.storm_regressor",
@@ -62,6 +66,7 @@ _LAZY = {
     "Deduplication": ".distributed",
     "DistributedIndex": ".distributed",
     "DocumentSource": ".distributed",
+    "SketchedErrorFeedback": ".distributed",
     "SvmlightRows": ".distributed",
     "band_parameters": ".distributed",
     "build_static_function": ".distributed",
@@ -89,6 +94,12 @@ if TYPE_CHECKING:
     from .distributed import *
     from .distributed.learning.slide_classifier import (
         DistributedSlideClassifier as DistributedSlideClassifier,
+    )
+    from .distributed.learning.torch_sketched_error_feedback import (
+        SketchedErrorFeedbackState as SketchedErrorFeedbackState,
+    )
+    from .distributed.learning.torch_sketched_error_feedback import (
+        sketched_error_feedback_hook as sketched_error_feedback_hook,
     )
     from .lsh import *
     from .lsh.support.threads import get_num_threads as get_num_threads
@@ -215,6 +226,7 @@ __all__ = [
     "SharedParameters",
     "Shingles",
     "SignedRandomProjection",
+    "SketchedErrorFeedback",
     "SoftCollisions",
     "SparseCodeIndex",
     "StateArray",

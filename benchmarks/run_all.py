@@ -22,6 +22,8 @@ LEFT_OUT = {
     "dedup_large.py",
     "dedup_memory.py",
     "dedup_tables.py",
+    "error_feedback.py",
+    "feedback_tables.py",
     "figures.py",
     "fine_tune.py",
     "first_calls.py",

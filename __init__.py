@@ -152,6 +152,8 @@ _LAZY = {
     "TensorInfo": ".sketches.coding.model_archive",
     "pack_model": ".sketches.coding.model_packing",
     "unpack_model": ".sketches.coding.model_packing",
+    "race_attention": ".sketches.attention.torch_race_attention",
+    "register_attention": ".sketches.attention.transformers_attention",
     "hash_ids": ".sketches.parameters.torch_embedding",
     "sampled_softmax_loss": ".sketches.neighbours.torch_sampled_softmax",
     "share_parameters": ".sketches.parameters.torch_sharing",
@@ -192,6 +194,8 @@ if TYPE_CHECKING:
     from .distributed.learning.slide_classifier import (
         DistributedSlideClassifier as DistributedSlideClassifier,
     )
+    from .sketches.attention.torch_race_attention import race_attention as race_attention
+    from .sketches.attention.transformers_attention import register_attention as register_attention
     from .sketches.coding.model_archive import FloatArchive as FloatArchive
     from .sketches.coding.model_archive import TensorInfo as TensorInfo
     from .sketches.coding.model_packing import pack_model as pack_model

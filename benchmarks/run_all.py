@@ -11,6 +11,7 @@ OVER_RANKS = {"merge_over_ranks.py", "distributed_index.py"}
 #: Scripts that measure nothing, and measurements that need many minutes and gigabytes, PyTorch, or a GPU. Run
 #: the latter by hand.
 LEFT_OUT = {
+    "attention_models.py",
     "cheap.py",
     "compare.py",
     "compressed_floats.py",
@@ -61,6 +62,7 @@ LEFT_OUT = {
     "slide.py",
     "slide_over_ranks.py",
     "slide_tables.py",
+    "small_models.py",
     "sparse_attention.py",
     "static_tables_data.py",
     "summary.py",

@@ -45,14 +45,14 @@ _LAZY = {
     "DistributedSlideClassifier": ".distributed.learning.slide_classifier",
     "SketchedErrorFeedbackState": ".distributed.learning.torch_sketched_error_feedback",
     "sketched_error_feedback_hook": ".distributed.learning.torch_sketched_error_feedback",
-    "SketchedErrorFeedbackState": ".distributed.learning.torch_sketched_error_feedback",
-    "sketched_error_feedback_hook": ".distributed.learning.torch_sketched_error_feedback",
     "SlideClassifier": ".sketches.learned.slide_classifier",
     "StormClassifier": ".sketches.regression.storm_classifier",
     "StormRegressor": ".sketches.regression.storm_regressor",
     "TensorInfo": ".sketches.coding.model_archive",
     "pack_model": ".sketches.coding.model_packing",
     "unpack_model": ".sketches.coding.model_packing",
+    "race_attention": ".sketches.attention.torch_race_attention",
+    "register_attention": ".sketches.attention.transformers_attention",
     "hash_ids": ".sketches.parameters.torch_embedding",
     "sampled_softmax_loss": ".sketches.neighbours.torch_sampled_softmax",
     "share_parameters": ".sketches.parameters.torch_sharing",
@@ -105,6 +105,8 @@ if TYPE_CHECKING:
     from .lsh.support.threads import get_num_threads as get_num_threads
     from .lsh.support.threads import set_num_threads as set_num_threads
     from .sketches import *
+    from .sketches.attention.torch_race_attention import race_attention as race_attention
+    from .sketches.attention.transformers_attention import register_attention as register_attention
     from .sketches.coding.model_archive import FloatArchive as FloatArchive
     from .sketches.coding.model_archive import TensorInfo as TensorInfo
     from .sketches.coding.model_packing import pack_model as pack_model

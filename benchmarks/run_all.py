@@ -13,6 +13,7 @@ OVER_RANKS = {"merge_over_ranks.py", "distributed_index.py"}
 #: the latter by hand.
 LEFT_OUT = {
     "active_units.py",
+    "attention_models.py",
     "cheap.py",
     "compare.py",
     "compressed_floats.py",
@@ -65,6 +66,7 @@ LEFT_OUT = {
     "slide.py",
     "slide_over_ranks.py",
     "slide_tables.py",
+    "small_models.py",
     "sparse_attention.py",
     "static_tables_data.py",
     "summary.py",

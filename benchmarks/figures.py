@@ -21,6 +21,7 @@ import negative_sampling_tables
 import outlier_tables
 import parameter_sharing_tables
 import slide_tables
+import sparse_all_reduce_tables
 from markdown_parts import percent, short, span, table
 from measure import cell
 from mergesketch import BloomFilter
@@ -696,6 +697,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "learned_index_recall": learned_index_table.recall,
     "learned_index_loads": learned_index_table.loads,
     **label_tables.TABLES,
+    **sparse_all_reduce_tables.TABLES,
     "parameter_sharing_clicks": parameter_sharing_tables.clicks,
     "parameter_sharing_debian": parameter_sharing_tables.debian,
     "parameter_sharing_dense": parameter_sharing_tables.dense,

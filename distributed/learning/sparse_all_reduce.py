@@ -82,9 +82,9 @@ def sparse_all_reduce(
     sends about ``n_r (p - 1) / p`` values to the owners, and as an owner ``m (p - 1) / p`` values. A dense
     all-reduce of N values sends ``2 N (p - 1) / p``.
 
-    A rank needs memory for a sorted copy of its values, unless they are sorted and distinct, for the result
-    twice, and for some arrays of 64 MiB: the exchange goes in rounds of at most 64 MiB. Time is
-    O(n log n + m log p).
+    The exchange goes in rounds, in each of which a rank sends and receives at most 64 MiB (or one row from
+    each rank, if rows are longer). So a rank needs memory for a sorted copy of its values, for the result
+    twice, and for some arrays of 64 MiB. Time is O(n log n + m log p).
 
     References
     ----------
@@ -103,15 +103,15 @@ def sparse_all_reduce(
     comm = communicator(comm)
     with comm.agree():
         own = _read(ids, values)
-    if comm.size == 1:
-        return own
-    own = _check_ranks(own, comm)
-    parts = _reduce_in_rounds(own, comm)
-    if len(parts) <= 1:  # on all ranks
-        return parts[0] if parts else own
-    with comm.agree():
-        joined = [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
-    return joined[0], joined[1]
+    if comm.size > 1:
+        own = _check_ranks(own, comm)
+        parts = _reduce_in_rounds(own, comm)
+        if len(parts) > 1:  # on all ranks
+            with comm.agree():
+                own = _Entries(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+        elif parts:
+            own = parts[0]
+    return own.ids, own.values
 
 
 # -- what a rank passes -------------------------------------------------------------------------------
@@ -123,10 +123,7 @@ def _read(ids: Any, values: Any) -> _Entries:
     places, numbers = check_array("ids", ids), check_array("values", values)
     refuse_flags("ids", ids)
     if places.ndim != 1 or (places.size and places.dtype.kind not in "iu"):
-        raise TypeError(
-            f"ids must be integers in one dimension, got {how_to_convert('ids', places.dtype)} of shape "
-            f"{places.shape}"
-        )
+        raise TypeError(f"ids must be integers in one dimension, got {places.dtype} of shape {places.shape}")
     if places.size and (int(places.min()) < 0 or int(places.max()) > _LARGEST):
         raise ValueError(f"ids must lie from 0 to 2**63 - 1, got {places.min()} to {places.max()}")
     if numbers.dtype.kind not in "fiu":

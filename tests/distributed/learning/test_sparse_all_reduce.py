@@ -171,6 +171,15 @@ ids, sums = sparse_all_reduce(np.arange(n), np.full(n, comm.rank + 1, np.float32
 assert ids.tolist() == list(range(n)) and (sums == comm.size * (comm.size + 1) / 2).all()
 share = (comm.size - 1) / comm.size
 assert comm.bytes_sent - before <= share * n * 2 * (4 + 1 / 8) + 1000
+# Whatever ids it has, no rank gets more than a round's bytes at a time, and the heads of the blocks.
+module.ROUND_BYTES, received, swap = 30_000, [], module.swap
+def counting(comm, outgoing, incoming):
+    received.append(sum(block.nbytes for block in incoming))
+    swap(comm, outgoing, incoming)
+module.swap = counting
+ids, sums = sparse_all_reduce(np.arange(9000) * (1 + comm.rank), np.ones((9000, 3)))
+assert len(received) > 9 and max(received) <= 30_000 + 32 * comm.size
+assert sums.sum() == 27_000 * comm.size
 print("done")
 """
 

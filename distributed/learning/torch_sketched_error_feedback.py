@@ -89,11 +89,20 @@ class SketchedErrorFeedbackState:
 
     Examples
     --------
-    In each of the processes, after ``torch.distributed.init_process_group("gloo")``::
+    In one process. Of several, each has its own rank:
 
-        model = DistributedDataParallel(network)
-        state = SketchedErrorFeedbackState(model, compression=0.01, memory=0.1)
-        model.register_comm_hook(state, sketched_error_feedback_hook)
+    >>> import tempfile
+    >>> import torch
+    >>> from mergesketch.distributed import SketchedErrorFeedbackState, sketched_error_feedback_hook
+    >>> meeting = f"file://{tempfile.mkdtemp()}/meeting"
+    >>> torch.distributed.init_process_group("gloo", init_method=meeting, rank=0, world_size=1)
+    >>> model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(100, 10))
+    >>> state = SketchedErrorFeedbackState(model, compression=0.02, memory=0.1)
+    >>> model.register_comm_hook(state, sketched_error_feedback_hook)
+    >>> model(torch.ones(5, 100)).sum().backward()
+    >>> state.n_steps, state.n_parameters, state.nbytes
+    (1, 1010, 404)
+    >>> torch.distributed.destroy_process_group()
     """
 
     def __init__(
@@ -349,11 +358,9 @@ class SketchedErrorFeedbackState:
     def _exchange_matrices(
         self, part: _Part | None, buffer: Tensor, failure: Exception | None
     ) -> NDArray[np.float32]:
-        if part is None:
-            # This rank does not know what the others send, so all learn of the failure first.
-            self._learn_of(failure)
-            raise AssertionError
-        self._learn_of(None)
+        # Two sums follow, in which a rank that has failed could not take part.
+        self._learn_of(failure)
+        assert part is not None
         corrected = torch.from_numpy(part.corrected)
         own, matrices, vectors = torch.zeros_like(corrected), [], []
         for first, start, shape in part.parameters:

@@ -62,6 +62,7 @@ from .sketches import (
     HeavyHitters,
     HerdingResult,
     HyperLogLog,
+    ImportanceCache,
     InnerProductOracle,
     KLLSketch,
     LearnedHash,
@@ -79,6 +80,7 @@ from .sketches import (
     NeighbourGraph,
     Neighbours,
     OracleRun,
+    PageBounds,
     PairMap,
     ParameterMap,
     PrivacyBudget,
@@ -184,6 +186,7 @@ _LAZY = {
     "save_documents": ".distributed",
     "search_over_ranks": ".distributed",
     "spark_sketch": ".distributed",
+    "sparse_all_reduce": ".distributed",
 }
 
 #: The names of packages that these may need; the extras that install them have the names of their modules.
@@ -276,6 +279,7 @@ __all__ = [
     "HeavyHitters",
     "HerdingResult",
     "HyperLogLog",
+    "ImportanceCache",
     "InnerProduct",
     "InnerProductOracle",
     "KLLSketch",
@@ -297,6 +301,7 @@ __all__ = [
     "Neighbours",
     "OracleRun",
     "PStable",
+    "PageBounds",
     "PairMap",
     "ParameterMap",
     "PrivacyBudget",

@@ -1,4 +1,4 @@
-"""Measure a step of SketchedErrorFeedback beside error feedback with a memory as large as the model, in NumPy.
+"""Measure a step of SketchedErrorFeedback beside error feedback with an error for each parameter, in NumPy.
 
 Gradients of 10 million normal numbers, of which 1 % are sent, in one process and on one thread. Both choose
 the same way: by the partition of NumPy. Times are processor nanoseconds for each parameter, the least of 5

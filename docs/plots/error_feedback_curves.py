@@ -21,7 +21,7 @@ def main():
             for row in rows
             if row["sent"] == sent
         )
-        memory, loss, error, sizes = zip(*found, strict=True)
+        memory, loss, error, _ = zip(*found, strict=True)
         shares = [100 * share for share in memory]
         left.errorbar(
             shares, loss, error, color=colour, marker=marker, markersize=4, linewidth=1.2, label=sent

@@ -141,7 +141,7 @@ def test_two_processes(tmp_path: Path) -> None:
         for command in commands
     ]
     try:
-        ended = [process.communicate(timeout=100) for process in started]
+        ended = [process.communicate(timeout=300) for process in started]
     finally:
         for process in started:
             process.kill()

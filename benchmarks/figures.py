@@ -22,8 +22,8 @@ import negative_sampling_tables
 import outlier_tables
 import parameter_sharing_tables
 import slide_tables
-import sparsity_tables
 import sparse_all_reduce_tables
+import sparsity_tables
 from markdown_parts import percent, short, span, table
 from measure import cell
 from mergesketch import BloomFilter

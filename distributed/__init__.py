@@ -3,27 +3,6 @@
 from typing import TYPE_CHECKING
 
 from ..lsh.support.late_names import import_when_used
-from .learning.sketched_error_feedback import SketchedErrorFeedback
->>from .product_quantizer import fit_over_ranks
-from .ranks.comm import Communicator, communicator
-=======
-from ..lsh.support.names import unknown_name
-from ..lsh.support.public import publish
-from .dedup.against import ComparedWithOld
-from .dedup.banding import band_parameters
-from .dedup.cleaning import CleanedCorpus
-from .dedup.deduplicate import deduplicate, memory_per_rank
-from .dedup.result import Deduplication
-from .dedup.state_file import save_documents
-from .documents.source import DocumentSource
-from .engines import dask_sketch, spark_sketch
-from .index.distributed_index import DistributedIndex
-from .index.search_over_ranks import search_over_ranks
-from .learning.sketched_error_feedback import SketchedErrorFeedback
-from .learning.sparse_all_reduce import sparse_all_reduce
-from .product_quantizer import fit_over_ranks
-from .ranks.comm import Communicator, communicator
->>>>>>> origin/incoming-feedback
 from .ranks.environment import launched_by_mpi
 
 #: The module of each public name, which is imported when the name is first used.

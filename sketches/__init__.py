@@ -1,6 +1,7 @@
 """The sketches, their common interface and their storage."""
 
 from .attention.active_units import ActiveUnits
+from .attention.page_bounds import PageBounds
 from .attention.race_attention import RaceAttention
 from .attention.sparse_attention import AttentionOutput, sparse_attention, top_tokens
 from .attention.sparse_layer import sparse_layer
@@ -110,6 +111,7 @@ __all__ = [
     "NeighbourGraph",
     "Neighbours",
     "OracleRun",
+    "PageBounds",
     "PairMap",
     "ParameterMap",
     "PrivacyBudget",

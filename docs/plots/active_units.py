@@ -11,7 +11,7 @@ from mergesketch import ActiveUnits, SecondMoments
 from picture import GREY, ROOT, WIDTH, save
 
 STYLES = {
-    "exact": (GREY, "s-", "the strongest units"),
+    "exact": (GREY, "s-", "the strongest"),
     "low rank, d / 8": ("C0", "o-", "low rank"),
     "codes, 4 bits": ("C2", "^-", "codes, 4 bits"),
     "the same units": ("C1", "v-", "always the same"),
@@ -51,7 +51,7 @@ def errors(ax):
     for name, (colour, style, label) in STYLES.items():
         row = next(row for row in rows if next(iter(row.values())) == name)
         values = [row[f"error, 1/{s}"] for s in (2, 4, 10)]
-        ax.semilogy((0, 1, 2), np.maximum(values, 1e-4), style, color=colour, markersize=4, label=label)
+        ax.semilogy((0, 1, 2), values, style, color=colour, markersize=4, label=label)
     ax.set_xticks((0, 1, 2), ("1/2", "1/4", "1/10"))
     ax.set(title="a ReLU layer, Fashion-MNIST", xlabel="units computed", ylabel="relative error of outputs")
     ax.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.22))

@@ -13,6 +13,7 @@ from ...lsh.inputs.rows import read_rows
 from ...lsh.support.backend import CPU, read_only, refuse_gpu
 from ...lsh.support.checks import check_choice, check_int
 from ...lsh.support.lazy import lazy
+from ...lsh.support.public import publish
 from ...lsh.support.types import RowsLike
 from ..coding.second_moments import SecondMoments
 from ..core.state import Arrays, ArraySpec, State
@@ -320,3 +321,6 @@ def _factorise(
     left, _ = np.linalg.qr(outputs @ directions[:, ::-1][:, :rank])
     right = unit * (left.T @ weights)
     return np.ascontiguousarray(left, np.float32), np.ascontiguousarray(right, np.float32)
+
+
+publish("mergesketch", __all__, globals())

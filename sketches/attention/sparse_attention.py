@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from ...lsh.inputs.arrays import check_array, check_numbers
 from ...lsh.support.backend import CPU, read_only, refuse_gpu
 from ...lsh.support.checks import check_int, check_real
+from ...lsh.support.public import publish
 from ...lsh.support.types import RowsLike
 from ..kernels import sparse_attention as kernels
 from .selected_rows import read_dense, read_numbers
@@ -178,3 +179,6 @@ def sparse_attention(
     if not np.isfinite(outputs[masses > -math.inf]).all():
         raise ValueError("V must be finite, got NaN or infinity in the values of selected tokens")
     return AttentionOutput(outputs, masses)
+
+
+publish("mergesketch", __all__, globals())

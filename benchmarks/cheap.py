@@ -280,6 +280,17 @@ def race_attention() -> Cases:
 
 
 @benchmark
+def active_units() -> Cases:
+    W, X = rows(500), rows(2000)
+    moments = ms.SecondMoments(16).update(X)
+    yield "ActiveUnits, 500 x 16 weights", partial(ms.ActiveUnits, W, calibration=moments)
+    for method, calibration in (("low_rank", moments), ("codes", None)):
+        predictor = ms.ActiveUnits(W, calibration=calibration, method=method)
+        yield f"select, {method}, 2,000", partial(predictor.select, X, 50)
+    yield "sparse_layer, 2,000", partial(ms.sparse_layer, X, W, W, predictor.select(X, 50))
+
+
+@benchmark
 def representer() -> Cases:
     X = rows(2000)
     fit = partial(ms.RepresenterSketch.fit, X[:, :2], X, family=signs())

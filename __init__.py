@@ -80,6 +80,7 @@ from .sketches import (
     NeighbourGraph,
     Neighbours,
     OracleRun,
+    PageBounds,
     PairMap,
     ParameterMap,
     PrivacyBudget,
@@ -182,6 +183,7 @@ _LAZY = {
     "save_documents": ".distributed",
     "search_over_ranks": ".distributed",
     "spark_sketch": ".distributed",
+    "sparse_all_reduce": ".distributed",
 }
 
 #: The names of packages that these may need; the extras that install them have the names of their modules.
@@ -290,6 +292,7 @@ __all__ = [
     "Neighbours",
     "OracleRun",
     "PStable",
+    "PageBounds",
     "PairMap",
     "ParameterMap",
     "PrivacyBudget",

@@ -62,7 +62,8 @@ class ImportanceCache(MergeableSketch):
     sinks : int, default 4
         Number of first tokens that are always kept (attention sinks).
     window : int, optional
-        Number of latest tokens that are always kept, at least 1. By default a quarter of the budget.
+        Number of latest tokens that are always kept, at least 1. By default half of what
+        `sinks` and `drop` leave of the budget.
     drop : int, optional
         Number of tokens that a full cache drops at once, at least 1. By default a sixteenth of the budget.
         More take less time, and leave fewer tokens.
@@ -72,7 +73,7 @@ class ImportanceCache(MergeableSketch):
         adds 1 if this weight is above the mean of all weights of the query (Scissorhands).
     history : int, optional
         Number of queries in which importance fades: each query multiplies importances by ``1 - 1 / history``.
-        By default a quarter of the budget. With 2**62 nothing fades.
+        By default a quarter of `budget`. With 2**62 nothing fades.
     scale : float, optional
         The factor of inner products, up to 1e100; ``1 / sqrt(n_features)`` by default.
     bits : {4, 8}, optional
@@ -145,7 +146,7 @@ class ImportanceCache(MergeableSketch):
         "n_features", "n_values", "budget", "sinks", "window", "drop", "measure", "history", "scale",
         "bits",
     )  # fmt: skip
-    _filled = ("positions", "places used")
+    _filled = ("positions", "slots used")
 
     def __init__(
         self,
@@ -170,17 +171,17 @@ class ImportanceCache(MergeableSketch):
                 f"got {self.budget * (self.n_features + self.n_values):,}"
             )
         self.sinks = check_int("sinks", sinks, 0, 1 << 31)
-        self.window = max(1, self.budget // 4) if window is None else check_int("window", window, 1, 1 << 31)
         self.drop = max(1, self.budget // 16) if drop is None else check_int("drop", drop, 1, 1 << 31)
+        rest = self.budget - self.sinks - self.drop
+        self.window = max(1, rest // 2) if window is None else check_int("window", window, 1, 1 << 31)
         if self.sinks + self.window + self.drop > self.budget:
             raise ValueError(
                 f"sinks + window + drop must be at most the budget of {self.budget}, "
                 f"got {self.sinks} + {self.window} + {self.drop}"
             )
         self.measure: str = check_choice("measure", measure, (_WEIGHT, _COUNT))
-        self.history = (
-            max(1, self.budget // 4) if history is None else check_int("history", history, 1, 1 << 62)
-        )
+        fading = max(1, self.budget // 4)
+        self.history = fading if history is None else check_int("history", history, 1, 1 << 62)
         self.scale = None if scale is None else check_real("scale", scale, 0.0, _LARGEST_SCALE)
         self.bits = None if bits is None else check_choice("bits", bits, (4, 8))
 

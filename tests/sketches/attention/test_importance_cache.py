@@ -185,7 +185,8 @@ def test_equal_keys_leave_the_first_and_the_latest_tokens() -> None:
     n = len(cache)
     assert cache.positions.tolist() == [0, 1, 2, *range(100 - n + 3, 100)]
     assert (
-        cache.positions.tolist() == ImportanceCache(D, D, 20, sinks=3, drop=4).update(K, K).positions.tolist()
+        cache.positions.tolist()
+        == ImportanceCache(D, D, 20, sinks=3, window=5, drop=4).update(K, K).positions.tolist()
     )
 
 

@@ -291,6 +291,15 @@ def active_units() -> Cases:
 
 
 @benchmark
+def importance_cache() -> Cases:
+    for n in SIZES:
+        X = rows(n)
+        cache = ms.ImportanceCache(X.shape[1], X.shape[1], 100)
+        yield f"causal, {n:,}", partial(cache.causal, X, X, X)
+        yield f"query, {n:,}", partial(cache.query, X)
+
+
+@benchmark
 def representer() -> Cases:
     X = rows(2000)
     fit = partial(ms.RepresenterSketch.fit, X[:, :2], X, family=signs())

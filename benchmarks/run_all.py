@@ -36,6 +36,7 @@ LEFT_OUT = {
     "float_weights.py",
     "gpu.py",
     "graph_tables.py",
+    "importance_cache.py",
     "label_data.py",
     "label_hash.py",
     "label_tables.py",

@@ -62,6 +62,7 @@ LEFT_OUT = {
     "slide_over_ranks.py",
     "slide_tables.py",
     "sparse_attention.py",
+    "sampled_subspace.py",
     "static_tables_data.py",
     "summary.py",
     "tables.py",

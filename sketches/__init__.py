@@ -13,6 +13,7 @@ from .core.state import StateArray
 from .core.stored import from_bytes, load
 from .counts.counting import CountMinSketch, CountSketch
 from .counts.ddsketch import DDSketch
+from .counts.frequent_directions import Directions, FrequentDirections
 from .counts.heavy_hitters import HeavyHitters
 from .counts.hyperloglog import HyperLogLog
 from .counts.kll import KLLSketch
@@ -26,6 +27,7 @@ from .learned.learned_partition import LearnedPartition
 from .learned.oracle_run import FoundAtom, OracleRun
 from .learned.partition_queries import Candidates, Retrieved
 from .learned.partition_state import LoadDeviation
+from .learned.sampled_subspace import SampledSubspace
 from .learned.sparse_code_index import SparseCodeIndex
 from .learned.value_iteration import LeastSquaresValueIteration
 from .neighbours.index import LSHIndex, Nearest, Neighbours
@@ -82,11 +84,13 @@ __all__ = [
     "DDSketch",
     "Decoded",
     "DensitySketch",
+    "Directions",
     "DocumentSignatures",
     "FloatDelta",
     "FoundAtom",
     "FourierSketch",
     "FrankWolfeResult",
+    "FrequentDirections",
     "HeavyHitters",
     "HerdingResult",
     "HyperLogLog",
@@ -125,6 +129,7 @@ __all__ = [
     "RobeMap",
     "Sample",
     "SampledLoss",
+    "SampledSubspace",
     "ScalableBloomFilter",
     "SecondMoments",
     "SemanticMap",

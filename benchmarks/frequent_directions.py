@@ -1,7 +1,7 @@
 """Measure FrequentDirections: its error and its time, beside the exact products and other sketches.
 
 The rows are the 60,000 images of Fashion-MNIST (Debian's `dataset-fashion-mnist`), 784 columns, with the
-column means subtracted. The error is the largest eigenvalue in magnitude of the difference of A.T A and B.T B,
+column means subtracted. The error is the largest eigenvalue in magnitude of A.T A - B.T B,
 over the sum of the squares of all entries. The other sketches have as many numbers: rows drawn with
 probabilities proportional to their squared lengths, random combinations of rows (a Gaussian projection), and
 scikit-learn's IncrementalPCA in batches of the same memory. The best matrix of l rows is the exact one's.

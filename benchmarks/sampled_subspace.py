@@ -30,7 +30,7 @@ from measure import parse, show, write
 
 N_HIDDEN, BATCH, EPOCHS, EVERY = 256, 128, 2, 50
 RANKS = (4, 16)
-RATES = (0.001, 0.003, 0.01, 0.03)
+RATES = (0.003, 0.01, 0.03, 0.1)
 SEEDS = 3
 METHODS = ("latest, longest", "latest, drawn", "sketch, longest", "sketch, drawn", "random")
 

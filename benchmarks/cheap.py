@@ -280,6 +280,17 @@ def race_attention() -> Cases:
 
 
 @benchmark
+def active_units() -> Cases:
+    W, X = rows(500), rows(2000)
+    moments = ms.SecondMoments(16).update(X)
+    yield "ActiveUnits, 500 x 16 weights", partial(ms.ActiveUnits, W, calibration=moments)
+    for method, calibration in (("low_rank", moments), ("codes", None)):
+        predictor = ms.ActiveUnits(W, calibration=calibration, method=method)
+        yield f"select, {method}, 2,000", partial(predictor.select, X, 50)
+    yield "sparse_layer, 2,000", partial(ms.sparse_layer, X, W, W, predictor.select(X, 50))
+
+
+@benchmark
 def representer() -> Cases:
     X = rows(2000)
     fit = partial(ms.RepresenterSketch.fit, X[:, :2], X, family=signs())
@@ -469,6 +480,16 @@ def soft_collisions() -> Cases:
         yield f"update, {n:,}", lambda n=n: empty.copy().update(X[:n])
     for n in (1, 100):
         yield f"search, {n:,}", partial(full.search, X[:n], 10)
+
+
+@benchmark
+def page_bounds() -> Cases:
+    for n in SIZES:
+        X = rows(n)
+        bounds = ms.PageBounds(X.shape[1])
+        yield f"update, {n:,}", lambda bounds=bounds, X=X: bounds.copy().update(X)
+        full = bounds.copy().update(X)
+        yield f"page_scores, {n:,}", partial(full.page_scores, X[:10])
 
 
 @benchmark

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ...lsh.inputs.answers import like
 from ...lsh.inputs.rows import VectorRows, read_rows
 from ...lsh.support.checks import check_int, check_real
+from ...lsh.support.public import publish
 from ...lsh.support.random import uniform
 from ...lsh.support.threads import cut_range
 from ...lsh.support.types import RowsLike
@@ -422,3 +423,6 @@ def _shrunk(rows: NDArray[np.float64], n_directions: int) -> tuple[NDArray[np.fl
     else:
         shrunk = lengths[:, None] * vectors[:, kept].T
     return shrunk * unit, (lost + slack) * unit**2
+
+
+publish("mergesketch", __all__, globals())

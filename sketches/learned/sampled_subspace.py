@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from ...lsh.inputs.arrays import check_dense
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_flag, check_int, renamed
+from ...lsh.support.public import publish
 from ...lsh.support.random import normal
 from ...lsh.support.wording import counted
 from ..counts.frequent_directions import FrequentDirections
@@ -226,3 +227,6 @@ class SampledSubspace:
         inner = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
         history = f"{counted(self.n_refreshes, 'draw')}, {counted(self.sketch.n_updates, 'row')} since"
         return f"<SampledSubspace({inner}): {history}>"
+
+
+publish("mergesketch", __all__, globals())

@@ -16,6 +16,7 @@ from ...lsh.support.backend import read_only, refuse_gpu
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.configured import differing_field
 from ...lsh.support.lazy import lazy
+from ...lsh.support.public import publish
 from ...lsh.support.types import KeyLike, KeysLike
 from ...lsh.support.wording import counted
 from ..core.guard import changing, locked, uninterrupted
@@ -30,7 +31,6 @@ from ..core.key_kinds import (
 )
 from ..core.merging import StoredMergeable, parts_of
 from ..core.state import ArraySpec, State
-from ..core.stored import Stored
 from ..kernels import bloom, streaming_deduplicator
 from ..kernels.bloom import BLOCK_BITS, BLOCK_WORDS
 from .bloom_slices import (
@@ -432,9 +432,6 @@ class ScalableBloomFilter(StoredMergeable):
                 "lower error_rate"
             )
 
-    def _merged(self, *others: Self) -> Self:
-        return self.copy().merge(*others)
-
     def empty_like(self) -> Self:
         """Return a filter of the same parameters without keys.
 
@@ -445,24 +442,6 @@ class ScalableBloomFilter(StoredMergeable):
         new = self._without_arrays()
         vars(new).pop("_has_warned", None)
         return new
-
-    def copy(self) -> Self:
-        """Return an equal filter, which shares no memory with this one.
-
-        Returns
-        -------
-        ScalableBloomFilter
-        """
-        new = self._without_arrays()
-        with self._lock:
-            new._state = self._state.copy()
-        return new
-
-    def __copy__(self) -> Self:
-        return self.copy()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Stored.__reduce__(self.copy())
 
     def _facts(self) -> list[tuple[str, str]]:
         slices, keys = counted(self.n_slices, "slice"), f"about {self.cardinality():,.0f}"
@@ -476,3 +455,6 @@ class ScalableBloomFilter(StoredMergeable):
             f"{self.nbytes:,} bytes",
         ]
         return f"<{super().__repr__()}: {', '.join(facts)}>"
+
+
+publish("mergesketch", __all__, globals())

@@ -22,6 +22,7 @@ def shrink(axes):
         arrowprops={"arrowstyle": "->", "color": GREY},
     )
     axes.set(xlabel="direction", ylabel="squared length", xticks=places, yticks=[])
+    axes.grid(visible=False)
     axes.legend()
     axes.set_title("a shrink to l = 4 directions")
 
@@ -31,8 +32,8 @@ def errors(axes):
     rows = [row for row in rows if row["rows"] == "Fashion-MNIST" and row["directions"] < 784]
     series = (
         ("random combinations", "C1", "random combinations", (4, 2)),
-        ("FrequentDirections", "C0", "FrequentDirections", (4, 2)),
-        ("best matrix of as many rows", GREY, "best possible", (-6, -12)),
+        ("FrequentDirections", "C0", "FrequentDirections", (-28, -26)),
+        ("best matrix of as many rows", GREY, "best possible", (-34, -22)),
     )
     for method, colour, label, at in series:
         found = [(r["directions"], r["error, % of all squares"]) for r in rows if r["method"] == method]
@@ -42,7 +43,7 @@ def errors(axes):
     bound = [(n, 100 / (n + 1)) for n in sizes]
     axes.plot(*zip(*bound, strict=True), "--", color="C0", linewidth=1)
     axes.annotate(
-        "bound for any matrix", bound[3], (-40, 8), textcoords="offset points", color="C0", fontsize=8
+        "bound for any matrix", bound[3], (-24, 10), textcoords="offset points", color="C0", fontsize=8
     )
     axes.set(xscale="log", yscale="log", xlabel="directions l")
     axes.set_ylabel("error, % of all squares (less is better)")

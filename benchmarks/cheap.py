@@ -360,6 +360,15 @@ def storm() -> Cases:
 
 
 @benchmark
+def frequent_directions() -> Cases:
+    for n in SIZES:
+        yield f"update, {n:,}", partial(ms.FrequentDirections(16, 4).update, rows(n))
+    sketch = ms.FrequentDirections(16, 4).update(rows(100))
+    yield "merge", partial(sketch.merge, sketch.copy())
+    yield "directions", partial(sketch.copy().directions, 3)
+
+
+@benchmark
 def loss_aware_grid() -> Cases:
     for n in SIZES:
         yield f"calibrate, {n:,}", partial(ms.SecondMoments(16).update, rows(n))

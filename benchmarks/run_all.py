@@ -73,6 +73,7 @@ LEFT_OUT = {
     "sparse_all_reduce_scale.py",
     "sparse_all_reduce_tables.py",
     "sparse_attention.py",
+    "sampled_subspace.py",
     "sparsity_tables.py",
     "static_tables_data.py",
     "summary.py",

@@ -369,6 +369,13 @@ def frequent_directions() -> Cases:
 
 
 @benchmark
+def sketched_error_feedback() -> Cases:
+    for n in SIZES:
+        gradient = rows(n, 1)[:, 0]
+        yield f"step, {n:,}", partial(ms.SketchedErrorFeedback(n).step, gradient)
+
+
+@benchmark
 def loss_aware_grid() -> Cases:
     for n in SIZES:
         yield f"calibrate, {n:,}", partial(ms.SecondMoments(16).update, rows(n))

@@ -463,6 +463,16 @@ def soft_collisions() -> Cases:
 
 
 @benchmark
+def page_bounds() -> Cases:
+    for n in SIZES:
+        X = rows(n)
+        bounds = ms.PageBounds(X.shape[1])
+        yield f"update, {n:,}", lambda bounds=bounds, X=X: bounds.copy().update(X)
+        full = bounds.copy().update(X)
+        yield f"page_scores, {n:,}", partial(full.page_scores, X[:10])
+
+
+@benchmark
 def static_functions() -> Cases:
     for n in (10, 20_000):
         for kind, keys in (("integers", np.arange(n)), ("strings", [f"key-{i}" for i in range(n)])):

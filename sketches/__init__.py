@@ -1,5 +1,6 @@
 """The sketches, their common interface and their storage."""
 
+from .attention.page_bounds import PageBounds
 from .attention.race_attention import RaceAttention
 from .attention.sparse_attention import AttentionOutput, sparse_attention, top_tokens
 from .coding.compressed_floats import CompressedFloats
@@ -107,6 +108,7 @@ __all__ = [
     "NeighbourGraph",
     "Neighbours",
     "OracleRun",
+    "PageBounds",
     "PairMap",
     "ParameterMap",
     "PrivacyBudget",

@@ -6,6 +6,8 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
+from ...errors import IncompatibleSketchError
+from ...lsh.support.configured import differing_field
 from .guard import Guarded
 from .reading import protect_queries
 from .stored import Stored
@@ -46,7 +48,8 @@ class Mergeable(Guarded):
 class StoredMergeable(Stored, Mergeable):
     """A stored object that merges: every sketch, and those structures that grow.
 
-    Threads may change it and ask it at the same time: `reading` says how.
+    Threads may change it and ask it at the same time: `reading` says how. The methods here are those of
+    structures that grow. Sketches have their own, because their arrays are allocated at first use.
     """
 
     _internal = True
@@ -54,6 +57,47 @@ class StoredMergeable(Stored, Mergeable):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         protect_queries(cls)
+
+    def _check_compatible(self, other: object) -> None:
+        """Raise IncompatibleSketchError unless another object has the same class and configuration."""
+        name = type(self).__name__
+        if not isinstance(other, type(self)):
+            raise IncompatibleSketchError(f"expected {name} to merge, got {type(other).__name__}")
+        difference = differing_field(self.config(), other.config())
+        if difference is not None:
+            raise IncompatibleSketchError(f"{name} differ in {difference}")
+
+    def _merged(self, *others: Self) -> Self:
+        return self.copy().merge(*others)
+
+    def empty_like(self) -> Self:
+        """Return an object of the same parameters without data.
+
+        Returns
+        -------
+        An object of the same class.
+        """
+        new = self._without_arrays()
+        return new if new.device == self.device else new._moved(self.device)
+
+    def copy(self) -> Self:
+        """Return an equal object, which shares no memory with this one.
+
+        Returns
+        -------
+        An object of the same class.
+        """
+        new = self._without_arrays()
+        with self._lock:
+            new._state = self._state.copy()
+        return new
+
+    def __copy__(self) -> Self:
+        return self.copy()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy is pickled: a pickler takes one array after the other, and updates may come in between.
+        return Stored.__reduce__(self.copy())
 
 
 def parts_of(others: tuple[Any, ...]) -> tuple[Any, ...]:

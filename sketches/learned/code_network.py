@@ -13,13 +13,11 @@ from ...lsh.inputs.rows import read_rows
 from ...lsh.inputs.weights import check_real_weights
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_int, check_real
-from ...lsh.support.configured import differing_field
 from ...lsh.support.lazy import lazy
 from ...lsh.support.types import RowsLike
 from ..core.guard import changing, locked, uninterrupted
 from ..core.merging import parts_of
 from ..core.state import Arrays, ArraySpec, State
-from ..core.stored import Stored
 from .bucket_network import UNITS, BucketNetwork, draw_network, train, unit_rows
 from .item_lists import ItemLists, read_ids
 from .relevant_items import read_relevant, refuse_numbers_of_items
@@ -307,17 +305,6 @@ class CodeNetwork(ItemLists):
         with uninterrupted():
             self._set_arrays({**arrays, "ids": union})
 
-    def _check_compatible(self, other: object) -> None:
-        name = type(self).__name__
-        if not isinstance(other, type(self)):
-            raise IncompatibleSketchError(f"expected {name} to merge, got {type(other).__name__}")
-        difference = differing_field(self.config(), other.config())
-        if difference is not None:
-            raise IncompatibleSketchError(f"{name} differ in {difference}")
-
-    def _merged(self, *others: Self) -> Self:
-        return self.copy().merge(*others)
-
     def empty_like(self) -> Self:
         """Return an index of the same parameters and network without items.
 
@@ -328,21 +315,3 @@ class CodeNetwork(ItemLists):
         new = self.copy()
         new._replace_ids(np.zeros(0, np.int64))
         return new
-
-    def copy(self) -> Self:
-        """Return an equal index, which shares no memory with this one.
-
-        Returns
-        -------
-        SparseCodeIndex
-        """
-        new = self._without_arrays()
-        with self._lock:
-            new._state = self._state.copy()
-        return new
-
-    def __copy__(self) -> Self:
-        return self.copy()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Stored.__reduce__(self.copy())

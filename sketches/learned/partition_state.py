@@ -229,7 +229,8 @@ class PartitionState(AppendedRows):
         LearnedPartition
         """
         new = super().empty_like()
-        kept = {name: self._arrays[name].copy() for name in _OF_FIT}
+        with self._lock:
+            kept = {name: self._arrays[name].copy() for name in _OF_FIT}
         new._set_arrays({**new._arrays, **kept})
         return new
 

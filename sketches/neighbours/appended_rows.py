@@ -12,7 +12,6 @@ from ...errors import IncompatibleSketchError
 from ...lsh.inputs.arrays import check_array
 from ...lsh.support.backend import PLACES, backend_of, device_of, refuse_gpu, to_host
 from ...lsh.support.checks import check_choice
-from ...lsh.support.configured import differing_field
 from ...lsh.support.types import Device
 from ...lsh.support.wording import counted
 from ..core.guard import changing, locked, uninterrupted
@@ -231,45 +230,6 @@ class AppendedRows(StoredMergeable):
             except ValueError as error:
                 raise IncompatibleSketchError(f"{type(self).__name__} cannot merge: {error}") from None
         return self
-
-    def _check_compatible(self, other: object) -> None:
-        name = type(self).__name__
-        if not isinstance(other, type(self)):
-            raise IncompatibleSketchError(f"expected {name} to merge, got {type(other).__name__}")
-        difference = differing_field(self.config(), other.config())
-        if difference is not None:
-            raise IncompatibleSketchError(f"{name} differ in {difference}")
-
-    def _merged(self, *others: Self) -> Self:
-        return self.copy().merge(*others)
-
-    def empty_like(self) -> Self:
-        """Return an object of the same parameters without rows.
-
-        Returns
-        -------
-        An object of the same class.
-        """
-        new = self._without_arrays()
-        return new if new.device == self.device else new._moved(self.device)
-
-    def copy(self) -> Self:
-        """Return an equal object, which shares no memory with this one.
-
-        Returns
-        -------
-        An object of the same class.
-        """
-        new = self._without_arrays()
-        with self._lock:
-            new._state = self._state.copy()
-        return new
-
-    def __copy__(self) -> Self:
-        return self.copy()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Stored.__reduce__(self.copy())
 
     def _facts(self) -> list[tuple[str, str]]:
         return [("rows", f"{len(self):,}"), *super()._facts()]

@@ -22,7 +22,6 @@ from ...lsh.support.wording import counted
 from ..core.guard import changing, locked, uninterrupted
 from ..core.merging import StoredMergeable, parts_of
 from ..core.state import ArraySpec, State
-from ..core.stored import Stored
 from .document_rows import DocumentRows, check_rows, united
 
 __all__ = ["OLD_DOCUMENT", "DocumentSignatures"]
@@ -265,36 +264,6 @@ class DocumentSignatures(StoredMergeable):
             with uninterrupted():
                 self._set_arrays(arrays)
         return self
-
-    def _merged(self, *others: Self) -> Self:
-        return self.copy().merge(*others)
-
-    def empty_like(self) -> Self:
-        """Return a sketch of the same configuration without documents.
-
-        Returns
-        -------
-        DocumentSignatures
-        """
-        return self._without_arrays()
-
-    def copy(self) -> Self:
-        """Return an equal sketch, which shares no memory with this one.
-
-        Returns
-        -------
-        DocumentSignatures
-        """
-        new = self._without_arrays()
-        with self._lock:
-            new._state = self._state.copy()
-        return new
-
-    def __copy__(self) -> Self:
-        return self.copy()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Stored.__reduce__(self.copy())
 
     def _facts(self) -> list[tuple[str, str]]:
         return [("documents", f"{len(self):,}"), ("files", f"{self.n_paths:,}"), *super()._facts()]

@@ -30,7 +30,6 @@ from ..core.key_kinds import (
 )
 from ..core.merging import StoredMergeable, parts_of
 from ..core.state import ArraySpec, State
-from ..core.stored import Stored
 from ..kernels import bloom, streaming_deduplicator
 from ..kernels.bloom import BLOCK_BITS, BLOCK_WORDS
 from .bloom_slices import (
@@ -432,9 +431,6 @@ class ScalableBloomFilter(StoredMergeable):
                 "lower error_rate"
             )
 
-    def _merged(self, *others: Self) -> Self:
-        return self.copy().merge(*others)
-
     def empty_like(self) -> Self:
         """Return a filter of the same parameters without keys.
 
@@ -445,24 +441,6 @@ class ScalableBloomFilter(StoredMergeable):
         new = self._without_arrays()
         vars(new).pop("_has_warned", None)
         return new
-
-    def copy(self) -> Self:
-        """Return an equal filter, which shares no memory with this one.
-
-        Returns
-        -------
-        ScalableBloomFilter
-        """
-        new = self._without_arrays()
-        with self._lock:
-            new._state = self._state.copy()
-        return new
-
-    def __copy__(self) -> Self:
-        return self.copy()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Stored.__reduce__(self.copy())
 
     def _facts(self) -> list[tuple[str, str]]:
         slices, keys = counted(self.n_slices, "slice"), f"about {self.cardinality():,.0f}"

@@ -21,6 +21,7 @@ ARRAYS = {
     "LSHIndex": "ids and distances of neighbours, k in a row",
     "NeighbourGraph": "ids and distances of neighbours, k in a row",
     "LearnedPartition": "ids and scores of items, many for each query",
+    "PageBounds": "scores of pages and keys, many for each query",
     "SoftCollisions": "ids and scores of keys, many for each query",
     "SparseCodeIndex": "ids and scores of items, k in a row",
     "VectorCodes": "ids and scores of rows, many for each query",

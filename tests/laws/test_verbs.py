@@ -29,6 +29,8 @@ quickly = settings(
 
 #: Sketches that have several questions and none that comes first, or one that takes no keys.
 NO_QUERY = {"BloomSignatures", "HyperLogLog", "MinHashSketch", "SecondMoments", "StormSketch"}
+#: The same of structures that are not sketches, and a builder, which is not asked, but what it builds.
+NO_QUERY_ELSEWHERE = {"PageBounds", "StaticFunctionBuilder"}
 
 
 def test_every_sketch_has_update_and_query() -> None:

@@ -12,6 +12,8 @@ OVER_RANKS = {"merge_over_ranks.py", "distributed_index.py"}
 #: Scripts that measure nothing, and measurements that need many minutes and gigabytes, PyTorch, or a GPU. Run
 #: the latter by hand.
 LEFT_OUT = {
+    "active_units.py",
+    "attention_models.py",
     "cheap.py",
     "compare.py",
     "compressed_floats.py",
@@ -21,6 +23,8 @@ LEFT_OUT = {
     "dedup_large.py",
     "dedup_memory.py",
     "dedup_tables.py",
+    "error_feedback.py",
+    "feedback_tables.py",
     "figures.py",
     "fine_tune.py",
     "first_calls.py",
@@ -62,6 +66,7 @@ LEFT_OUT = {
     "slide.py",
     "slide_over_ranks.py",
     "slide_tables.py",
+    "small_models.py",
     "sparse_attention.py",
     "static_tables_data.py",
     "summary.py",

@@ -13,6 +13,7 @@ from ...lsh.inputs.rows import VectorRows, read_rows
 from ...lsh.support.aliases import alias
 from ...lsh.support.backend import read_only, refuse_gpu
 from ...lsh.support.checks import check_choice, check_int
+from ...lsh.support.public import publish
 from ...lsh.support.threads import cut_range, map_blocks
 from ...lsh.support.types import RowsLike
 from ..kernels.neighbour_graph import spread_over_rows
@@ -347,3 +348,6 @@ class NeighbourGraph(GraphRows):
         indptr[1:] = np.cumsum(there.sum(axis=1))
         values: Any = distances[there] if mode == "distance" else np.ones(int(indptr[-1]))
         return scipy.sparse.csr_array((values, numbers[there], indptr), shape=(n, n))
+
+
+publish("mergesketch", __all__, globals())

@@ -16,6 +16,7 @@ from ...lsh.support.aliases import alias
 from ...lsh.support.backend import read_only, to_host
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.lazy import lazy
+from ...lsh.support.public import publish
 from ...lsh.support.threads import cut_range
 from ...lsh.support.types import RowsLike
 from ..core.guard import changing
@@ -327,3 +328,6 @@ class SoftCollisions(AppendedRows):
     def _read_queries(self, Q: Any) -> VectorRows:
         self._check_place("Q", Q)
         return read_rows(Q, self.n_features, "Q")
+
+
+publish("mergesketch", __all__, globals())

@@ -12,6 +12,7 @@ from ...lsh.inputs.rows import read_rows
 from ...lsh.support.aliases import alias
 from ...lsh.support.backend import read_only, sum_rows, to_host
 from ...lsh.support.checks import check_choice, check_flag, check_int
+from ...lsh.support.public import publish
 from ...lsh.support.threads import cut_range
 from ...lsh.support.types import RowsLike
 from ..kernels import vector_codes
@@ -327,3 +328,6 @@ class VectorCodes(VectorRows):
     def _center_length(self) -> float:
         center = self._arrays["center"]
         return math.sqrt(sum_rows(center * center))
+
+
+publish("mergesketch", __all__, globals())

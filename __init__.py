@@ -43,12 +43,16 @@ _LAZY = {
     "RaceDensity": ".sketches.race.race_density",
     "SharedArray": ".sketches.parameters.torch_array",
     "DistributedSlideClassifier": ".distributed.learning.slide_classifier",
+    "SketchedErrorFeedbackState": ".distributed.learning.torch_sketched_error_feedback",
+    "sketched_error_feedback_hook": ".distributed.learning.torch_sketched_error_feedback",
     "SlideClassifier": ".sketches.learned.slide_classifier",
     "StormClassifier": ".sketches.regression.storm_classifier",
     "StormRegressor": ".sketches.regression.storm_regressor",
     "TensorInfo": ".sketches.coding.model_archive",
     "pack_model": ".sketches.coding.model_packing",
     "unpack_model": ".sketches.coding.model_packing",
+    "race_attention": ".sketches.attention.torch_race_attention",
+    "register_attention": ".sketches.attention.transformers_attention",
     "hash_ids": ".sketches.parameters.torch_embedding",
     "sampled_softmax_loss": ".sketches.neighbours.torch_sampled_softmax",
     "share_parameters": ".sketches.parameters.torch_sharing",
@@ -62,6 +66,7 @@ _LAZY = {
     "Deduplication": ".distributed",
     "DistributedIndex": ".distributed",
     "DocumentSource": ".distributed",
+    "SketchedErrorFeedback": ".distributed",
     "SvmlightRows": ".distributed",
     "band_parameters": ".distributed",
     "build_static_function": ".distributed",
@@ -78,6 +83,7 @@ _LAZY = {
     "save_documents": ".distributed",
     "search_over_ranks": ".distributed",
     "spark_sketch": ".distributed",
+    "sparse_all_reduce": ".distributed",
 }
 
 #: The names of packages that these may need; the extras that install them have the names of their modules.
@@ -89,10 +95,18 @@ if TYPE_CHECKING:
     from .distributed.learning.slide_classifier import (
         DistributedSlideClassifier as DistributedSlideClassifier,
     )
+    from .distributed.learning.torch_sketched_error_feedback import (
+        SketchedErrorFeedbackState as SketchedErrorFeedbackState,
+    )
+    from .distributed.learning.torch_sketched_error_feedback import (
+        sketched_error_feedback_hook as sketched_error_feedback_hook,
+    )
     from .lsh import *
     from .lsh.support.threads import get_num_threads as get_num_threads
     from .lsh.support.threads import set_num_threads as set_num_threads
     from .sketches import *
+    from .sketches.attention.torch_race_attention import race_attention as race_attention
+    from .sketches.attention.transformers_attention import register_attention as register_attention
     from .sketches.coding.model_archive import FloatArchive as FloatArchive
     from .sketches.coding.model_archive import TensorInfo as TensorInfo
     from .sketches.coding.model_packing import pack_model as pack_model
@@ -141,6 +155,7 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "AceSketch",
+    "ActiveUnits",
     "AttentionOutput",
     "BBitMinHash",
     "BitSampling",
@@ -166,6 +181,7 @@ __all__ = [
     "HeavyHitters",
     "HerdingResult",
     "HyperLogLog",
+    "ImportanceCache",
     "InnerProduct",
     "InnerProductOracle",
     "KLLSketch",
@@ -212,6 +228,7 @@ __all__ = [
     "SharedParameters",
     "Shingles",
     "SignedRandomProjection",
+    "SketchedErrorFeedback",
     "SoftCollisions",
     "SparseCodeIndex",
     "StateArray",
@@ -243,7 +260,9 @@ __all__ = [
     "sampled_softmax",
     "set_num_threads",
     "shingle",
+    "sparse_all_reduce",
     "sparse_attention",
+    "sparse_layer",
     "suggest",
     "top_tokens",
 ]

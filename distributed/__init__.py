@@ -31,6 +31,11 @@ _LAZY = {
     "spark_sketch": ".engines",
     # It needs scikit-learn.
     "DistributedSlideClassifier": ".learning.slide_classifier",
+    # They need PyTorch.
+    "SketchedErrorFeedbackState": ".learning.torch_sketched_error_feedback",
+    "sketched_error_feedback_hook": ".learning.torch_sketched_error_feedback",
+    "sparse_all_reduce": ".learning.sparse_all_reduce",
+    "SketchedErrorFeedback": ".learning.sketched_error_feedback",
 }
 
 if TYPE_CHECKING:
@@ -46,7 +51,15 @@ if TYPE_CHECKING:
     from .engines import spark_sketch as spark_sketch
     from .index.distributed_index import DistributedIndex as DistributedIndex
     from .index.search_over_ranks import search_over_ranks as search_over_ranks
+    from .learning.sketched_error_feedback import SketchedErrorFeedback as SketchedErrorFeedback
     from .learning.slide_classifier import DistributedSlideClassifier as DistributedSlideClassifier
+    from .learning.sparse_all_reduce import sparse_all_reduce as sparse_all_reduce
+    from .learning.torch_sketched_error_feedback import (
+        SketchedErrorFeedbackState as SketchedErrorFeedbackState,
+    )
+    from .learning.torch_sketched_error_feedback import (
+        sketched_error_feedback_hook as sketched_error_feedback_hook,
+    )
     from .product_quantizer import fit_over_ranks as fit_over_ranks
     from .ranks.comm import Communicator as Communicator
     from .ranks.comm import communicator as communicator
@@ -72,6 +85,7 @@ __all__ = [
     "Deduplication",
     "DistributedIndex",
     "DocumentSource",
+    "SketchedErrorFeedback",
     "SvmlightRows",
     "band_parameters",
     "build_static_function",
@@ -88,6 +102,7 @@ __all__ = [
     "save_documents",
     "search_over_ranks",
     "spark_sketch",
+    "sparse_all_reduce",
 ]
 
 if launched_by_mpi():

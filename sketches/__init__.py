@@ -92,14 +92,20 @@ _LAZY = {
     "suggest": ".neighbours.suggestion",
     "top_tokens": ".attention.sparse_attention",
     "PageBounds": ".attention.page_bounds",
+    "ImportanceCache": ".attention.importance_cache",
+    "ActiveUnits": ".attention.active_units",
+    "sparse_layer": ".attention.sparse_layer",
 }
 
 if TYPE_CHECKING:
+    from .attention.active_units import ActiveUnits as ActiveUnits
+    from .attention.importance_cache import ImportanceCache as ImportanceCache
     from .attention.page_bounds import PageBounds as PageBounds
     from .attention.race_attention import RaceAttention as RaceAttention
     from .attention.sparse_attention import AttentionOutput as AttentionOutput
     from .attention.sparse_attention import sparse_attention as sparse_attention
     from .attention.sparse_attention import top_tokens as top_tokens
+    from .attention.sparse_layer import sparse_layer as sparse_layer
     from .coding.compressed_floats import CompressedFloats as CompressedFloats
     from .coding.float_delta import FloatDelta as FloatDelta
     from .coding.loss_aware_grid import LossAwareGrid as LossAwareGrid
@@ -191,6 +197,7 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "AceSketch",
+    "ActiveUnits",
     "AttentionOutput",
     "BloomFilter",
     "BloomPooling",
@@ -212,6 +219,7 @@ __all__ = [
     "HeavyHitters",
     "HerdingResult",
     "HyperLogLog",
+    "ImportanceCache",
     "InnerProductOracle",
     "KLLSketch",
     "LSHIndex",
@@ -274,6 +282,7 @@ __all__ = [
     "private_regressor",
     "sampled_softmax",
     "sparse_attention",
+    "sparse_layer",
     "suggest",
     "top_tokens",
 ]

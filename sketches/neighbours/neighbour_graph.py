@@ -10,6 +10,7 @@ import scipy
 from numpy.typing import NDArray
 
 from ...lsh.inputs.rows import VectorRows, read_rows
+from ...lsh.support.aliases import alias
 from ...lsh.support.backend import read_only, refuse_gpu
 from ...lsh.support.checks import check_choice, check_int
 from ...lsh.support.public import publish
@@ -174,6 +175,8 @@ class NeighbourGraph(GraphRows):
             numbers, near = self._exact(some, found.nodes, own, held)
             ids[first:last, :held], distances[first:last, :held] = self._as_ids(numbers), near
         return Nearest(ids, distances)
+
+    query = alias(search)
 
     def visits(self, Q: RowsLike, *, ef: int = 64) -> Visits:
         """Return what searches cost: how many rows they visit, and how many distances they compute.

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ...lsh.families.srp import SignedRandomProjection
 from ...lsh.inputs.arrays import check_array, check_numbers
 from ...lsh.inputs.rows import VectorRows, read_rows
+from ...lsh.support.aliases import alias
 from ...lsh.support.backend import read_only, to_host
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.lazy import lazy
@@ -274,6 +275,8 @@ class SoftCollisions(AppendedRows):
             ids[first:last, :held] = given[best] if given.size else best
             distances[first:last, :held] = xp.take_along_axis(scores, best, axis=1)
         return Nearest(ids, distances)
+
+    query = alias(search)
 
     def _largest(self, scores: NDArray[np.float64], k: int) -> NDArray[np.int64]:
         """Return the columns of the k largest scores of each row, at equal scores by rising column."""

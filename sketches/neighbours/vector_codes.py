@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.inputs.rows import read_rows
+from ...lsh.support.aliases import alias
 from ...lsh.support.backend import read_only, sum_rows, to_host
 from ...lsh.support.checks import check_choice, check_flag, check_int
 from ...lsh.support.public import publish
@@ -237,6 +238,8 @@ class VectorCodes(VectorRows):
             distances[first:last, :held] = keys if is_distance else 0.0 - keys
         xp = self._backend.xp
         return Nearest(xp.asarray(ids), xp.asarray(distances))
+
+    query = alias(search)
 
     def _best(self, queries: RoundedQueries, k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return the numbers of the k best rows of each query and their keys, the lowest first."""

@@ -65,14 +65,27 @@ def test_aliases_call_the_method_that_they_name(monkeypatch: pytest.MonkeyPatch)
         ("LSHIndex", "add", "update"),
         ("LearnedPartition", "insert", "update"),
         ("NadarayaWatsonSketch", "query", "predict"),
+        ("NeighbourGraph", "query", "search"),
         ("RibbonFilter", "query", "contains"),
         ("ScalableBloomFilter", "query", "contains"),
         ("SharedParameters", "query", "gather"),
         ("SharedParameters", "scatter_add", "update"),
+        ("SoftCollisions", "query", "search"),
         ("SparseCodeIndex", "add", "update"),
         ("StaticFunction", "query", "lookup"),
         ("StaticTable", "query", "lookup"),
         ("StreamingDeduplicator", "query", "contains"),
+        ("VectorCodes", "query", "search"),
+    }
+
+
+def test_every_class_with_update_and_merge_has_query() -> None:
+    classes = {found for found in vars(mergesketch).values() if isinstance(found, type)}
+    found = {cls for cls in classes if not inspect.isabstract(cls) and {"update", "merge"} <= set(dir(cls))}
+    assert len(found) > 30
+    # A builder is not asked, but what it builds.
+    assert {cls.__name__ for cls in found if not hasattr(cls, "query")} == NO_QUERY | {
+        "StaticFunctionBuilder"
     }
 
 
@@ -138,7 +151,7 @@ def shown_array(cls: type[Any]) -> str | None:
 
 
 #: Classes whose arrays say nothing of how full they are, or that say it in words of their own.
-OTHER_WORDS = {"FourierSketch", "HyperLogLog", "KLLSketch", "SecondMoments", "TopK"}
+OTHER_WORDS = {"FourierSketch", "HyperLogLog", "ImportanceCache", "KLLSketch", "SecondMoments", "TopK"}
 
 
 def test_only_releases_show_nothing_that_was_counted() -> None:

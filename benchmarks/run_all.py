@@ -11,6 +11,7 @@ OVER_RANKS = {"merge_over_ranks.py", "distributed_index.py"}
 #: Scripts that measure nothing, and measurements that need many minutes and gigabytes, PyTorch, or a GPU. Run
 #: the latter by hand.
 LEFT_OUT = {
+    "attention_classifiers.py",
     "attention_models.py",
     "cheap.py",
     "compare.py",

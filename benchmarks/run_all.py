@@ -13,6 +13,7 @@ OVER_RANKS = {"merge_over_ranks.py", "distributed_index.py"}
 LEFT_OUT = {
     "attention_classifiers.py",
     "attention_models.py",
+    "attention_tables.py",
     "cheap.py",
     "compare.py",
     "compressed_floats.py",

@@ -69,6 +69,7 @@ LEFT_OUT = {
     "static_tables_data.py",
     "summary.py",
     "tables.py",
+    "torch_race_attention.py",
 }
 
 

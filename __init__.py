@@ -62,6 +62,7 @@ from .sketches import (
     HeavyHitters,
     HerdingResult,
     HyperLogLog,
+    ImportanceCache,
     InnerProductOracle,
     KLLSketch,
     LearnedHash,
@@ -184,6 +185,7 @@ _LAZY = {
     "save_documents": ".distributed",
     "search_over_ranks": ".distributed",
     "spark_sketch": ".distributed",
+    "sparse_all_reduce": ".distributed",
 }
 
 #: The names of packages that these may need; the extras that install them have the names of their modules.
@@ -272,6 +274,7 @@ __all__ = [
     "HeavyHitters",
     "HerdingResult",
     "HyperLogLog",
+    "ImportanceCache",
     "InnerProduct",
     "InnerProductOracle",
     "KLLSketch",

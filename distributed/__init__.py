@@ -15,6 +15,7 @@ from .documents.source import DocumentSource
 from .engines import dask_sketch, spark_sketch
 from .index.distributed_index import DistributedIndex
 from .index.search_over_ranks import search_over_ranks
+from .learning.sparse_all_reduce import sparse_all_reduce
 from .product_quantizer import fit_over_ranks
 from .ranks.comm import Communicator, communicator
 from .ranks.environment import launched_by_mpi
@@ -47,6 +48,7 @@ __all__ = [
     "save_documents",
     "search_over_ranks",
     "spark_sketch",
+    "sparse_all_reduce",
 ]
 
 publish("mergesketch.distributed", __all__, globals())

@@ -1,5 +1,6 @@
 """The sketches, their common interface and their storage."""
 
+from .attention.importance_cache import ImportanceCache
 from .attention.page_bounds import PageBounds
 from .attention.race_attention import RaceAttention
 from .attention.sparse_attention import AttentionOutput, sparse_attention, top_tokens
@@ -91,6 +92,7 @@ __all__ = [
     "HeavyHitters",
     "HerdingResult",
     "HyperLogLog",
+    "ImportanceCache",
     "InnerProductOracle",
     "KLLSketch",
     "LSHIndex",

@@ -32,6 +32,7 @@ LEFT_OUT = {
         ("NeighbourGraph.update ids", "SoftCollisions.update ids", "VectorCodes.update ids"),
         "distinct: none repeats",
     ),
+    "ImportanceCache.causal positions": "rising: none repeats",
     **{f"LearnedPartition.{n} ids": "distinct: none repeats" for n in ("fit", "fit_neighbors", "update")},
     **dict.fromkeys(("SparseCodeIndex.fit ids", "SparseCodeIndex.partial_fit ids"), "distinct, too"),
     "LearnedProjection.collision_probability distance": "always refused",

@@ -137,7 +137,7 @@ def shown_array(cls: type[Any]) -> str | None:
 
 
 #: Classes whose arrays say nothing of how full they are, or that say it in words of their own.
-OTHER_WORDS = {"FourierSketch", "HyperLogLog", "KLLSketch", "SecondMoments", "TopK"}
+OTHER_WORDS = {"FourierSketch", "HyperLogLog", "ImportanceCache", "KLLSketch", "SecondMoments", "TopK"}
 
 
 def test_only_releases_show_nothing_that_was_counted() -> None:

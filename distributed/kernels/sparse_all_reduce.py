@@ -1,0 +1,121 @@
+"""Kernels of the sparse all-reduce: which rank owns an id, and ids as few bytes.
+
+Ids are cut into groups of as many consecutive ids as there are ranks. In each group every rank owns one id.
+A hash of the group's number turns the order of the ranks. So an id of an owner is told by its group, and the
+groups of an owner's rising ids rise, too. A code of ids is the shorter of two: the gaps between the groups,
+seven bits a byte, or a bitmap with a bit for each group from the first one to the last one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...lsh.kernels.compiled import helper, kernel
+from ...lsh.kernels.words import lowest_bit, mix64, reduce_word
+
+__all__ = ["add_rows", "find_owners", "measure_codes", "read_codes", "write_codes"]
+
+_ONE, _SEVEN, _EIGHT, _LOW = np.uint64(1), np.uint64(7), np.uint64(8), np.uint64(127)
+
+
+@helper
+def _turn(group, n_owners):
+    """Return by how many places the owners of a group are turned."""
+    return np.uint64(reduce_word(mix64(group), n_owners))
+
+
+@kernel
+def find_owners(ids, n_owners, start, stop, owners):
+    """Find the owner of each of the ids [start, stop), which are uint64; `n_owners` is below 2**16."""
+    n = np.uint64(n_owners)
+    for i in range(start, stop):
+        group = ids[i] // n
+        owners[i] = (ids[i] - group * n + _turn(group, n)) % n
+
+
+@kernel
+def measure_codes(ids, starts, n_owners, first_group, n_bitmap, sizes):
+    """Return in ``sizes[r]`` the bytes of the code of run r, the rising ids ``starts[r]:starts[r + 1]``.
+
+    All ids of a run have one owner. A bitmap has `n_bitmap` bytes.
+    """
+    n = np.uint64(n_owners)
+    for r in range(sizes.size):
+        size = 0
+        next_group = np.uint64(first_group)
+        for i in range(starts[r], starts[r + 1]):
+            group = ids[i] // n
+            gap = group - next_group
+            next_group = group + _ONE
+            size += 1
+            while gap > _LOW:
+                gap >>= _SEVEN
+                size += 1
+        sizes[r] = min(size, n_bitmap)
+
+
+@kernel
+def write_codes(ids, starts, n_owners, first_group, n_bitmap, ends, codes):
+    """Write the code of each run to ``codes[ends[r]:ends[r + 1]]``; see `measure_codes`."""
+    n, first = np.uint64(n_owners), np.uint64(first_group)
+    for r in range(ends.size - 1):
+        at = ends[r]
+        if ends[r + 1] - at == n_bitmap:
+            codes[at : ends[r + 1]] = 0
+            for i in range(starts[r], starts[r + 1]):
+                place = ids[i] // n - first
+                codes[at + np.int64(place // _EIGHT)] |= np.uint8(_ONE << place % _EIGHT)
+            continue
+        next_group = first
+        for i in range(starts[r], starts[r + 1]):
+            group = ids[i] // n
+            gap = group - next_group
+            next_group = group + _ONE
+            while gap > _LOW:
+                codes[at] = np.uint8(gap & _LOW | _LOW + _ONE)
+                gap >>= _SEVEN
+                at += 1
+            codes[at] = np.uint8(gap)
+            at += 1
+
+
+@helper
+def _id_of(group, owner, n):
+    """Return the id of a group that an owner has."""
+    return group * n + (owner + n - _turn(group, n)) % n
+
+
+@kernel
+def read_codes(codes, ends, owners, n_owners, first_group, n_bitmap, starts, ids):
+    """Write the ids of each run to ``ids[starts[r]:starts[r + 1]]``, from its code and its owner."""
+    n, first = np.uint64(n_owners), np.uint64(first_group)
+    for r in range(owners.size):
+        owner, out = np.uint64(owners[r]), starts[r]
+        if ends[r + 1] - ends[r] == n_bitmap:
+            for at in range(ends[r], ends[r + 1]):
+                byte = np.uint64(codes[at])
+                while byte:
+                    place = np.uint64(at - ends[r]) * _EIGHT + np.uint64(lowest_bit(byte))
+                    ids[out] = _id_of(first + place, owner, n)
+                    out += 1
+                    byte &= byte - _ONE
+            continue
+        group, gap, shift = first, np.uint64(0), np.uint64(0)
+        for at in range(ends[r], ends[r + 1]):
+            byte = np.uint64(codes[at])
+            gap |= (byte & _LOW) << shift
+            shift += _SEVEN
+            if byte <= _LOW:
+                group += gap
+                ids[out] = _id_of(group, owner, n)
+                out += 1
+                group, gap, shift = group + _ONE, np.uint64(0), np.uint64(0)
+
+
+@kernel
+def add_rows(values, places, sums):
+    """Add row i of the values to ``sums[places[i]]``, one row after the other."""
+    for i in range(places.size):
+        row = sums[places[i]]
+        for j in range(row.size):
+            row[j] += values[i, j]

@@ -121,6 +121,7 @@ def sizes(axes):
             markersize=4,
         )
     axes.set(xscale="log", xlabel="parameters")
+    plain_log(axes.xaxis)
     axes.set_title("on test documents, after training")
 
 

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import attention_tables
 import dedup_tables
 import feedback_tables
 import float_tables
@@ -698,6 +699,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "index_recipe": index_recipe,
     "learned_index_recall": learned_index_table.recall,
     "learned_index_loads": learned_index_table.loads,
+    **attention_tables.TABLES,
     **feedback_tables.TABLES,
     **label_tables.TABLES,
     **sparsity_tables.TABLES,

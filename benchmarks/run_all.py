@@ -13,7 +13,9 @@ OVER_RANKS = {"merge_over_ranks.py", "distributed_index.py"}
 #: the latter by hand.
 LEFT_OUT = {
     "active_units.py",
+    "attention_classifiers.py",
     "attention_models.py",
+    "attention_tables.py",
     "cheap.py",
     "compare.py",
     "compressed_floats.py",
@@ -78,6 +80,7 @@ LEFT_OUT = {
     "static_tables_data.py",
     "summary.py",
     "tables.py",
+    "torch_race_attention.py",
 }
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import dedup_tables
+import feedback_tables
 import float_tables
 import graph_tables
 import label_tables
@@ -696,6 +697,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "index_recipe": index_recipe,
     "learned_index_recall": learned_index_table.recall,
     "learned_index_loads": learned_index_table.loads,
+    **feedback_tables.TABLES,
     **label_tables.TABLES,
     **sparse_all_reduce_tables.TABLES,
     "parameter_sharing_clicks": parameter_sharing_tables.clicks,

@@ -1,5 +1,6 @@
 """Run every benchmark in turn and write its results; scripts that need ranks run under mpiexec."""
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ OVER_RANKS = {"merge_over_ranks.py", "distributed_index.py"}
 #: Scripts that measure nothing, and measurements that need many minutes and gigabytes, PyTorch, or a GPU. Run
 #: the latter by hand.
 LEFT_OUT = {
+    "active_units.py",
+    "attention_models.py",
     "cheap.py",
     "compare.py",
     "compressed_floats.py",
@@ -20,6 +23,8 @@ LEFT_OUT = {
     "dedup_large.py",
     "dedup_memory.py",
     "dedup_tables.py",
+    "error_feedback.py",
+    "feedback_tables.py",
     "figures.py",
     "fine_tune.py",
     "first_calls.py",
@@ -61,6 +66,7 @@ LEFT_OUT = {
     "slide.py",
     "slide_over_ranks.py",
     "slide_tables.py",
+    "small_models.py",
     "sparse_all_reduce.py",
     "sparse_all_reduce_scale.py",
     "sparse_all_reduce_tables.py",
@@ -72,6 +78,7 @@ LEFT_OUT = {
 
 
 def main() -> int:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     failed = []
     for script in sorted(FOLDER.glob("*.py")):
         if script.name in LEFT_OUT:

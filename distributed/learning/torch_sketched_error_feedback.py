@@ -1,0 +1,453 @@
+"""Gradients that PyTorch's DistributedDataParallel sends in part, with an error feedback of little memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ...errors import DistributedError
+from ...lsh.support.checks import check_choice, check_int, check_real
+from ...lsh.support.configured import differing_field
+from ...lsh.support.public import publish
+from .error_memory import ErrorMemory, block_start, check_share, share_of, top_positions
+
+__all__ = ["SketchedErrorFeedbackState", "sketched_error_feedback_hook"]
+
+_COMPRESSORS = ("top_k", "random_block", "power_sgd")
+_MOST_RANK = 1 << 10
+_CONFIG = ("n_parameters", "compression", "memory", "beta", "compressor", "rank", "seed")
+
+
+class _Part(NamedTuple):
+    """The parameters of a bucket, what this rank would send of them in full, and where they belong."""
+
+    gradient: NDArray[np.float32]
+    #: The gradient and the errors that are sent again.
+    corrected: NDArray[np.float32]
+    #: The position of each parameter's first entry in the model, its start in the bucket, and its shape.
+    parameters: list[tuple[int, int, torch.Size]]
+
+
+class SketchedErrorFeedbackState:
+    """Remember in little memory what the ranks of DistributedDataParallel have not sent of their gradients.
+
+    It is the state of `sketched_error_feedback_hook`, and does for buckets of PyTorch what
+    `SketchedErrorFeedback` does for arrays.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The model, or the DistributedDataParallel module around it. Parameters that need gradients are float32
+        in main memory. They are numbered in the order of ``module.parameters()``.
+    compression : float, default 0.01
+        The share of the entries of a bucket that a rank sends, in (0, 1]. "power_sgd" does not use it.
+    memory, beta, seed
+        As for `SketchedErrorFeedback`.
+    compressor : {"top_k", "random_block", "power_sgd"}
+        "power_sgd" sends matrices of low rank for gradients of matrices (PowerSGD [1]_), and other gradients
+        in full. The others are as for `SketchedErrorFeedback`, for each bucket.
+    rank : int, default 1
+        The rank of the matrices of "power_sgd". Higher ranks send more.
+    process_group : torch.distributed.ProcessGroup, optional
+        That of the DistributedDataParallel module. None for the default group.
+
+    Attributes
+    ----------
+    n_parameters : int
+        The number of entries of all parameters that need gradients.
+    n_steps : int
+        The number of backward passes so far.
+    bytes_sent : int
+        Bytes that this process has sent so far, if the best known algorithms were used.
+    nbytes : int
+        Bytes of the memory, and with "power_sgd" of the matrices that the next step begins with.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type or lies outside its range, or if a parameter is not float32 in main
+        memory.
+
+    Notes
+    -----
+    Errors belong to the positions of parameters in the model. DistributedDataParallel makes new buckets after
+    its first step, and no error is lost then. PyTorch's own hook of PowerSGD forgets them.
+
+    Gradients are exchanged while the hook runs, bucket after bucket, and the backward pass waits.
+
+    References
+    ----------
+    .. [1] Vogels, Karimireddy, Jaggi. PowerSGD: Practical Low-Rank Gradient Compression for Distributed
+       Optimization. NeurIPS 2019.
+
+    Examples
+    --------
+    In each of the processes, after ``torch.distributed.init_process_group("gloo")``::
+
+        model = DistributedDataParallel(network)
+        state = SketchedErrorFeedbackState(model, compression=0.01, memory=0.1)
+        model.register_comm_hook(state, sketched_error_feedback_hook)
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        compression: float = 0.01,
+        memory: float = 0.1,
+        beta: float | None = None,
+        compressor: str = "top_k",
+        rank: int = 1,
+        seed: int = 0,
+        process_group: Any = None,
+    ) -> None:
+        if not isinstance(module, nn.Module):
+            raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
+        self.compression = check_share("compression", compression)
+        self.memory = check_share("memory", memory)
+        self.beta = None if beta is None else check_real("beta", beta, 0.0, 1.0, closed=True)
+        self.compressor: str = check_choice("compressor", compressor, _COMPRESSORS)
+        self.rank = check_int("rank", rank, 1, _MOST_RANK)
+        self.seed = check_int("seed", seed, 0, 2**64 - 1)
+        self.process_group = process_group
+        #: The parameters are kept, so that no other object gets the identity of one.
+        self._parameters = [p for p in module.parameters() if p.requires_grad]
+        self._first: dict[int, int] = {}
+        self.n_parameters = 0
+        for name, parameter in module.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            if parameter.dtype != torch.float32 or parameter.device.type != "cpu":
+                raise TypeError(
+                    f"module must have parameters of float32 in main memory, got {name} of "
+                    f"{parameter.dtype} on {parameter.device}"
+                )
+            self._first[id(parameter)] = self.n_parameters
+            self.n_parameters += parameter.numel()
+        if self.n_parameters == 0:
+            raise ValueError("module must have a parameter that needs a gradient, got none")
+        places = np.zeros(share_of(self.n_parameters, self.memory), np.float32)
+        self._memory = ErrorMemory(places, self.n_parameters, self.beta, self.seed)
+        #: The right factor of each matrix in the last step, by the position of its first entry.
+        self._factors: dict[int, Tensor] = {}
+        self.n_steps = self.bytes_sent = 0
+        self._agrees = False
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self._config().items())
+        return f"SketchedErrorFeedbackState({shown})"
+
+    def _config(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _CONFIG}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the memory, and with "power_sgd" of the matrices that the next step begins with."""
+        return self._memory.places.nbytes + sum(q.numel() * q.element_size() for q in self._factors.values())
+
+    # -- storage --------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of this rank, for `torch.save`. Each rank has its own.
+
+        Returns
+        -------
+        dict
+            Numbers and tensors, which share no memory with the state.
+        """
+        return {
+            "config": self._config(),
+            "memory": torch.from_numpy(self._memory.places.copy()),
+            "factors": {first: factor.clone() for first, factor in self._factors.items()},
+            "n_steps": self.n_steps,
+            "bytes_sent": self.bytes_sent,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over the state of a rank that `state_dict` has returned.
+
+        Parameters
+        ----------
+        state : dict
+
+        Raises
+        ------
+        ValueError
+            If the state is of another configuration, or damaged. Nothing is changed then.
+        """
+        expected = {"config", "memory", "factors", "n_steps", "bytes_sent"}
+        if not isinstance(state, Mapping) or set(state) != expected:
+            raise ValueError(f"state must be a dict with the keys {sorted(expected)}")
+        difference = differing_field(self._config(), state["config"])
+        if difference is not None:
+            raise ValueError(f"state must be of the same configuration, but it differs in {difference}")
+        places = state["memory"].detach().numpy().astype(np.float32)
+        factors = {int(first): factor.clone() for first, factor in state["factors"].items()}
+        matrices = self._matrix_columns()
+        wrong = [
+            first
+            for first, factor in factors.items()
+            if first not in matrices
+            or factor.shape != (matrices[first], self.rank)
+            or not factor.isfinite().all()
+        ]
+        if places.shape != self._memory.places.shape or not np.isfinite(places).all() or wrong:
+            raise ValueError("state must have finite numbers of the shapes that this state has")
+        n_steps = check_int("state['n_steps']", state["n_steps"], 0)
+        bytes_sent = check_int("state['bytes_sent']", state["bytes_sent"], 0)
+        self._memory.places[...] = places
+        self._factors, self.n_steps, self.bytes_sent = factors, n_steps, bytes_sent
+        self._agrees = False
+
+    def _matrix_columns(self) -> dict[int, int]:
+        """Return the number of columns of each matrix that is sent as two factors."""
+        shapes = ((self._first[id(p)], p.shape) for p in self._parameters)
+        return {first: _columns(shape) for first, shape in shapes if _is_factored(shape, self.rank)}
+
+    # -- the exchange of a bucket ---------------------------------------------------------------------
+
+    def exchange(self, bucket: Any) -> Tensor:
+        """Return the mean over the ranks of what they send of a bucket, and remember the rest.
+
+        `sketched_error_feedback_hook` calls it.
+
+        Parameters
+        ----------
+        bucket : torch.distributed.GradBucket
+
+        Returns
+        -------
+        Tensor
+            The bucket's own tensor, which is overwritten.
+
+        Raises
+        ------
+        DistributedError
+            On every rank, if gradients of one of them are not finite, or if the ranks' states differ in their
+            configuration or number of steps. Buckets before this one have changed the memory then, so
+            training goes on from a saved state.
+        """
+        self._check_agreement()
+        buffer = bucket.buffer()
+        part, failure = None, None
+        try:
+            part = self._part(bucket, buffer.numpy())
+        except Exception as error:
+            failure = error
+        exchange: dict[str, Callable[[_Part | None, Tensor, Exception | None], NDArray[np.float32]]] = {
+            "top_k": self._exchange_top,
+            "random_block": self._exchange_block,
+            "power_sgd": self._exchange_matrices,
+        }
+        own = exchange[self.compressor](part, buffer, failure)
+        assert part is not None
+        errors = part.gradient - own
+        for first, start, shape in part.parameters:
+            self._memory.add(errors[start : start + math.prod(shape)], first)
+        if bucket.is_last():
+            self.n_steps += 1
+        return buffer
+
+    @property
+    def _size(self) -> int:
+        return int(dist.get_world_size(self.process_group))
+
+    def _check_agreement(self) -> None:
+        """Raise DistributedError on every rank unless the states of all ranks are alike."""
+        if self._agrees:
+            return
+        every: list[Any] = [None] * self._size
+        dist.all_gather_object(every, self._config() | {"n_steps": self.n_steps}, self.process_group)
+        for number, other in enumerate(every):
+            difference = differing_field(every[0], other)
+            if difference is not None:
+                raise DistributedError(
+                    f"ranks must agree on their states: ranks 0 (here) and {number} (there) differ in "
+                    f"{difference}"
+                )
+        self._agrees = True
+
+    def _part(self, bucket: Any, buffer: NDArray[np.float32]) -> _Part:
+        gradient = buffer.copy()
+        corrected, parameters, start = np.empty_like(gradient), [], 0
+        for parameter in bucket.parameters():
+            first, stop = self._first.get(id(parameter)), start + parameter.numel()
+            if first is None:
+                raise ValueError("the module must have the parameters that the state was made for")
+            self._memory.corrected(gradient[start:stop], first, corrected[start:stop])
+            parameters.append((first, start, parameter.shape))
+            start = stop
+        if not np.isfinite(corrected).all():
+            what = "the memory of errors" if np.isfinite(gradient).all() else "a gradient"
+            raise ValueError(f"{what} is not finite")
+        return _Part(gradient, corrected, parameters)
+
+    def _raise_failures(self, any_failed: bool, failure: Exception | None) -> None:
+        """Raise the error of the first rank that failed, on every rank."""
+        if not any_failed:
+            return
+        messages: list[Any] = [None] * self._size
+        message = None if failure is None else f"{type(failure).__name__}: {failure}"
+        dist.all_gather_object(messages, message, self.process_group)
+        number = next(i for i, found in enumerate(messages) if found is not None)
+        raise DistributedError(f"rank {number} failed: {messages[number]}") from failure
+
+    def _sum(self, tensor: Tensor) -> None:
+        """Add up a tensor of all ranks, in place."""
+        dist.all_reduce(tensor, group=self.process_group)
+        self.bytes_sent += 2 * tensor.numel() * tensor.element_size() * (self._size - 1) // self._size
+
+    def _exchange_top(
+        self, part: _Part | None, buffer: Tensor, failure: Exception | None
+    ) -> NDArray[np.float32]:
+        k = share_of(buffer.numel(), self.compression)
+        # The failure, the positions and the values: all are words of 32 bits.
+        message = np.zeros(1 + 2 * k, np.int32)
+        message[0] = failure is not None
+        own = np.zeros(buffer.numel(), np.float32)
+        if part is not None:
+            positions = top_positions(part.corrected, k)
+            own[positions] = part.corrected[positions]
+            message[1 : k + 1] = positions.view(np.int32)
+            message[k + 1 :] = part.corrected[positions].view(np.int32)
+        every = [torch.empty(message.size, dtype=torch.int32) for _ in range(self._size)]
+        dist.all_gather(every, torch.from_numpy(message), group=self.process_group)
+        self.bytes_sent += message.nbytes * (self._size - 1)
+        self._raise_failures(any(int(one[0]) for one in every), failure)
+        mean = buffer.numpy()
+        mean[...] = 0
+        for one in every:
+            words = one.numpy()
+            # The positions of a rank differ.
+            mean[words[1 : k + 1].view(np.uint32)] += words[k + 1 :].view(np.float32) / np.float32(self._size)
+        return own
+
+    def _exchange_block(
+        self, part: _Part | None, buffer: Tensor, failure: Exception | None
+    ) -> NDArray[np.float32]:
+        n = buffer.numel()
+        k = share_of(n, self.compression)
+        positions = (block_start(n, self.seed, self.n_steps) + np.arange(k)) % n
+        own, message = np.zeros(n, np.float32), np.zeros(k + 1, np.float32)
+        message[k] = failure is not None
+        if part is not None:
+            message[:k] = own[positions] = part.corrected[positions]
+        self._sum(torch.from_numpy(message))
+        self._raise_failures(message[k] > 0, failure)
+        mean = buffer.numpy()
+        mean[...] = 0
+        mean[positions] = message[:k] / np.float32(self._size)
+        return own
+
+    def _exchange_matrices(
+        self, part: _Part | None, buffer: Tensor, failure: Exception | None
+    ) -> NDArray[np.float32]:
+        if part is None:
+            # This rank does not know what the others send, so all learn of the failure first.
+            self._learn_of(failure)
+            raise AssertionError
+        self._learn_of(None)
+        corrected = torch.from_numpy(part.corrected)
+        own, matrices, vectors = torch.zeros_like(corrected), [], []
+        for first, start, shape in part.parameters:
+            cut = slice(start, start + math.prod(shape))
+            if _is_factored(shape, self.rank):
+                matrices.append((first, cut, corrected[cut].view(shape[0], -1)))
+            else:
+                vectors.append(cut)
+                own[cut] = corrected[cut]
+        left = [matrix @ self._factor(first, matrix.shape[1]) for first, _, matrix in matrices]
+        sums = _join([*left, *(corrected[cut] for cut in vectors)])
+        self._sum(sums)
+        left, rest = _split(sums, left)
+        for cut in vectors:
+            n = cut.stop - cut.start
+            buffer[cut], rest = rest[:n] / self._size, rest[n:]
+        left = [torch.linalg.qr(one).Q for one in left]
+        right = [matrix.T @ one for (_, _, matrix), one in zip(matrices, left, strict=True)]
+        for (_, cut, _), p, q in zip(matrices, left, right, strict=True):
+            own[cut] = (p @ q.T).flatten()
+        sums = _join(right)
+        self._sum(sums)
+        right, _ = _split(sums / self._size, right)
+        for (first, cut, _), p, q in zip(matrices, left, right, strict=True):
+            buffer[cut] = (p @ q.T).flatten()
+            self._factors[first] = q.clone()
+        return own.numpy()
+
+    def _learn_of(self, failure: Exception | None) -> None:
+        n_failed = torch.tensor([float(failure is not None)])
+        self._sum(n_failed)
+        self._raise_failures(bool(n_failed[0] > 0), failure)
+
+    def _factor(self, first: int, n_columns: int) -> Tensor:
+        """Return the right factor that a matrix begins with: that of the last step, or random numbers."""
+        if first not in self._factors:
+            generator = torch.Generator().manual_seed((self.seed + first) % 2**63)
+            self._factors[first] = torch.randn(n_columns, self.rank, generator=generator)
+        return self._factors[first]
+
+
+def _columns(shape: torch.Size) -> int:
+    return math.prod(shape[1:])
+
+
+def _is_factored(shape: torch.Size, rank: int) -> bool:
+    """Return if a gradient is smaller as two factors."""
+    return len(shape) > 1 and rank * (shape[0] + _columns(shape)) < math.prod(shape)
+
+
+def _join(tensors: list[Tensor]) -> Tensor:
+    return torch.cat([tensor.flatten() for tensor in tensors]) if tensors else torch.empty(0)
+
+
+def _split(joined: Tensor, like: list[Tensor]) -> tuple[list[Tensor], Tensor]:
+    """Return tensors of the shapes of others from the beginning of a joined one, and its rest."""
+    parts, at = [], 0
+    for one in like:
+        parts.append(joined[at : at + one.numel()].view(one.shape))
+        at += one.numel()
+    return parts, joined[at:]
+
+
+def sketched_error_feedback_hook(
+    state: SketchedErrorFeedbackState, bucket: dist.GradBucket
+) -> torch.futures.Future[Tensor]:
+    """Average a part of a bucket of gradients over the ranks, for DistributedDataParallel.
+
+    Pass it to ``DistributedDataParallel.register_comm_hook`` with its state.
+
+    Parameters
+    ----------
+    state : SketchedErrorFeedbackState
+    bucket : torch.distributed.GradBucket
+
+    Returns
+    -------
+    torch.futures.Future of Tensor
+        The mean of what the ranks send, in the bucket's own tensor.
+
+    Raises
+    ------
+    DistributedError
+        On every rank, if gradients of one of them are not finite, or if the states differ.
+    """
+    future: torch.futures.Future[Tensor] = torch.futures.Future()
+    future.set_result(state.exchange(bucket))
+    return future
+
+
+# DistributedDataParallel compares these annotations with types, and refuses strings.
+sketched_error_feedback_hook.__annotations__ |= {
+    "bucket": dist.GradBucket,
+    "return": torch.futures.Future[Tensor],
+}
+
+publish("mergesketch.distributed", __all__, globals())

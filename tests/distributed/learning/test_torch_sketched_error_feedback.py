@@ -1,0 +1,193 @@
+"""Test the hook of DistributedDataParallel: exact with a full memory, kept over new buckets, and failures."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from paths import environment
+
+torch = pytest.importorskip("torch")
+
+from mergesketch.distributed import SketchedErrorFeedbackState  # noqa: E402
+from torch import nn  # noqa: E402
+
+#: Two processes, of which each prints "done". The network has buckets of its own from the second step on.
+PROCESSES = """
+import math
+import sys
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from mergesketch.distributed import SketchedErrorFeedbackState, sketched_error_feedback_hook
+from mergesketch.distributed.learning.error_memory import block_start, top_positions
+from mergesketch.errors import DistributedError
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+rank, size, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+torch.set_num_threads(1)
+dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=size)
+
+
+def gathered(value):
+    every = [None] * size
+    dist.all_gather_object(every, value)
+    return every
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(20, 30), nn.Tanh(), nn.Linear(30, 30), nn.Tanh(), nn.Linear(30, 3))
+
+
+def train(state_of, n_steps, factor=1.0):
+    # Train and return the summed gradients of this rank, the summed updates, the state and the buckets.
+    plain, model = network(), DistributedDataParallel(network(), bucket_cap_mb=0.002)
+    state, buckets = state_of(model), []
+
+    def hook(state, bucket):
+        buckets.append([parameter.numel() for parameter in bucket.parameters()])
+        return sketched_error_feedback_hook(state, bucket)
+
+    model.register_comm_hook(state, hook)
+    rng = torch.Generator().manual_seed(rank)
+    gradients, updates = 0, 0
+    for _ in range(n_steps):
+        rows = torch.randn(8, 20, generator=rng) * factor
+        for one in (plain, model):
+            one.zero_grad()
+            one(rows).square().sum().backward()
+        gradients = gradients + torch.cat([p.grad.flatten() for p in plain.parameters()])
+        updates = updates + torch.cat([p.grad.flatten() for p in model.parameters()])
+    return gradients, updates, state, buckets
+
+
+for options in (
+    {"compressor": "top_k", "compression": 0.05},
+    {"compressor": "random_block", "compression": 0.1},
+    {"compressor": "power_sgd", "rank": 2},
+):
+    for memory in (1.0, 0.25):
+        make = lambda model: SketchedErrorFeedbackState(model, memory=memory, **options)
+        gradients, updates, state, buckets = train(make, 5)
+        # New buckets were made, in another order, and nothing is lost: the memory of all ranks is the sketch
+        # of all gradients less all updates.
+        assert len(buckets[0]) == 6 and len(set(map(tuple, buckets))) > 2, buckets
+        left = torch.from_numpy(np.mean(gathered(gradients.numpy()), 0)) - updates
+        empty = SketchedErrorFeedbackState(network(), memory=memory, **options)
+        empty._memory.add(left.numpy(), 0)
+        places = np.mean(gathered(state._memory.places), 0)
+        np.testing.assert_allclose(places, empty._memory.places, rtol=0, atol=2e-3)
+        assert np.abs(places).max() > 0.1
+        words = gathered(updates.numpy().tobytes())
+        assert words == words[:1] * size
+        assert state.n_steps == 5 and state.bytes_sent > 0
+        if options["compressor"] == "top_k":
+            kept = [max(1, round(0.05 * sum(sizes))) for sizes in buckets]
+            assert state.bytes_sent == sum(4 + 8 * k for k in kept) * (size - 1)
+
+        # A loaded state goes on in the same way.
+        other = SketchedErrorFeedbackState(network(), memory=memory, **options)
+        other.load_state_dict(state.state_dict())
+        assert str(other.state_dict()) == str(state.state_dict())
+
+
+def refused(text, make, factor=1.0):
+    try:
+        train(make, 1, factor)
+    except DistributedError as raised:
+        assert text in str(raised), raised
+        assert gathered(str(raised)) == [str(raised)] * size
+    else:
+        raise AssertionError(text)
+
+
+last = rank == size - 1
+for compressor in ("top_k", "random_block", "power_sgd"):
+    refused(
+        f"rank {size - 1} failed: ValueError: a gradient is not finite",
+        lambda model: SketchedErrorFeedbackState(model, compressor=compressor),
+        math.nan if last else 1.0,
+    )
+refused("differ in seed: 0 here, 1 there", lambda model: SketchedErrorFeedbackState(model, seed=int(last)))
+# One rank's state is of another module.
+refused(
+    f"rank {size - 1} failed: ValueError: the module must have the parameters",
+    lambda model: SketchedErrorFeedbackState(network() if last else model),
+)
+dist.destroy_process_group()
+print("done")
+"""
+
+
+def test_two_processes(tmp_path: Path) -> None:
+    (tmp_path / "work.py").write_text(PROCESSES)
+    commands = [[sys.executable, "work.py", str(rank), "2", str(tmp_path)] for rank in range(2)]
+    started = [
+        subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            env=environment(MERGESKETCH_NUM_THREADS="1", OMP_NUM_THREADS="1"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for command in commands
+    ]
+    try:
+        ended = [process.communicate(timeout=100) for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    assert [out.strip() for out, _ in ended] == ["done"] * 2, ended[0][1] + ended[1][1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"module": None}, TypeError, "module must be a torch.nn.Module, got NoneType"),
+        ({"module": nn.Tanh()}, ValueError, "module must have a parameter that needs a gradient, got none"),
+        ({"module": nn.Linear(2, 3).double()}, TypeError, "got weight of torch.float64 on cpu"),
+        ({"compression": 0.0}, ValueError, r"compression must be a number in \(0, 1\], got 0.0"),
+        ({"memory": 2}, ValueError, r"memory must be a number in \(0, 1\], got 2"),
+        ({"beta": -1.0}, ValueError, r"beta must be a number in \[0, 1\], got -1.0"),
+        (
+            {"compressor": "sign"},
+            ValueError,
+            "compressor must be one of 'top_k', 'random_block', 'power_sgd'",
+        ),
+        ({"rank": 0}, ValueError, "rank must be an integer from 1 to 1024, got 0"),
+        ({"seed": 0.5}, TypeError, "seed must be an integer"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, error, message) -> None:
+    with pytest.raises(error, match=message):
+        SketchedErrorFeedbackState(**{"module": nn.Linear(2, 3), **arguments})
+
+
+def test_states_of_other_configurations_or_shapes_are_refused() -> None:
+    module = nn.Linear(20, 30)
+    state = SketchedErrorFeedbackState(module, compressor="power_sgd", rank=2)
+    good = state.state_dict()
+    good["factors"] = {0: torch.ones(20, 2)}
+    state.load_state_dict(good)
+    assert state.nbytes == 4 * (63 + 40)
+    for change, message in (
+        ({"memory": torch.ones(5)}, "finite numbers of the shapes"),
+        ({"memory": torch.full((63,), np.nan)}, "finite numbers of the shapes"),
+        ({"factors": {0: torch.ones(3, 2)}}, "finite numbers of the shapes"),
+        ({"factors": {1: torch.ones(20, 2)}}, "finite numbers of the shapes"),
+        ({"n_steps": -1}, "n_steps"),
+        ({"config": {**good["config"], "seed": 4}}, "differs in seed: 0 here, 4 there"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            state.load_state_dict({**copy.deepcopy(good), **change})
+    with pytest.raises(ValueError, match="state must be a dict with the keys"):
+        state.load_state_dict({})
+    assert str(state.state_dict()) == str(good)

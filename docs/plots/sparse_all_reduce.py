@@ -1,4 +1,4 @@
-"""Draw docs/images/sparse_all_reduce.svg and sparse_all_reduce_scale.svg: owners, bytes and times."""
+"""Draw docs/images/sparse_all_reduce.svg: owners by range and by hash, and bytes against density."""
 
 import json
 
@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.patches import Rectangle
 from picture import GREY, ROOT, WIDTH, plain_log, save
 
+WAYS = {"ours": "C0", "by range": "C1", "all-gather": "C2", "dense": GREY}
 RESULTS = ROOT / "benchmarks" / "results"
 
 
@@ -45,25 +46,24 @@ def owners(axes):
     axes.set_axis_off()
 
 
+def lines(axes, x, ways):
+    """Draw a line for each way."""
+    for name, y in ways.items():
+        label = "sparse_all_reduce" if name == "ours" else name
+        axes.loglog(x, y, "o-", color=WAYS[name], markersize=3, label=label)
+
+
 def sent(axes, p):
     found = [
         r for r in rows("sparse_all_reduce") if (r["ranks"], r["ids"], r["columns"]) == (p, "uniform", 1)
     ]
-    for name, colour in (("ours", "C0"), ("by range", "C1"), ("all-gather", "C2"), ("dense", GREY)):
-        axes.loglog(
-            [100 * r["density"] for r in found],
-            [r[f"{name}, MB"] for r in found],
-            "o-",
-            color=colour,
-            markersize=3,
-            label="sparse_all_reduce" if name == "ours" else name,
-        )
+    lines(axes, [100 * r["density"] for r in found], {n: [r[f"{n}, MB"] for r in found] for n in WAYS})
     plain_log(axes.xaxis, subs=(1,))
     plain_log(axes.yaxis, subs=(1,))
     axes.set(title=f"{p} ranks, 2 million numbers", xlabel="% of the numbers that are not zero")
 
 
-def idea():
+def main():
     figure, axes = plt.subplot_mosaic(
         [["top", "top"], ["left", "right"]], figsize=(WIDTH, 5.2), height_ratios=(1, 1.5)
     )
@@ -74,35 +74,6 @@ def idea():
     axes["left"].legend(loc="lower right")
     axes["right"].sharey(axes["left"])
     save(figure, "sparse_all_reduce")
-
-
-def scale():
-    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 3.4))
-    made = rows("sparse_all_reduce_scale")
-    for axes, kind in zip(panels, ("words", "pairs of words"), strict=True):
-        found = [r for r in made if r["ids"] == kind]
-        for name, colour in (("ours", "C0"), ("by range", "C1"), ("all-gather", "C2"), ("dense", GREY)):
-            axes.loglog(
-                [r["ranks"] for r in found],
-                [r[f"{name}, ms"] for r in found],
-                "o-",
-                color=colour,
-                markersize=3,
-                label="sparse_all_reduce" if name == "ours" else name,
-            )
-        ranks = [r["ranks"] for r in found]
-        axes.set_xticks(ranks, [str(p) for p in ranks], minor=False)
-        axes.minorticks_off()
-        plain_log(axes.yaxis, subs=(1, 3))
-        axes.set(title=f"{found[0]['number of ids']:,} {kind}", xlabel="ranks")
-    panels[0].set_ylabel("ms for an exchange, computed")
-    panels[0].legend(loc="upper left")
-    save(figure, "sparse_all_reduce_scale")
-
-
-def main():
-    idea()
-    scale()
 
 
 if __name__ == "__main__":

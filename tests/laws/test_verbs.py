@@ -31,7 +31,6 @@ quickly = settings(
 NO_QUERY = {
     "BloomSignatures",
     "HyperLogLog",
-    "ImportanceCache",
     "MinHashSketch",
     "SecondMoments",
     "StormSketch",

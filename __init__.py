@@ -1,12 +1,11 @@
 """mergesketch: hashing and sketching data structures that are small, built in one pass, and merge.
 
 Every public name of the package is importable from here: sketches, the hash families of `mergesketch.lsh`,
-and, imported when first asked for, what runs over many machines in `mergesketch.distributed`.
+and what runs over many machines in `mergesketch.distributed`. A name is imported when it is first used.
 """
 
 import os
 import sys
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if (
@@ -18,122 +17,18 @@ if (
 
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-from . import errors, lsh
-from .lsh import (
-    BBitMinHash,
-    BitSampling,
-    CrossPolytope,
-    HashFamily,
-    InnerProduct,
-    LearnedProjection,
-    MinHash,
-    PStable,
-    Shingles,
-    SignedRandomProjection,
-    WeightedMinHash,
-    WinnerTakeAll,
-    family_from_config,
-    hash_keys,
-    shingle,
-)
-from .lsh.support.names import unknown_name
-from .lsh.support.public import publish
-from .lsh.support.threads import get_num_threads, set_num_threads
-from .sketches import (
-    AceSketch,
-    AttentionOutput,
-    BloomFilter,
-    BloomPooling,
-    BloomSignatures,
-    CafeMap,
-    Candidates,
-    CompressedFloats,
-    CountMinSketch,
-    CountSketch,
-    CyclicMap,
-    DDSketch,
-    Decoded,
-    DensitySketch,
-    DocumentSignatures,
-    FloatDelta,
-    FoundAtom,
-    FourierSketch,
-    FrankWolfeResult,
-    HeavyHitters,
-    HerdingResult,
-    HyperLogLog,
-    ImportanceCache,
-    InnerProductOracle,
-    KLLSketch,
-    LearnedHash,
-    LearnedPartition,
-    LeastSquaresValueIteration,
-    LoadDeviation,
-    LossAwareGrid,
-    LSHIndex,
-    LSHSampler,
-    MergeableSketch,
-    MinHashSketch,
-    MultiHashMap,
-    NadarayaWatsonSketch,
-    Nearest,
-    NeighbourGraph,
-    Neighbours,
-    OracleRun,
-    PageBounds,
-    PairMap,
-    ParameterMap,
-    PrivacyBudget,
-    PrivateFourier,
-    PrivateRace,
-    ProductQuantizer,
-    QuotientRemainderMap,
-    Race,
-    RaceAttention,
-    RaceWindow,
-    ReleasedClassifier,
-    ReleasedRegressor,
-    RepresenterSketch,
-    Retrieved,
-    RibbonFilter,
-    RobeMap,
-    Sample,
-    SampledLoss,
-    ScalableBloomFilter,
-    SecondMoments,
-    SemanticMap,
-    SharedParameters,
-    SoftCollisions,
-    SparseCodeIndex,
-    StateArray,
-    StaticFunction,
-    StaticFunctionBuilder,
-    StaticTable,
-    StormSketch,
-    StreamingDeduplicator,
-    Suggestion,
-    TileMap,
-    TopK,
-    VectorCodes,
-    Visits,
-    frank_wolfe,
-    from_bytes,
-    herding,
-    inspect,
-    load,
-    private_classifier,
-    private_regressor,
-    sampled_softmax,
-    sparse_attention,
-    suggest,
-    top_tokens,
-)
+from . import errors, lsh, sketches
+from .lsh.support.late_names import import_when_used
 
 __version__ = "0.2.0"
 
-#: Names that are imported when they are first asked for, by the module that has them: estimators, which need
-#: scikit-learn, layers, which need PyTorch, and what runs over many machines.
+#: The module of each public name, which is imported when the name is first used. Estimators need
+#: scikit-learn, and layers need PyTorch.
 _LAZY = {
+    **dict.fromkeys(lsh.__all__, ".lsh"),
+    **dict.fromkeys(sketches.__all__, ".sketches"),
+    "get_num_threads": ".lsh.support.threads",
+    "set_num_threads": ".lsh.support.threads",
     "AceDetector": ".sketches.race.ace_detector",
     "FloatArchive": ".sketches.coding.model_archive",
     "HashedEmbedding": ".sketches.parameters.torch_embedding",
@@ -156,6 +51,8 @@ _LAZY = {
     "TensorInfo": ".sketches.coding.model_archive",
     "pack_model": ".sketches.coding.model_packing",
     "unpack_model": ".sketches.coding.model_packing",
+    "race_attention": ".sketches.attention.torch_race_attention",
+    "register_attention": ".sketches.attention.transformers_attention",
     "hash_ids": ".sketches.parameters.torch_embedding",
     "sampled_softmax_loss": ".sketches.neighbours.torch_sampled_softmax",
     "share_parameters": ".sketches.parameters.torch_sharing",
@@ -194,7 +91,7 @@ _PACKAGES = {"sklearn": "scikit-learn", "torch": "PyTorch"}
 
 if TYPE_CHECKING:
     from . import distributed as distributed
-    from .distributed import *  # noqa: F403
+    from .distributed import *
     from .distributed.learning.slide_classifier import (
         DistributedSlideClassifier as DistributedSlideClassifier,
     )
@@ -204,6 +101,12 @@ if TYPE_CHECKING:
     from .distributed.learning.torch_sketched_error_feedback import (
         sketched_error_feedback_hook as sketched_error_feedback_hook,
     )
+    from .lsh import *
+    from .lsh.support.threads import get_num_threads as get_num_threads
+    from .lsh.support.threads import set_num_threads as set_num_threads
+    from .sketches import *
+    from .sketches.attention.torch_race_attention import race_attention as race_attention
+    from .sketches.attention.transformers_attention import register_attention as register_attention
     from .sketches.coding.model_archive import FloatArchive as FloatArchive
     from .sketches.coding.model_archive import TensorInfo as TensorInfo
     from .sketches.coding.model_packing import pack_model as pack_model
@@ -230,12 +133,13 @@ if TYPE_CHECKING:
     from .sketches.regression.storm_regressor import StormRegressor as StormRegressor
     from .sketches.sets.link_features import LinkFeatures as LinkFeatures
 else:
+    _find = import_when_used(
+        globals(), _LAZY, {"errors": errors.__all__}, in_files=("SketchedErrorFeedback",)
+    )
 
     def __getattr__(name: str) -> Any:
-        if name not in _LAZY:
-            raise unknown_name(__name__, name, __dir__(), {"errors": errors.__all__})
         try:
-            module = import_module(_LAZY[name], __name__)
+            return _find(name)
         except ModuleNotFoundError as error:
             from .lsh.support.install import how_to_install
 
@@ -245,7 +149,6 @@ else:
             raise ImportError(
                 f"mergesketch.{name} needs {_PACKAGES[missing]}: {how_to_install(missing)}", name=missing
             ) from error
-        return module if name == "distributed" else getattr(module, name)
 
 
 def __dir__() -> list[str]:
@@ -254,6 +157,7 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "AceSketch",
+    "ActiveUnits",
     "AttentionOutput",
     "BBitMinHash",
     "BitSampling",
@@ -326,6 +230,7 @@ __all__ = [
     "SharedParameters",
     "Shingles",
     "SignedRandomProjection",
+    "SketchedErrorFeedback",
     "SoftCollisions",
     "SparseCodeIndex",
     "StateArray",
@@ -357,10 +262,9 @@ __all__ = [
     "sampled_softmax",
     "set_num_threads",
     "shingle",
+    "sparse_all_reduce",
     "sparse_attention",
+    "sparse_layer",
     "suggest",
     "top_tokens",
 ]
-
-# Families stay those of `mergesketch.lsh`, which documentation and pickles name.
-publish("mergesketch", set(__all__).difference(lsh.__all__), globals())

@@ -20,6 +20,7 @@ are processor time of one thread. "std of loads" is the standard deviation of th
 other rows of the result file.
 """
 
+import argparse
 import gzip
 import importlib
 import json
@@ -252,8 +253,10 @@ def method_files(names):
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("methods", nargs="*", help="learned_index_METHOD.py of some methods; default all")
+    path, modules = RESULTS / "learned_index.json", method_files(parser.parse_args().methods)
     mergesketch.set_num_threads(1)
-    path, modules = RESULTS / "learned_index.json", method_files(sys.argv[1:])
     rows, measured = [], set()
     for data in sets():
         for module in modules.values():

@@ -1,5 +1,6 @@
 """Run every benchmark in turn and write its results; scripts that need ranks run under mpiexec."""
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ OVER_RANKS = {"merge_over_ranks.py", "distributed_index.py"}
 #: Scripts that measure nothing, and measurements that need many minutes and gigabytes, PyTorch, or a GPU. Run
 #: the latter by hand.
 LEFT_OUT = {
+    "active_units.py",
+    "attention_models.py",
     "cheap.py",
     "compare.py",
     "compressed_floats.py",
@@ -63,6 +66,7 @@ LEFT_OUT = {
     "slide.py",
     "slide_over_ranks.py",
     "slide_tables.py",
+    "small_models.py",
     "sparse_attention.py",
     "static_tables_data.py",
     "summary.py",
@@ -71,6 +75,7 @@ LEFT_OUT = {
 
 
 def main() -> int:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     failed = []
     for script in sorted(FOLDER.glob("*.py")):
         if script.name in LEFT_OUT:

@@ -1,30 +1,82 @@
 """Sketches over many MPI ranks; everything also runs on one rank without MPI."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..lsh.support.names import unknown_name
-from ..lsh.support.public import publish
-from .dedup.against import ComparedWithOld
-from .dedup.banding import band_parameters
-from .dedup.cleaning import CleanedCorpus
-from .dedup.deduplicate import deduplicate, memory_per_rank
-from .dedup.result import Deduplication
-from .dedup.state_file import save_documents
-from .documents.source import DocumentSource
-from .engines import dask_sketch, spark_sketch
-from .index.distributed_index import DistributedIndex
-from .index.search_over_ranks import search_over_ranks
-from .learning.sketched_error_feedback import SketchedErrorFeedback
-from .learning.sparse_all_reduce import sparse_all_reduce
-from .product_quantizer import fit_over_ranks
-from .ranks.comm import Communicator, communicator
+from ..lsh.support.late_names import import_when_used
 from .ranks.environment import launched_by_mpi
-from .ranks.launch import run_main
-from .ranks.leaving import install
-from .ranks.merge import merge_over_ranks
-from .static_function import build_static_function
-from .svmlight import SvmlightRows, iter_svmlight, parse_svmlight, read_svmlight
+
+#: The module of each public name, which is imported when the name is first used.
+_LAZY = {
+    "CleanedCorpus": ".dedup.cleaning",
+    "Communicator": ".ranks.comm",
+    "ComparedWithOld": ".dedup.against",
+    "Deduplication": ".dedup.result",
+    "DistributedIndex": ".index.distributed_index",
+    "DocumentSource": ".documents.source",
+    "SvmlightRows": ".svmlight",
+    "band_parameters": ".dedup.banding",
+    "build_static_function": ".static_function",
+    "communicator": ".ranks.comm",
+    "dask_sketch": ".engines",
+    "deduplicate": ".dedup.deduplicate",
+    "fit_over_ranks": ".product_quantizer",
+    "iter_svmlight": ".svmlight",
+    "memory_per_rank": ".dedup.deduplicate",
+    "merge_over_ranks": ".ranks.merge",
+    "parse_svmlight": ".svmlight",
+    "read_svmlight": ".svmlight",
+    "run_main": ".ranks.launch",
+    "save_documents": ".dedup.state_file",
+    "search_over_ranks": ".index.search_over_ranks",
+    "spark_sketch": ".engines",
+    # It needs scikit-learn.
+    "DistributedSlideClassifier": ".learning.slide_classifier",
+    # They need PyTorch.
+    "SketchedErrorFeedbackState": ".learning.torch_sketched_error_feedback",
+    "sketched_error_feedback_hook": ".learning.torch_sketched_error_feedback",
+    "sparse_all_reduce": ".learning.sparse_all_reduce",
+    "SketchedErrorFeedback": ".learning.sketched_error_feedback",
+}
+
+if TYPE_CHECKING:
+    from .dedup.against import ComparedWithOld as ComparedWithOld
+    from .dedup.banding import band_parameters as band_parameters
+    from .dedup.cleaning import CleanedCorpus as CleanedCorpus
+    from .dedup.deduplicate import deduplicate as deduplicate
+    from .dedup.deduplicate import memory_per_rank as memory_per_rank
+    from .dedup.result import Deduplication as Deduplication
+    from .dedup.state_file import save_documents as save_documents
+    from .documents.source import DocumentSource as DocumentSource
+    from .engines import dask_sketch as dask_sketch
+    from .engines import spark_sketch as spark_sketch
+    from .index.distributed_index import DistributedIndex as DistributedIndex
+    from .index.search_over_ranks import search_over_ranks as search_over_ranks
+    from .learning.sketched_error_feedback import SketchedErrorFeedback as SketchedErrorFeedback
+    from .learning.slide_classifier import DistributedSlideClassifier as DistributedSlideClassifier
+    from .learning.sparse_all_reduce import sparse_all_reduce as sparse_all_reduce
+    from .learning.torch_sketched_error_feedback import (
+        SketchedErrorFeedbackState as SketchedErrorFeedbackState,
+    )
+    from .learning.torch_sketched_error_feedback import (
+        sketched_error_feedback_hook as sketched_error_feedback_hook,
+    )
+    from .product_quantizer import fit_over_ranks as fit_over_ranks
+    from .ranks.comm import Communicator as Communicator
+    from .ranks.comm import communicator as communicator
+    from .ranks.launch import run_main as run_main
+    from .ranks.merge import merge_over_ranks as merge_over_ranks
+    from .static_function import build_static_function as build_static_function
+    from .svmlight import SvmlightRows as SvmlightRows
+    from .svmlight import iter_svmlight as iter_svmlight
+    from .svmlight import parse_svmlight as parse_svmlight
+    from .svmlight import read_svmlight as read_svmlight
+else:
+    __getattr__ = import_when_used(globals(), _LAZY)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
+
 
 __all__ = [
     "CleanedCorpus",
@@ -53,36 +105,8 @@ __all__ = [
     "sparse_all_reduce",
 ]
 
-publish("mergesketch.distributed", __all__, globals())
-
-#: Names that are imported when they are first asked for, because they need scikit-learn or
-#: PyTorch.
-_LAZY = {
-    "DistributedSlideClassifier": ".learning.slide_classifier",
-    "SketchedErrorFeedbackState": ".learning.torch_sketched_error_feedback",
-    "sketched_error_feedback_hook": ".learning.torch_sketched_error_feedback",
-}
-
-if TYPE_CHECKING:
-    from .learning.slide_classifier import DistributedSlideClassifier as DistributedSlideClassifier
-    from .learning.torch_sketched_error_feedback import (
-        SketchedErrorFeedbackState as SketchedErrorFeedbackState,
-    )
-    from .learning.torch_sketched_error_feedback import (
-        sketched_error_feedback_hook as sketched_error_feedback_hook,
-    )
-else:
-
-    def __getattr__(name: str) -> Any:
-        if name not in _LAZY:
-            raise unknown_name(__name__, name, __dir__(), {})
-        return getattr(import_module(_LAZY[name], __name__), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
-
-
 if launched_by_mpi():
+    from .ranks.leaving import install
+
     # This comes before MPI starts, because a rank that fails before leaves the others waiting in its start.
     install()

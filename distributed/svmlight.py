@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ..errors import DocumentError
 from ..lsh.support.backend import backend_of, read_only
 from ..lsh.support.checks import check_int
+from ..lsh.support.public import publish
 from ..lsh.support.threads import cut_range, get_num_threads, run_tasks
 from .kernels import svmlight
 from .kernels.svmlight import BAD_LABEL, BAD_VALUE, ERRORS, NO_ERROR
@@ -332,3 +333,6 @@ def read_svmlight(path: str | PathLike[str]) -> SvmlightRows:
     array([ 1., -1.])
     """
     return join_rows(list(iter_svmlight(path)))
+
+
+publish("mergesketch.distributed", __all__, globals())

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from inspect import isabstract
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -23,7 +22,8 @@ from .inputs.rows import Rows
 from .metric import METRICS
 from .support.backend import refuse_gpu
 from .support.checks import check_int, renamed
-from .support.configured import Configured, differing_field, register, register_reader
+from .support.configured import Configured, build_named, differing_field, register, register_reader
+from .support.public import publish
 from .support.types import RowsLike
 
 __all__ = [
@@ -388,14 +388,8 @@ def family_from_config(config: Mapping[str, Any]) -> HashFamily:
     >>> family_from_config(family.config()) == family
     True
     """
-    arguments = dict(config)
-    name = arguments.pop("family", None)
-    concrete = {key: value for key, value in HashFamily._registry.items() if not isabstract(value)}
-    cls = concrete.get(name) if isinstance(name, str) else None
-    if cls is None:
-        known = ", ".join(sorted(concrete))
-        raise ValueError(f"family must be one of {known}, got {name!r}")
-    return cls._from_config(arguments)
+    family: HashFamily = build_named("family", HashFamily._registry, config)
+    return family
 
 
 def with_known_widths(configs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -419,3 +413,6 @@ def with_known_widths(configs: Sequence[Mapping[str, Any]]) -> list[Mapping[str,
 
 
 register_reader("family", family_from_config)
+
+
+publish("mergesketch.lsh", __all__, globals())

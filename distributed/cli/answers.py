@@ -87,8 +87,14 @@ def print_top(sketch: TopK, k: int) -> None:
     print_counts(found, sketch.total)
     if found:
         n = len(found)
-        sure = "all" if certain == n else f"{certain:,}"
-        print(f"frequent keys    {n:,}; {sure} of them are certainly among the {n:,} most frequent")
+        among = f"certainly among the {n:,} most frequent"
+        if n == 1:
+            line = f"{'certainly' if certain else 'not certainly'} the most frequent one"
+        elif certain == n:
+            line = f"all of them are {among}"
+        else:
+            line = f"{certain:,} of them {'is' if certain == 1 else 'are'} {among}"
+        print(f"frequent keys    {n:,}; {line}")
         names = [key for key, _ in found]
         most = int((sketch.upper_bound(names) - sketch.lower_bound(names)).max()) if error else 0
         exact = f"never too low, and at most {most:,} too high" if most else "exact"

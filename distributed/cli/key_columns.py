@@ -12,10 +12,10 @@ from ..documents.encodings import AUTO, text_encoding
 from ..documents.files import UNREADABLE, InputFile
 from ..documents.jsonl import UTF8_MARK, check_field
 from ..documents.parquet import column_names
+from .options import KEY_FORMATS
 
-__all__ = ["FORMATS", "AskedColumn", "KeyColumn", "find_column"]
+__all__ = ["AskedColumn", "KeyColumn", "find_column"]
 
-FORMATS = ("text", "csv", "tsv", "jsonl", "parquet")
 #: Bytes that are read at first for the header of a table, and bytes of the longest header.
 _FIRST_READ, _MAX_HEADER = 1 << 14, 1 << 20
 #: Bytes of the longest mark of an encoding.
@@ -34,7 +34,7 @@ class AskedColumn(NamedTuple):
     column : str or None
         The name of the column or field, or the number of the column, counted from 1.
     format : str or None
-        One of `FORMATS`; None means that the name of a file decides.
+        One of `KEY_FORMATS`; None means that the name of a file decides.
     delimiter : str or None
         The character between the fields of csv.
     header : bool
@@ -120,7 +120,7 @@ def find_column(
 
 
 def _format_of(file: InputFile) -> str:
-    return file.kind if file.kind in FORMATS else "text"
+    return file.kind if file.kind in KEY_FORMATS else "text"
 
 
 def _of_text(path: str, column: str | None) -> KeyColumn:

@@ -6,11 +6,13 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-__all__ = ["DEFAULT_K", "DEFAULT_QUANTILES", "Command", "Parser", "between"]
+__all__ = ["DEFAULT_K", "DEFAULT_QUANTILES", "KEY_FORMATS", "Command", "Parser", "between"]
 
 #: Numbers of frequent keys and quantiles that commands print if they are asked for no others.
 DEFAULT_K = 10
 DEFAULT_QUANTILES = [0.5, 0.9, 0.99]
+#: Formats of files with keys.
+KEY_FORMATS = ("text", "csv", "tsv", "jsonl", "parquet")
 
 
 class Parser(argparse.ArgumentParser):

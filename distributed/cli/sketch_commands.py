@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .key_columns import FORMATS
-from .options import DEFAULT_K, DEFAULT_QUANTILES, Command
+from .options import DEFAULT_K, DEFAULT_QUANTILES, KEY_FORMATS, Command
 
 __all__ = ["add_query", "add_sketches"]
 
@@ -150,7 +149,7 @@ def _add_column(command: Command, what: str = "keys") -> None:
         metavar="NAME",
         help=f"column or field of the {what}, by its name, or by its number from 1",
     )
-    command.choice("--format", FORMATS, "read all files so, and not by their names; - is text otherwise")
+    command.choice("--format", KEY_FORMATS, "read all files so, and not by their names; - is text otherwise")
     command.options.add_argument(
         "--delimiter", type=_character, metavar="CHAR", help="for csv: character between fields (default: ,)"
     )

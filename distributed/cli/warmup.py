@@ -71,7 +71,7 @@ def public_objects() -> dict[str, Any]:
     found: dict[str, Any] = {}
     for module in map(import_module, _MODULES):
         for name in module.__all__:
-            if callable(value := module.__dict__.get(name)):
+            if callable(value := getattr(module, name)):
                 found.setdefault(name, value)
     return found
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ...lsh.support.public import publish
 from ...sketches.sets.document_signatures import DocumentSignatures
 from ..ranks.comm import Communicator
 from .banding import owner_of
@@ -204,3 +205,6 @@ def _as_named(found: Found, kept_ids: Words, places: Words, names: _Ids, comm: C
             groups.member_similarity,
         ),
     )
+
+
+publish("mergesketch.distributed", __all__, globals())

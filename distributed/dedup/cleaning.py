@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ...errors import DocumentError
 from ...lsh.support.progress import progress_bar
+from ...lsh.support.public import publish
 from ...sketches.core.atomic import atomic_write
 from ..documents.chunks import assign
 from ..documents.copying import copy_without
@@ -350,3 +351,6 @@ def _check_writable(folder: str) -> None:
         raise PermissionError(
             f"cannot write the cleaned corpus to {folder}: no permission to write into {place}"
         )
+
+
+publish("mergesketch.distributed", ["CleanedCorpus"], globals())

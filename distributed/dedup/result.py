@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...lsh.inputs.tables import Table
+from ...lsh.support.public import publish
 from ...lsh.support.wording import counted
 from ...sketches.sets.document_signatures import DocumentSignatures
 from .against import ComparedWithOld
@@ -142,3 +143,6 @@ class Deduplication:
             f"<Deduplication: {counted(self.n_documents, 'document')}, {counted(self.n_groups, 'group')}, "
             f"{counted(self.n_duplicates, 'duplicate')}>"
         )
+
+
+publish("mergesketch.distributed", __all__, globals())

@@ -46,6 +46,7 @@ from numpy.typing import ArrayLike, NDArray
 from ...errors import DocumentError
 from ...lsh.support.checks import check_choice, check_int
 from ...lsh.support.progress import progress_bar
+from ...lsh.support.public import publish
 from ..ranks.comm import communicator
 from .batches import DocumentBatch
 from .chunks import RECORD_BITS, ChunkPlan, assign, plan_chunks
@@ -643,3 +644,6 @@ class DocumentSource:
         if self.id_field is None:
             raise ValueError("fields_of needs a source with an id_field, got None")
         return ids_of(self._plan, ids, self.text_field, self.id_field, self.format)
+
+
+publish("mergesketch.distributed", ["DocumentSource"], globals())

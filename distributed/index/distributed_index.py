@@ -13,6 +13,7 @@ from ...lsh.family import HashFamily, family_from_config, with_known_widths
 from ...lsh.support.aliases import alias
 from ...lsh.support.backend import backend_named, to_host
 from ...lsh.support.checks import check_choice, check_int
+from ...lsh.support.public import publish
 from ...lsh.support.types import RowsLike
 from ...lsh.support.wording import counted
 from ...sketches.neighbours.code_ranking import has_ids
@@ -390,3 +391,6 @@ class DistributedIndex(ChangesOverRanks):
             path = os.fspath(folder)
         index._take_index(*load(path, index.comm))
         return index
+
+
+publish("mergesketch.distributed", __all__, globals())

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ...errors import DistributedError
 from ...lsh.support.install import how_to_install
+from ...lsh.support.public import publish
 from .buffers import as_bytes, pieces, row_bytes, starts_of
 from .environment import launched_alone, launched_by_mpi
 from .exchange import exchange_rows
@@ -261,3 +262,6 @@ class Communicator(ObjectCommunicator):
 def takes_gpu_memory(comm: Communicator) -> bool:
     """Return True if the MPI library says, in the way of MPI 4.1, that it reads and writes CUDA memory."""
     return "cuda" in (comm.mpi.Get_info().Get("mpi_memory_alloc_kinds") or "")
+
+
+publish("mergesketch.distributed", __all__, globals())

@@ -1,10 +1,14 @@
-"""Draw docs/images/race_attention.svg: how a context goes into counters, and time against tokens."""
+"""Draw docs/images/race_attention.svg and race_attention/beta.svg.
+
+The first shows how a context goes into counters, and time against tokens. The second shows the error against
+the number of tables for several beta.
+"""
 
 import json
 
 import matplotlib.pyplot as plt
 import numpy as np
-from picture import GREY, ROOT, WIDTH, save
+from picture import GREY, ROOT, WIDTH, plain_log, save
 
 
 def plane(axes):
@@ -45,11 +49,50 @@ def times(axes):
     axes.set_title("attention of n queries over n tokens")
 
 
+def errors(axes):
+    """Draw the error of the angular kernel for each sharpness, with the slope of an unbiased estimate."""
+    rows = json.loads((ROOT / "benchmarks" / "results" / "race_attention_errors.json").read_text())["rows"]
+    tables = sorted({row["tables"] for row in rows})
+    styles = {"soft, beta = 1": "C1", "soft, beta = 4": "C2", "soft, beta = 16": "C4", "hard": "C0"}
+    for codes, colour in styles.items():
+        found = {row["tables"]: row["error of the angular kernel"] for row in rows if row["codes"] == codes}
+        line = "--" if codes == "hard" else "-"
+        axes.plot(
+            tables,
+            [found[n] for n in tables],
+            "o" + line,
+            color=colour,
+            markersize=3,
+            label=codes.replace("soft, ", "soft codes, ").replace("hard", "hard codes"),
+        )
+    (hard,) = (row for row in rows if row["codes"] == "hard" and row["tables"] == tables[0])
+    start = 0.75 * hard["error of the angular kernel"]
+    axes.plot(tables, start * np.sqrt(tables[0] / np.array(tables)), ":", color=GREY, linewidth=1)
+    axes.annotate(
+        "slope of 1 / sqrt(L)",
+        (tables[2], start * np.sqrt(tables[0] / tables[2])),
+        (-4, -14),
+        textcoords="offset points",
+        color=GREY,
+        fontsize=8,
+        ha="right",
+    )
+    axes.set(xscale="log", yscale="log", xlabel="tables, L", ylabel="relative error (less is better)")
+    plain_log(axes.xaxis, subs=(1, 2, 4, 8))
+    plain_log(axes.yaxis)
+    axes.set_xticks(tables, [str(n) for n in tables])
+    axes.set_title("error of the attention with the angular kernel")
+    axes.legend()
+
+
 def main():
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.4))
     plane(left)
     times(right)
     save(figure, "race_attention")
+    figure, axes = plt.subplots(figsize=(0.6 * WIDTH, 3.0))
+    errors(axes)
+    save(figure, "race_attention/beta")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from ..family import check_same_family
 from ..kernels import bbit_minhash
 from ..support.backend import as_array, backend_of
 from ..support.checks import check_choice, check_int
+from ..support.public import publish
 from ..support.threads import cut_range
 from ..support.types import RowsLike
 from .minhash import MinHash
@@ -168,3 +169,6 @@ class BBitMinHash(MinHash):
         arguments = (left, right, self.bits, self.n_hashes)
         backend.map_blocks(lambda a, b: count(*arguments, a, b, equal), len(left), block)
         return as_array((equal / self.n_hashes - self.chance_collision) / (1.0 - self.chance_collision))
+
+
+publish("mergesketch.lsh", __all__, globals())

@@ -14,6 +14,7 @@ from ..kernels import bit_sampling
 from ..support.backend import Backend, backend_of, read_only, refuse_gpu
 from ..support.checks import check_int
 from ..support.lazy import lazy
+from ..support.public import publish
 from ..support.random import random_uint64
 from ..support.threads import cut_range, map_blocks
 from ..support.types import RowsLike
@@ -350,3 +351,6 @@ class BitSampling(ConcatenatedFamily):
             if self.n_bits % 8:
                 as_bytes[:, packed.shape[1] - 1] &= np.uint8(0xFF00 >> self.n_bits % 8 & 0xFF)
         return words
+
+
+publish("mergesketch.lsh", __all__, globals())

@@ -15,6 +15,7 @@ from ..inputs.rows import VectorRows, read_rows
 from ..kernels import cross_polytope
 from ..support.checks import check_int
 from ..support.lazy import lazy
+from ..support.public import publish
 from ..support.random import random_uint64
 from ..support.threads import cut_range
 from ..support.types import RowsLike
@@ -335,3 +336,6 @@ class CrossPolytope(FamilyOfWidth, ConcatenatedFamily):
             If `X` or `Y` holds no real numbers, NaN or infinity, or has another width.
         """
         return self.collision_probability(angles_of_rows(X, Y, self.n_features))
+
+
+publish("mergesketch.lsh", __all__, globals())

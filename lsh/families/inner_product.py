@@ -14,6 +14,7 @@ from ..inputs.arrays import check_numbers, check_range
 from ..inputs.rows import VectorRows, read_rows
 from ..support.backend import refuse_gpu
 from ..support.checks import check_choice, check_int, check_real
+from ..support.public import publish
 from ..support.types import RowsLike
 from .angles import unit_rows
 from .extended_rows import UNBOUNDED, Extension, extended_blocks, relative_norms
@@ -386,3 +387,6 @@ class InnerProduct(FamilyOfWidth):
         self._refuse(norms, name, bound_name)
         norms = np.minimum(norms, 1.0)
         return scipy.sparse.diags_array(norms) @ unit if rows.form == "csr" else unit * norms[:, None]
+
+
+publish("mergesketch.lsh", __all__, globals())

@@ -14,6 +14,7 @@ from ..inputs.arrays import check_dense
 from ..support.backend import read_only, refuse_gpu
 from ..support.checks import check_choice, check_int
 from ..support.lazy import lazy
+from ..support.public import publish
 from ..support.types import RowsLike
 from .sign_family import SignFamily
 from .sign_projections import Given
@@ -244,3 +245,6 @@ def _decoded(texts: Any) -> Any:
     except (binascii.Error, ValueError) as error:
         raise ValueError(f"vectors must be the base64 of float32 numbers: {error}") from None
     return np.stack(rows).astype(np.float32)
+
+
+publish("mergesketch.lsh", __all__, globals())

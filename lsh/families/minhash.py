@@ -15,6 +15,7 @@ from ..support.backend import backend_of, read_only, refuse_gpu
 from ..support.checks import check_choice, check_int
 from ..support.configured import differing_field
 from ..support.lazy import lazy
+from ..support.public import publish
 from ..support.random import random_uint64
 from ..support.threads import cut_range
 from ..support.types import RowsLike
@@ -390,3 +391,6 @@ class MinHash(ConcatenatedFamily):
         """
         refuse_gpu("kernel", X, Y)
         return np.asarray(jaccard_of_sets(self._read(X), self._read(Y, "Y")) ** self.power)
+
+
+publish("mergesketch.lsh", __all__, globals())

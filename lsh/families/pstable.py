@@ -15,6 +15,7 @@ from ..kernels import probing, projection
 from ..support.backend import refuse_gpu
 from ..support.checks import check_choice, check_real
 from ..support.lazy import lazy
+from ..support.public import publish
 from ..support.random import normal, random_uint64, uniform
 from ..support.types import RowsLike
 from .projection import ProjectionFamily, RandomVectors, prepare_vectors
@@ -212,3 +213,6 @@ class PStable(ProjectionFamily):
         return self.collision_probability(
             cdist(left, right, "euclidean") if self.p == 2 else cdist(left, right, "cityblock")
         )
+
+
+publish("mergesketch.lsh", __all__, globals())

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..support.backend import read_only
 from ..support.checks import check_choice
+from ..support.public import publish
 from ..support.types import RowsLike
 from .angles import angles_of_rows
 from .sign_family import SignFamily
@@ -174,3 +175,6 @@ class SignedRandomProjection(SignFamily):
             If `X` or `Y` holds no real numbers, NaN or infinity, or has another width.
         """
         return self.collision_probability(angles_of_rows(X, Y, self.n_features))
+
+
+publish("mergesketch.lsh", __all__, globals())

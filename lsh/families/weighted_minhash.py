@@ -12,6 +12,7 @@ from ..kernels import minhash, weighted_minhash
 from ..support.backend import as_array, backend_of, check_one_device, read_only, to_host
 from ..support.checks import check_int
 from ..support.lazy import lazy
+from ..support.public import publish
 from ..support.random import random_uint64
 from ..support.types import RowsLike
 from .concatenation import ConcatenatedFamily
@@ -239,3 +240,6 @@ def _entries(rows: VectorRows) -> tuple[NDArray[np.int64], NDArray[np.uint64], N
     """Return offsets, features and weights of the entries of rows, in the dtypes that the kernel takes."""
     indptr, indices, data = rows.csr
     return indptr, indices.astype(np.uint64), data.astype(np.float64)
+
+
+publish("mergesketch.lsh", __all__, globals())

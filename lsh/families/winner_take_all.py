@@ -16,6 +16,7 @@ from ..inputs.rows import VectorRows, read_rows
 from ..kernels import winner_take_all
 from ..support.checks import check_int
 from ..support.lazy import lazy
+from ..support.public import publish
 from ..support.random import random_uint64
 from ..support.types import RowsLike
 from .concatenation import ConcatenatedFamily
@@ -335,3 +336,6 @@ class WinnerTakeAll(FamilyOfWidth, ConcatenatedFamily):
         rows, others, places = self._read(X), self._read(Y, "Y"), self._code_is_exact
         shared = shared_winners(rows, others, self.group_size, self._few_shares, places)
         return np.asarray(shared**self.power)
+
+
+publish("mergesketch.lsh", __all__, globals())

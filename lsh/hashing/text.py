@@ -13,6 +13,7 @@ from ..inputs.strings import as_byte_buffer
 from ..kernels import text
 from ..support.backend import backend_of, read_only, refuse_gpu
 from ..support.checks import check_choice, check_int
+from ..support.public import publish
 from ..support.threads import get_num_threads, run_tasks
 from ..support.types import KeysLike
 from ..tables.unicode import unicode_table
@@ -270,3 +271,6 @@ def _waves(offsets: NDArray[np.int64]) -> list[list[int]]:
             waves.append([start, stop])
         joinable = not large and len(waves[-1]) <= 4 * threads
     return waves
+
+
+publish("mergesketch.lsh", __all__, globals())

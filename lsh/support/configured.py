@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from inspect import isabstract
 from typing import Any, ClassVar, Self, TypeVar
 
-__all__ = ["Configured", "arguments_of", "differing_field", "n_drawn", "register", "register_reader"]
+from .late_names import import_all_named, import_named
+
+__all__ = [
+    "Configured",
+    "arguments_of",
+    "build_named",
+    "differing_field",
+    "n_drawn",
+    "register",
+    "register_reader",
+]
 
 #: The most characters of a value in a message.
 _MOST_SHOWN = 200
+#: The beginning of the names of the library's modules.
+_PACKAGE = __name__.partition(".")[0] + "."
 
 C = TypeVar("C", bound=type)
 
@@ -22,6 +35,9 @@ def register(registry: dict[str, C], cls: C) -> None:
         If another class has that name. A class that is defined again, by a notebook's cell that is run twice
         or a module that is reloaded, replaces its former definition.
     """
+    if not cls.__module__.startswith(_PACKAGE):
+        # A class of the library must be registered first, or it could not be imported afterwards.
+        import_named(cls.__name__)
     # The module is kept because public classes are later shown under the name of another one.
     cls._defined_in = cls.__module__  # type: ignore[attr-defined]
     former = registry.get(cls.__name__, cls)
@@ -32,6 +48,26 @@ def register(registry: dict[str, C], cls: C) -> None:
             f"by their names, and {defined_in}.{former.__qualname__} has that one"
         )
     registry[cls.__name__] = cls
+
+
+def build_named(kind: str, registry: Mapping[str, type[Any]], config: Mapping[str, Any]) -> Any:
+    """Return the object of a configuration that names its class under the key `kind`.
+
+    Raises
+    ------
+    ValueError
+        If the configuration names no class of `registry` that can be built, or its arguments are refused.
+    """
+    arguments = dict(config)
+    name = arguments.pop(kind, None)
+    if isinstance(name, str):
+        import_named(name)
+    cls = registry.get(name) if isinstance(name, str) else None
+    if cls is None or isabstract(cls):
+        import_all_named()
+        known = ", ".join(sorted(key for key, value in registry.items() if not isabstract(value)))
+        raise ValueError(f"{kind} must be one of {known}, got {name!r}")
+    return cls._from_config(arguments)
 
 
 class Configured:

@@ -15,6 +15,7 @@ from ...lsh.inputs.arrays import check_array, refuse_flags
 from ...lsh.inputs.rows import read_rows
 from ...lsh.support.backend import read_only, refuse_gpu
 from ...lsh.support.checks import check_choice, check_int, check_real
+from ...lsh.support.public import publish
 from ...lsh.support.types import RowsLike
 from ..core.base import MergeableSketch
 from ..core.state import Arrays, StateSpec
@@ -447,3 +448,6 @@ def _read_float32(name: str, rows: Any, width: int) -> NDArray[np.float32]:
     if array.dtype != dense.dtype and not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite in float32, got {np.abs(dense).max():g} in magnitude")
     return array
+
+
+publish("mergesketch", __all__, globals())

@@ -14,6 +14,7 @@ from ...lsh.inputs.rows import read_rows
 from ...lsh.support.backend import read_only, refuse_gpu
 from ...lsh.support.checks import check_int
 from ...lsh.support.lazy import lazy
+from ...lsh.support.public import publish
 from ...lsh.support.threads import map_blocks
 from ...lsh.support.types import RowsLike
 from ...lsh.support.wording import counted
@@ -349,3 +350,6 @@ def _rounded(numbers: NDArray[Any], outwards: float) -> NDArray[np.float32]:
     is_inside = found > numbers if outwards < 0.0 else found < numbers
     np.nextafter(found, np.float32(outwards), out=found, where=is_inside)
     return found + np.float32(0.0)
+
+
+publish("mergesketch", __all__, globals())

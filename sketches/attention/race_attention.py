@@ -14,6 +14,7 @@ from ...lsh.inputs.rows import VectorRows, read_rows
 from ...lsh.inputs.weights import check_real_weights
 from ...lsh.support.backend import read_only
 from ...lsh.support.checks import check_int, check_real
+from ...lsh.support.public import publish
 from ...lsh.support.threads import cut_range
 from ...lsh.support.types import RowsLike
 from ..core.base import MergeableSketch
@@ -332,3 +333,6 @@ def _ratios(sums: NDArray[np.float64], fill: float) -> NDArray[np.float64]:
         ratios: NDArray[np.float64] = sums[:, 1:] / mass
     ratios[mass[:, 0] <= 0.0] = fill
     return ratios
+
+
+publish("mergesketch", __all__, globals())

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...lsh.inputs.arrays import check_array, check_numbers, refuse_flags
-from ...lsh.inputs.rows import read_rows
+from ...lsh.inputs.arrays import check_array, check_numbers
 from ...lsh.support.backend import CPU, read_only, refuse_gpu
 from ...lsh.support.checks import check_int, check_real
+from ...lsh.support.public import publish
 from ...lsh.support.types import RowsLike
 from ..kernels import sparse_attention as kernels
+from .selected_rows import read_dense, read_numbers
 
 __all__ = ["AttentionOutput", "sparse_attention", "top_tokens"]
 
@@ -85,7 +86,7 @@ def top_tokens(
         raise ValueError(f"sinks + window must be at most k = {k}, got {sinks} + {window}")
     at = np.full(n_queries, n - 1)
     if positions is not None:
-        at = _read_numbers("positions", positions, (n_queries,), n)
+        at = read_numbers("positions", positions, (n_queries,), n)
     out = np.full((n_queries, k), -1, np.int64)
     kept = out[:, : min(k, n)]
     found = np.empty(kept.shape, np.int64)
@@ -144,7 +145,7 @@ def sparse_attention(
     array([[1.719]])
     """
     refuse_gpu("sparse_attention", Q, K, V, tokens)
-    queries, keys, values = _read_dense("Q", Q), _read_dense("K", K), _read_dense("V", V)
+    queries, keys, values = read_dense("Q", Q), read_dense("K", K), read_dense("V", V)
     n, d = keys.shape
     if d == 0:
         raise ValueError("K must have at least one column, got none")
@@ -156,7 +157,7 @@ def sparse_attention(
     chosen = np.arange(n) if tokens is None else check_array("tokens", tokens)
     if tokens is not None:
         shape = (len(queries), chosen.shape[-1]) if chosen.ndim == 2 else (chosen.size,)
-        chosen = _read_numbers("tokens", tokens, shape, n)
+        chosen = read_numbers("tokens", tokens, shape, n)
     chosen = np.broadcast_to(chosen, (len(queries), chosen.shape[-1]))
     dtype = np.result_type(keys, values)
     ours = (
@@ -180,27 +181,4 @@ def sparse_attention(
     return AttentionOutput(outputs, masses)
 
 
-def _read_dense(name: str, rows: Any) -> NDArray[Any]:
-    """Return rows as a dense matrix. Whether numbers are finite is seen when they are used."""
-    if hasattr(rows, "tocsr"):
-        return read_rows(rows, None, name).dense
-    array = check_array(name, rows)
-    if array.ndim != 2:
-        raise ValueError(f"{name} must be a matrix, got shape {array.shape}")
-    if array.size and array.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
-    is_exact = array.dtype.itemsize <= (4 if array.dtype.kind == "f" else 2)
-    return array.astype(np.float32 if is_exact else np.float64, copy=False)
-
-
-def _read_numbers(name: str, numbers: Any, shape: tuple[int, ...], n: int) -> NDArray[np.int64]:
-    """Return numbers of tokens, from -1 to n - 1, as int64."""
-    refuse_flags(name, numbers)
-    array = check_array(name, numbers)
-    if array.shape != shape:
-        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
-    if array.size and array.dtype.kind not in "iu":
-        raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
-    if array.size and (array.min() < -1 or array.max() >= n):
-        raise ValueError(f"{name} must be from -1 to {n - 1}, got {array.min()} to {array.max()}")
-    return np.ascontiguousarray(array, np.int64)
+publish("mergesketch", __all__, globals())

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ...lsh.support.backend import device_of, read_only
 from ...lsh.support.checks import check_choice, check_int
+from ...lsh.support.public import publish
 from ...lsh.support.types import Device
 from .float_array import FloatArray
 from .float_chunks import CHUNK, Encoded, Encoder, join
@@ -385,3 +386,6 @@ class CompressedFloats(FloatArray):
 
     def _facts(self) -> list[tuple[str, str]]:
         return [("coding", self.coding), *super()._facts()]
+
+
+publish("mergesketch", __all__, globals())

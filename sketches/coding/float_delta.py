@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ...lsh.support.backend import read_only
 from ...lsh.support.checks import check_choice, check_int
+from ...lsh.support.public import publish
 from ..core.state import ArraySpec
 from .float_array import FloatArray
 from .float_chunks import CHUNK, Encoder, join
@@ -171,3 +172,6 @@ class FloatDelta(FloatArray):
                 f"the delta is damaged: {apart.size} values are kept apart, {n_apart} are marked"
             )
         return out.view(self.dtype).reshape(self.shape)
+
+
+publish("mergesketch", __all__, globals())

@@ -14,6 +14,7 @@ from ...lsh.inputs.rows import read_rows
 from ...lsh.support.backend import PLACES, device_of, read_only, refuse_gpu
 from ...lsh.support.checks import check_choice, check_int, check_real
 from ...lsh.support.lazy import lazy
+from ...lsh.support.public import publish
 from ...lsh.support.types import Device, RowsLike
 from ..core.state import ArraySpec, State
 from ..core.stored import Stored
@@ -288,3 +289,6 @@ class LossAwareGrid(Stored):
             f"<LossAwareGrid: {n_outputs:,} x {n_features:,} weights of {self.bits} bits, {self.grid} grids, "
             f"{self.nbytes:,} bytes>"
         )
+
+
+publish("mergesketch", __all__, globals())

@@ -13,6 +13,7 @@ from ...lsh.inputs.arrays import check_array
 from ...lsh.support.backend import Backend, backend_of, check_one_device, read_only, refuse_gpu
 from ...lsh.support.checks import check_choice, check_flag, check_int
 from ...lsh.support.lazy import lazy
+from ...lsh.support.public import publish
 from ...lsh.support.threads import cut_range
 from ...lsh.support.wording import counted
 from ..core.guard import changing, uninterrupted
@@ -428,3 +429,6 @@ class ProductQuantizer(Stored):
 def _on(backend: Backend, array: NDArray[np.float64]) -> Any:
     """Return an array of the state where kernels of a backend can read it."""
     return backend.constant(array) if backend.device == "gpu" else read_only(array)
+
+
+publish("mergesketch", __all__, globals())

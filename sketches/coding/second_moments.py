@@ -13,6 +13,7 @@ from ...lsh.inputs.arrays import check_dense
 from ...lsh.inputs.rows import read_rows
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_int
+from ...lsh.support.public import publish
 from ...lsh.support.threads import cut_range
 from ...lsh.support.types import RowsLike
 from ..core.base import MergeableSketch
@@ -173,3 +174,6 @@ class SecondMoments(MergeableSketch):
 def _exponent(number: float) -> int:
     """Return the exponent of the power of two just above a number, and 0 for 0."""
     return math.frexp(number)[1]
+
+
+publish("mergesketch", __all__, globals())

@@ -21,6 +21,7 @@ from ...lsh.support.backend import to_host
 from ...lsh.support.configured import differing_field
 from ...lsh.support.lazy import lazy
 from ...lsh.support.progress import progress_bar
+from ...lsh.support.public import publish
 from ...lsh.support.wording import counted
 from .column_names import NamedColumns
 from .guard import changing, locked, uninterrupted
@@ -534,3 +535,6 @@ class MergeableSketch(NamedColumns, StoredMergeable):
         if self.n_updates:
             facts += self._fullness()
         return f"<{super().__repr__()}{asked and f' for {asked}'}: {', '.join(facts)}>"
+
+
+publish("mergesketch", __all__, globals())

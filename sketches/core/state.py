@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ...lsh.support.backend import Backend, backend_named, device_of, to_host
 from ...lsh.support.lazy import lazy
+from ...lsh.support.public import publish
 from ...lsh.support.types import Device
 
 __all__ = ["REDUCTIONS", "ArraySpec", "Arrays", "SketchState", "Spec", "State", "StateArray", "StateSpec"]
@@ -342,3 +343,6 @@ class SketchState(State[StateSpec], Mapping[str, StateArray]):
             self.arrays.update(arrays)
             self.bounds = bounds
             raise
+
+
+publish("mergesketch", ["StateArray"], globals())

@@ -6,6 +6,7 @@ import os
 from abc import ABC
 from collections.abc import Mapping
 from copy import copy
+from inspect import isabstract
 from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from ...errors import SketchFormatError
 from ...lsh.support.backend import Backend, backend_named
 from ...lsh.support.configured import Configured, arguments_of, n_drawn, register
+from ...lsh.support.late_names import import_all_named, import_named
 from ...lsh.support.types import Device
 from .file_format import (
     Fetch,
@@ -291,19 +293,21 @@ class Stored(Guarded, Configured, ABC):
 
 def stored_classes() -> dict[str, type[Stored]]:
     """Return every class that can be saved, by name, without those that are only the base of others."""
-    return {
-        name: cls
-        for name, cls in Stored._stored.items()
-        if not getattr(cls, "__abstractmethods__", None) and not vars(cls).get("_internal", False)
-    }
+    import_all_named()
+    return {name: cls for name, cls in Stored._stored.items() if _can_be_saved(cls)}
+
+
+def _can_be_saved(cls: type[Stored]) -> bool:
+    return not isabstract(cls) and not vars(cls).get("_internal", False)
 
 
 def _class_named(name: str) -> type[Stored] | None:
     """Return the class that a file names, by its name of today or of an earlier version."""
-    classes = stored_classes()
-    if name in classes:
-        return classes[name]
-    return next((cls for cls in classes.values() if name in vars(cls).get("_former_names", ())), None)
+    import_named(name)
+    found = Stored._stored.get(name)
+    if found is not None and _can_be_saved(found):
+        return found
+    return next((c for c in stored_classes().values() if name in vars(c).get("_former_names", ())), None)
 
 
 def _check_drawn(sketch: Stored) -> None:

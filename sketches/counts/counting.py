@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from ...lsh.hashing.keys import Nulls
 from ...lsh.support.backend import read_only
 from ...lsh.support.checks import check_flag, check_real
+from ...lsh.support.public import publish
 from ...lsh.support.types import KeyLike, KeysLike
 from ..core.guard import locked
 from ..kernels import counting
@@ -426,3 +427,6 @@ def _norm_factor(n_rows: int, confidence: float) -> float:
     half = (n_rows + 1) // 2
     # P(Binomial(n, p) >= m) is the regularised incomplete beta function I_p(m, n - m + 1).
     return float(1.0 / math.sqrt(scipy.special.betaincinv(half, n_rows - half + 1, 1.0 - confidence)))
+
+
+publish("mergesketch", __all__, globals())

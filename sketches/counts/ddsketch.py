@@ -19,6 +19,7 @@ from ...lsh.support.backend import device_of, read_only
 from ...lsh.support.callers import stacklevel_of_caller
 from ...lsh.support.checks import check_real
 from ...lsh.support.lazy import lazy
+from ...lsh.support.public import publish
 from ...lsh.support.types import RowsLike
 from ..core.state import StateSpec
 from ..kernels import ddsketch
@@ -430,3 +431,6 @@ class DDSketch(QuantileSketch):
             (int(used[0]), int(used[-1])) != tuple(places.tolist())
         ):
             raise ValueError(f"min and max must lie in the first and the last used bin, got {low}, {high}")
+
+
+publish("mergesketch", __all__, globals())

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ...lsh.hashing.keys import Keys
 from ...lsh.support.backend import add_at, read_only, to_host
 from ...lsh.support.checks import check_int, check_real
+from ...lsh.support.public import publish
 from ...lsh.support.threads import get_num_threads
 from ..core.key_kinds import KIND_ARRAYS, refuse_mixed
 from ..core.state import StateSpec
@@ -355,3 +356,6 @@ def _check_frequency(frequency: float) -> float:
     if value < 1e-7:
         raise ValueError(f"frequency must be at least 1e-07, got {frequency!r}")
     return value
+
+
+publish("mergesketch", __all__, globals())

@@ -15,6 +15,7 @@ from ...lsh.hashing.keys import Nulls
 from ...lsh.support.backend import to_host
 from ...lsh.support.callers import stacklevel_of_caller
 from ...lsh.support.checks import check_flag, check_int, check_real
+from ...lsh.support.public import publish
 from ...lsh.support.types import KeysLike
 from ..kernels import hyperloglog
 from .hyperloglog_overlap import overlap_error
@@ -467,3 +468,6 @@ class HyperLogLog(HyperLogLogState):
 def _overlap_of_tokens(ours: NDArray[np.uint32], theirs: NDArray[np.uint32]) -> _Overlap:
     counts = ours.size, theirs.size, np.union1d(ours, theirs).size
     return _Overlap(False, *map(count_of_tokens, counts))
+
+
+publish("mergesketch", __all__, globals())

@@ -16,6 +16,7 @@ from ...lsh.support.aliases import alias
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.lazy import lazy
+from ...lsh.support.public import publish
 from ...lsh.support.types import RowsLike
 from ..core.state import StateSpec
 from ..kernels import kll
@@ -454,3 +455,6 @@ def _shares(q: Any) -> NDArray[np.float64]:
     """Return the shares of a query, which lie in main memory."""
     refuse_gpu("KLLSketch", q)
     return check_range("q", q, 1.0)
+
+
+publish("mergesketch", __all__, globals())

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ...lsh.support.backend import read_only
 from ...lsh.support.checks import check_int, check_real
+from ...lsh.support.public import publish
 from ...lsh.support.types import KeyLike, KeysLike
 from ..core.key_kinds import kind_specs, refuse_mixed
 from ..core.records import find_keys
@@ -359,3 +360,6 @@ class TopK(NamedKeys, KeysCountedAbove):
         # The sum of Misra and Gries, by which no upper bound exceeds the total, nor those of a merge.
         if sum(above) + (self.n_counters + 1) * offset > total:
             raise ValueError("candidate_counts and maximum_error must be at most total in all")
+
+
+publish("mergesketch", __all__, globals())

@@ -14,6 +14,7 @@ from ...lsh.inputs.arrays import check_dense
 from ...lsh.support.aliases import alias
 from ...lsh.support.backend import read_only, refuse_gpu
 from ...lsh.support.checks import check_flag, check_generator, check_int
+from ...lsh.support.public import publish
 from ...lsh.support.threads import cut_range
 from ...lsh.support.types import RowsLike
 from .cell_counts import CellCounts
@@ -388,3 +389,6 @@ class DensitySketch(CellCounts):
             drawn = xp.minimum(drawn, counts.size - 1)
             inside = uniform[n:].reshape(n, self.n_features)
         return self._grids.points(self._backend, grids[drawn], cells[drawn] + inside)
+
+
+publish("mergesketch", __all__, globals())

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.support.checks import check_int, check_real
+from ...lsh.support.public import publish
 from ..neighbours.index import LSHIndex
 from .atoms import ProductOverflowError, inner_product, read_vector
 from .inner_product_oracle import InnerProductOracle
@@ -307,3 +308,6 @@ def _line_search(
             last = 1
         slow = slow + 1 if right - left > 0.5 * width else 0
     return left
+
+
+publish("mergesketch", __all__, globals())

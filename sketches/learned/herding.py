@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from ...lsh.inputs.arrays import check_range
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_flag, check_int
+from ...lsh.support.public import publish
 from ..neighbours.index import LSHIndex
 from .atoms import ProductOverflowError, inner_product, read_vector
 from .inner_product_oracle import InnerProductOracle
@@ -192,3 +193,6 @@ def _mean(matrix: NDArray[Any], weights: ArrayLike | None) -> NDArray[np.float64
     for a in range(0, n, step):
         total += (matrix[a : a + step] * shares[a : a + step, None]).sum(axis=0)
     return total
+
+
+publish("mergesketch", __all__, globals())

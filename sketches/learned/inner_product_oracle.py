@@ -13,6 +13,7 @@ from ...errors import FullBucketsWarning
 from ...lsh.families.inner_product import InnerProduct
 from ...lsh.support.checks import check_choice, check_flag, check_int
 from ...lsh.support.configured import Configured
+from ...lsh.support.public import publish
 from ...lsh.support.random import random_uint64
 from ..neighbours.index import LSHIndex
 from .atoms import read_atoms
@@ -227,3 +228,6 @@ def _capacity(codes: NDArray[np.uint32]) -> int:
         if dropped <= _OVERFLOW * codes.size:
             return capacity
     return _CAPACITIES[-1]
+
+
+publish("mergesketch", __all__, globals())

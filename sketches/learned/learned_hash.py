@@ -12,6 +12,7 @@ from ...lsh.inputs.rows import read_rows
 from ...lsh.support.backend import read_only, refuse_gpu
 from ...lsh.support.checks import check_choice, check_int, check_real
 from ...lsh.support.configured import Configured
+from ...lsh.support.public import publish
 from ...lsh.support.random import normal, random_uint64
 from ...lsh.support.threads import cut_range, map_blocks
 from ...lsh.support.types import RowsLike
@@ -364,3 +365,6 @@ def _directions(rows: NDArray[Any]) -> NDArray[np.float32]:
     scaled /= np.maximum(np.abs(scaled).max(axis=1, initial=0.0, keepdims=True), 1e-300)
     lengths = np.sqrt((scaled * scaled).sum(axis=1, keepdims=True))
     return read_only((scaled / np.maximum(lengths, 1e-300)).astype(np.float32))
+
+
+publish("mergesketch", ["LearnedHash"], globals())

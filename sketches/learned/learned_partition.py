@@ -13,6 +13,7 @@ from ...lsh.support.aliases import alias
 from ...lsh.support.backend import read_only
 from ...lsh.support.callers import stacklevel_of_caller
 from ...lsh.support.checks import check_choice, check_int
+from ...lsh.support.public import publish
 from ...lsh.support.types import RowsLike
 from ...lsh.support.wording import counted
 from ..core.guard import changing, uninterrupted
@@ -327,3 +328,6 @@ def _chosen(rows: ScaledRows, numbers: NDArray[np.int64]) -> ScaledRows:
     np.cumsum(sizes, out=offsets[1:])
     places = np.arange(offsets[-1]) + np.repeat(indptr[numbers] - offsets[:-1], sizes)
     return ScaledRows(read_only(offsets), read_only(indices[places]), read_only(data[places]))
+
+
+publish("mergesketch", __all__, globals())

@@ -14,6 +14,7 @@ from ...lsh.families.inner_product import InnerProduct
 from ...lsh.inputs.arrays import check_array
 from ...lsh.support.backend import read_only, refuse_gpu
 from ...lsh.support.checks import check_int, check_real
+from ...lsh.support.public import publish
 from ...lsh.support.threads import map_blocks
 from ..kernels import max_inner_product as kernels
 from ..neighbours.index import LSHIndex
@@ -365,3 +366,6 @@ def _groups_of(index: Any, shape: tuple[int, ...]) -> list[LSHIndex]:
     if index.family.n_features not in (None, shape[1]):
         raise ValueError(f"index must hash {shape[1]} features, as atoms have, got {index.family.n_features}")
     return [index]
+
+
+publish("mergesketch", __all__, globals())

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ...lsh.inputs.rows import VectorRows, read_rows
 from ...lsh.support.backend import read_only, refuse_gpu
 from ...lsh.support.checks import check_choice, check_int
+from ...lsh.support.public import publish
 from ...lsh.support.threads import cut_range
 from ...lsh.support.types import RowsLike
 from ..kernels import learned_partition
@@ -295,3 +296,6 @@ def _in_order(found: _Found) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     places = np.arange(offsets[-1]) + np.repeat(found.bounds[:-1] - offsets[:-1], found.sizes)
     queries = np.repeat(np.arange(found.sizes.size), found.sizes)
     return offsets, places[np.lexsort((found.numbers[places], queries))]
+
+
+publish("mergesketch", ["Candidates", "Retrieved"], globals())

@@ -12,6 +12,7 @@ from ...errors import IncompatibleSketchError
 from ...lsh.support.backend import read_only
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.lazy import lazy
+from ...lsh.support.public import publish
 from ..core.state import Arrays, ArraySpec, State
 from ..neighbours.appended_rows import AppendedRows
 from .partition_fit import Settings
@@ -236,3 +237,6 @@ class PartitionState(AppendedRows):
 
     def _facts(self) -> list[tuple[str, str]]:
         return [("fitted", str(self.is_fitted)), *super()._facts()]
+
+
+publish("mergesketch", ["LoadDeviation"], globals())

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ...lsh.inputs.rows import read_rows
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_int
+from ...lsh.support.public import publish
 from ...lsh.support.threads import cut_range, map_blocks
 from ...lsh.support.types import RowsLike
 from ..kernels import sparse_code_index
@@ -265,3 +266,6 @@ class SparseCodeIndex(CodeNetwork):
             _QUERIES,
         )
         return buckets
+
+
+publish("mergesketch", ["SparseCodeIndex"], globals())

@@ -14,6 +14,7 @@ from ...lsh.inputs.arrays import check_array, check_dense, check_numbers, refuse
 from ...lsh.support.backend import read_only, refuse_gpu
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.configured import Configured
+from ...lsh.support.public import publish
 from .inner_product_oracle import InnerProductOracle
 from .oracle_run import FoundAtom, OracleRun
 
@@ -338,3 +339,6 @@ def _read_numbers(name: str, numbers: Any, horizon: int, n: int) -> NDArray[np.i
     if int(array.min()) < 0 or int(array.max()) >= n:
         raise ValueError(f"{name} must lie from 0 to {n - 1}, got {array.min()} to {array.max()}")
     return array.astype(np.int64)
+
+
+publish("mergesketch", __all__, globals())

@@ -14,6 +14,7 @@ from ...lsh.inputs.arrays import check_array
 from ...lsh.support.aliases import alias
 from ...lsh.support.backend import read_only
 from ...lsh.support.checks import check_flag, check_int
+from ...lsh.support.public import publish
 from ...lsh.support.threads import cut_range
 from ...lsh.support.types import RowsLike
 from ..core.notebook import Share
@@ -434,3 +435,6 @@ class LSHIndex(CollisionEstimates, ChangingRows):
         if size > _MANY_IDS or size > found * n_queries:
             size = 0
         return np.zeros(size, np.uint16 if found < 1 << 16 else np.int32)
+
+
+publish("mergesketch", __all__, globals())

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.support.backend import read_only, refuse_gpu
 from ...lsh.support.checks import check_int, check_real
+from ...lsh.support.public import publish
 from ...lsh.support.random import random_uint64
 from ...lsh.support.threads import map_blocks
 from ...lsh.support.types import RowsLike
@@ -443,3 +444,6 @@ def _among(drawn: NDArray[np.float64], n: int) -> NDArray[np.float64]:
     drawn *= n
     np.expm1(drawn, out=drawn)
     return np.negative(drawn, out=drawn)
+
+
+publish("mergesketch", __all__, globals())

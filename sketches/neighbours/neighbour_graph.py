@@ -10,8 +10,10 @@ import scipy
 from numpy.typing import NDArray
 
 from ...lsh.inputs.rows import VectorRows, read_rows
+from ...lsh.support.aliases import alias
 from ...lsh.support.backend import read_only, refuse_gpu
 from ...lsh.support.checks import check_choice, check_int
+from ...lsh.support.public import publish
 from ...lsh.support.threads import cut_range, map_blocks
 from ...lsh.support.types import RowsLike
 from ..kernels.neighbour_graph import spread_over_rows
@@ -173,6 +175,8 @@ class NeighbourGraph(GraphRows):
             numbers, near = self._exact(some, found.nodes, own, held)
             ids[first:last, :held], distances[first:last, :held] = self._as_ids(numbers), near
         return Nearest(ids, distances)
+
+    query = alias(search)
 
     def visits(self, Q: RowsLike, *, ef: int = 64) -> Visits:
         """Return what searches cost: how many rows they visit, and how many distances they compute.
@@ -344,3 +348,6 @@ class NeighbourGraph(GraphRows):
         indptr[1:] = np.cumsum(there.sum(axis=1))
         values: Any = distances[there] if mode == "distance" else np.ones(int(indptr[-1]))
         return scipy.sparse.csr_array((values, numbers[there], indptr), shape=(n, n))
+
+
+publish("mergesketch", __all__, globals())

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.inputs.arrays import check_array, check_finite, check_numbers, float_dtype
 from ...lsh.support.backend import backend_of, check_one_device
+from ...lsh.support.public import publish
 from .id_rows import read_id_rows
 
 __all__ = ["SampledLoss", "sampled_softmax"]
@@ -171,3 +172,6 @@ def _refuse_repeated(xp: Any, targets: NDArray[np.int64]) -> None:
         raise ValueError(
             f"targets of a row must be distinct, got {int(ordered[row, column])} twice in row {row}"
         )
+
+
+publish("mergesketch", __all__, globals())

@@ -12,9 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 from ...lsh.families.srp import SignedRandomProjection
 from ...lsh.inputs.arrays import check_array, check_numbers
 from ...lsh.inputs.rows import VectorRows, read_rows
+from ...lsh.support.aliases import alias
 from ...lsh.support.backend import read_only, to_host
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.lazy import lazy
+from ...lsh.support.public import publish
 from ...lsh.support.threads import cut_range
 from ...lsh.support.types import RowsLike
 from ..core.guard import changing
@@ -274,6 +276,8 @@ class SoftCollisions(AppendedRows):
             distances[first:last, :held] = xp.take_along_axis(scores, best, axis=1)
         return Nearest(ids, distances)
 
+    query = alias(search)
+
     def _largest(self, scores: NDArray[np.float64], k: int) -> NDArray[np.int64]:
         """Return the columns of the k largest scores of each row, at equal scores by rising column."""
         if self.device == "gpu" or k == scores.shape[1]:
@@ -324,3 +328,6 @@ class SoftCollisions(AppendedRows):
     def _read_queries(self, Q: Any) -> VectorRows:
         self._check_place("Q", Q)
         return read_rows(Q, self.n_features, "Q")
+
+
+publish("mergesketch", __all__, globals())

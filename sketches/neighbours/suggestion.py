@@ -12,6 +12,7 @@ from ...lsh.family import HashFamily
 from ...lsh.inputs.arrays import check_array
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_int, check_real
+from ...lsh.support.public import publish
 from .crowding import MODELS, crowd_at, crowd_of, near_powers, some_rows
 from .index import LSHIndex
 from .neighbour_units import Nearness, read_nearness
@@ -341,3 +342,6 @@ def _check_far(far: Any, largest: float) -> NDArray[np.float64]:
         got = f"{values.min()} to {values.max()}" if values.size else "none"
         raise ValueError(f"far must hold distances in [0, {largest:g}], got {got}")
     return values.astype(np.float64).reshape(-1)
+
+
+publish("mergesketch", __all__, globals())

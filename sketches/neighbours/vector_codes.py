@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.inputs.rows import read_rows
+from ...lsh.support.aliases import alias
 from ...lsh.support.backend import read_only, sum_rows, to_host
 from ...lsh.support.checks import check_choice, check_flag, check_int
+from ...lsh.support.public import publish
 from ...lsh.support.threads import cut_range
 from ...lsh.support.types import RowsLike
 from ..kernels import vector_codes
@@ -237,6 +239,8 @@ class VectorCodes(VectorRows):
         xp = self._backend.xp
         return Nearest(xp.asarray(ids), xp.asarray(distances))
 
+    query = alias(search)
+
     def _best(self, queries: RoundedQueries, k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return the numbers of the k best rows of each query and their keys, the lowest first."""
         n_queries = len(queries.planes)
@@ -324,3 +328,6 @@ class VectorCodes(VectorRows):
     def _center_length(self) -> float:
         center = self._arrays["center"]
         return math.sqrt(sum_rows(center * center))
+
+
+publish("mergesketch", __all__, globals())

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.support.backend import backend_of, read_only, to_host
 from ...lsh.support.checks import check_int
+from ...lsh.support.public import publish
 from ..kernels import frequent_rows, shared_parameters
 from .parameter_map import ParameterMap, Runs, Table, table_keys
 from .table_rows import TableRows, read_table_rows
@@ -172,3 +173,6 @@ def with_important(map: CafeMap, importance: Mapping[int, float], margin: float)
     # Among equals, rows that are frequent already stay, and the order does not depend on the input's.
     order = sorted(scores, key=lambda word: (-scores[word], word not in known, word))
     return with_frequent(map, np.array(order[: map.n_frequent], np.uint64))
+
+
+publish("mergesketch", __all__, globals())

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...lsh.support.backend import backend_of, read_only
+from ...lsh.support.public import publish
 from ..kernels import shared_parameters
 from .parameter_map import ParameterMap, Runs, Table, table_keys
 from .table_rows import TableRows, read_row_numbers, read_shapes
@@ -90,3 +91,6 @@ class CyclicMap(ParameterMap):
         key, kernel = table_keys(seed, 0, 1)[0], backend.kernels(shared_parameters).cyclic_runs
         kernel(read_only(words), key, self._first[number], n_columns, m, 0, len(words), *runs[:2])
         return runs
+
+
+publish("mergesketch", __all__, globals())

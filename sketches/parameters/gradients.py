@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.linalg.blas import dgemm, sgemm
 
 from ...lsh.support.backend import backend_of, read_only
 from ...lsh.support.threads import cut_range
@@ -92,7 +92,8 @@ def add_product(left: NDArray[Any], right: NDArray[Any], out: NDArray[Any]) -> N
         out += left @ right
         return
     # NumPy would write the product, and then add it. BLAS expects the columns side by side.
-    multiply = dgemm if out.dtype == np.float64 else sgemm
+    blas = scipy.linalg.blas
+    multiply = blas.dgemm if out.dtype == np.float64 else blas.sgemm
     multiply(1.0, right.T, left.T, 1.0, out.T, overwrite_c=True)
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ...lsh.support.backend import backend_of, read_only
 from ...lsh.support.checks import check_int
+from ...lsh.support.public import publish
 from ..kernels import shared_parameters
 from .parameter_map import ParameterMap, Runs, Table, bags_block, places_block, table_keys
 from .table_rows import Bags, TableRows, read_pairs
@@ -207,3 +208,6 @@ class PairMap(HashedMap):
 
     def checked_rows(self, rows: Any, table: Table, name: str = "rows") -> TableRows:
         return read_pairs(rows, table.seed, name)
+
+
+publish("mergesketch", __all__, globals())

@@ -5,14 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
-from inspect import isabstract
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...lsh.support.backend import Backend, backend_of, read_only
-from ...lsh.support.configured import Configured, register, register_reader
+from ...lsh.support.configured import Configured, build_named, register, register_reader
+from ...lsh.support.public import publish
 from ...lsh.support.random import random_uint64
 from ...lsh.support.threads import cut_range, get_num_threads
 from ..kernels import shared_parameters
@@ -288,13 +288,11 @@ def table_keys(seed: int, number: int, n: int) -> NDArray[np.uint64]:
 
 def map_from_config(config: Mapping[str, Any]) -> ParameterMap:
     """Return the map that a configuration describes: the inverse of ``map.config()``."""
-    arguments = dict(config)
-    name = arguments.pop("map", None)
-    concrete = {key: value for key, value in ParameterMap._registry.items() if not isabstract(value)}
-    cls = concrete.get(name) if isinstance(name, str) else None
-    if cls is None:
-        raise ValueError(f"map must be one of {', '.join(sorted(concrete))}, got {name!r}")
-    return cls._from_config(arguments)
+    found: ParameterMap = build_named("map", ParameterMap._registry, config)
+    return found
 
 
 register_reader("map", map_from_config)
+
+
+publish("mergesketch", ["ParameterMap"], globals())

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ...lsh.support.backend import backend_of
 from ...lsh.support.checks import check_choice, check_int
+from ...lsh.support.public import publish
 from .parameter_map import ParameterMap, Runs, Table
 from .table_rows import TableRows, read_row_numbers
 
@@ -107,3 +108,6 @@ class QuotientRemainderMap(ParameterMap):
         shape = (len(words), 2, 1) if self.combine == "sum" else (len(words), 1, 2)
         no_words = xp.empty((0, 0, 0), np.uint64)
         return Runs(starts.reshape(shape), xp.ascontiguousarray(lengths).reshape(shape), no_words)
+
+
+publish("mergesketch", __all__, globals())

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ...lsh.inputs.arrays import check_array, refuse_flags
 from ...lsh.support.backend import backend_of, read_only
 from ...lsh.support.checks import check_int
+from ...lsh.support.public import publish
 from ..kernels import shared_parameters
 from .parameter_map import ParameterMap, Runs, Table, table_keys
 from .table_rows import TableRows
@@ -118,3 +119,6 @@ class SemanticMap(ParameterMap):
         lengths = runs.lengths.reshape(shape)
         lengths[:, :, -1] = table.n_columns - (n_blocks - 1) * block
         return Runs(runs.starts.reshape(shape), lengths, runs.words.reshape(shape))
+
+
+publish("mergesketch", __all__, globals())

@@ -14,6 +14,7 @@ from ...lsh.inputs.weights import check_real_weights
 from ...lsh.support.aliases import alias
 from ...lsh.support.backend import backend_of, device_of, read_only
 from ...lsh.support.checks import check_choice, check_flag, check_int, check_real
+from ...lsh.support.public import publish
 from ...lsh.support.random import normal
 from ...lsh.support.types import KeysLike
 from ..core.guard import changing, uninterrupted
@@ -465,3 +466,6 @@ def _can_be_used(array: NDArray[Any], given: Any) -> bool:
         return bool(array.flags.c_contiguous)
     is_same = np.may_share_memory(array, np.asarray(given))
     return is_same and array.flags.c_contiguous and array.flags.writeable
+
+
+publish("mergesketch", __all__, globals())

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ...lsh.support.backend import backend_of, read_only
 from ...lsh.support.checks import check_int
+from ...lsh.support.public import publish
 from ..kernels import shared_parameters
 from .parameter_map import ParameterMap, Runs, Table, table_keys
 from .table_rows import TableRows, read_row_numbers
@@ -73,3 +74,6 @@ class TileMap(ParameterMap):
         key, kernel = table_keys(seed, number, 1)[0], backend.kernels(shared_parameters).tile_runs
         kernel(read_only(words), key, self.rows, self.columns, n_columns, m, 0, len(words), *runs)
         return runs
+
+
+publish("mergesketch", __all__, globals())

@@ -18,6 +18,7 @@ from ...lsh.support.backend import to_host
 from ...lsh.support.callers import stacklevel_of_caller
 from ...lsh.support.checks import check_int, check_real, renamed
 from ...lsh.support.lazy import lazy
+from ...lsh.support.public import publish
 from ...lsh.support.random import random_uint64
 from ...lsh.support.types import RowsLike
 from ..core.base import MergeableSketch
@@ -412,3 +413,6 @@ class AceSketch(MergeableSketch):
             raise ValueError("sample_keys must rise")
         if codes.size and int(codes.max()) >= self.family.n_buckets:
             raise ValueError(f"sample_codes must be below {self.family.n_buckets}, got {codes.max()}")
+
+
+publish("mergesketch", __all__, globals())

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ...lsh.inputs.weights import check_weights
 from ...lsh.support.checks import check_flag, check_int, check_real
 from ...lsh.support.configured import arguments_of
+from ...lsh.support.public import publish
 from ...lsh.support.types import RowsLike
 from ..core.state import StateSpec
 from ..kernels.fourier import ONE
@@ -288,3 +289,6 @@ class FourierSketch(FourierQueries):
             sensitivity = fourier_sensitivity(self.n_components, record_weight)
             release = PrivateFourier(**arguments_of(self))
             return release._take_noisy(self, exact, sensitivity, epsilon, budget)
+
+
+publish("mergesketch", __all__, globals())

@@ -18,6 +18,7 @@ from ...lsh.inputs.weights import check_real_weights
 from ...lsh.support.aliases import alias
 from ...lsh.support.backend import sum_rows
 from ...lsh.support.checks import check_choice, check_flag, check_int, check_real
+from ...lsh.support.public import publish
 from ...lsh.support.types import RowsLike
 from ..core.base import MergeableSketch
 from ..core.hashed_rows import check_family, hash_block, row_blocks
@@ -396,3 +397,6 @@ class NadarayaWatsonSketch(MergeableSketch):
         super()._check_state(arrays)
         if self.half_life is not None and not NEVER <= int(arrays["period"][0]) <= 1 << 53:
             raise ValueError(f"period must lie within 2**53, got {arrays['period'][0]}")
+
+
+publish("mergesketch", __all__, globals())

@@ -9,6 +9,7 @@ from typing import Any, NoReturn, Self
 
 from ...errors import PrivacyBudgetError
 from ...lsh.support.checks import check_real
+from ...lsh.support.public import publish
 
 __all__ = ["PrivacyBudget", "check_budget"]
 
@@ -146,3 +147,6 @@ def check_budget(budget: Any) -> PrivacyBudget | None:
     if budget is not None and not isinstance(budget, PrivacyBudget):
         raise TypeError(f"budget must be a PrivacyBudget or None, got {type(budget).__name__}")
     return budget
+
+
+publish("mergesketch", __all__, globals())

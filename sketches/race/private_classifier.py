@@ -14,6 +14,7 @@ from ...lsh.family import HashFamily
 from ...lsh.inputs.arrays import check_array, check_dense
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_int
+from ...lsh.support.public import publish
 from ...lsh.support.types import RowsLike
 from ..core.hashed_rows import check_symmetric_family, hash_block, row_blocks
 from .bounds import count_beyond
@@ -272,3 +273,6 @@ def _class_numbers(y: Any, classes: tuple[Any, ...], n: int) -> NDArray[np.int64
             f"y must hold classes alone, {classes!r}; {int(strange.sum())} of {n} labels are none of them"
         )
     return np.asarray(numbers, dtype=np.int64)
+
+
+publish("mergesketch", __all__, globals())

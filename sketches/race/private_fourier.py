@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from ...lsh.support.backend import refuse_gpu
+from ...lsh.support.public import publish
 from ..core.state import StateSpec
 from ..kernels.fourier import ONE
 from .fourier_queries import FourierQueries
@@ -110,3 +111,6 @@ def total_unit(n_components: int) -> int:
 def fourier_sensitivity(n_components: int, record_weight: int) -> int:
     """Return the most that a record changes all sums and the total, in magnitudes, as released integers."""
     return (_A_COMPONENT * n_components + total_unit(n_components)) * record_weight
+
+
+publish("mergesketch", __all__, globals())

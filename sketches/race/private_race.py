@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from ...lsh.family import HashFamily
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_flag, check_int, check_real
+from ...lsh.support.public import publish
 from ...lsh.support.types import RowsLike
 from ..core.hashed_rows import check_family
 from ..core.state import StateSpec
@@ -238,3 +239,6 @@ class PrivateRace(Release, KernelQueries):
             n_steps=n_steps,
             seed=seed,
         )
+
+
+publish("mergesketch", __all__, globals())

@@ -13,6 +13,7 @@ from ...lsh.family import HashFamily
 from ...lsh.inputs.arrays import check_dense, check_finite, check_numbers
 from ...lsh.support.backend import CPU, refuse_gpu
 from ...lsh.support.checks import check_int, check_real
+from ...lsh.support.public import publish
 from ...lsh.support.types import RowsLike
 from .bounds import count_beyond
 from .privacy_budget import PrivacyBudget
@@ -195,3 +196,6 @@ def _check_targets(y: Any, n: int) -> NDArray[np.float64]:
         raise ValueError(f"y must have shape ({n},), one target a row, got {targets.shape}")
     check_finite("y", targets, CPU)
     return targets
+
+
+publish("mergesketch", __all__, globals())

@@ -15,6 +15,7 @@ from ...lsh.inputs.weights import check_real_weights, check_weights
 from ...lsh.support.backend import backend_of, sum_rows
 from ...lsh.support.checks import check_choice, check_int, check_real
 from ...lsh.support.configured import arguments_of
+from ...lsh.support.public import publish
 from ...lsh.support.types import RowsLike
 from ..core.hashed_rows import check_family
 from ..core.state import StateSpec
@@ -374,3 +375,6 @@ def largest_weight(weights: NDArray[Any], n: int) -> int:
     if largest * weights.shape[1] > UNKNOWN_WEIGHT:
         return UNKNOWN_WEIGHT
     return int(magnitudes.sum(axis=1).max())
+
+
+publish("mergesketch", __all__, globals())

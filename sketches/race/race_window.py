@@ -12,6 +12,7 @@ from ...lsh.family import HashFamily
 from ...lsh.inputs.arrays import check_array, refuse_flags
 from ...lsh.support.backend import device_of, sum_rows
 from ...lsh.support.checks import check_choice, check_int
+from ...lsh.support.public import publish
 from ...lsh.support.types import RowsLike
 from ..core.guard import changing
 from ..core.hashed_rows import check_family, hash_block, row_blocks
@@ -357,3 +358,6 @@ class RaceWindow(KernelQueries):
             raise ValueError(f"newest must lie from -1 to 2**62, got {newest}")
         if "largest_weights" in arrays and int(arrays["largest_weights"].min()) < 0:
             raise ValueError(f"largest_weights must be at least 0, got {arrays['largest_weights'].min()}")
+
+
+publish("mergesketch", __all__, globals())

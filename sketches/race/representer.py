@@ -18,6 +18,7 @@ from ...lsh.inputs.raw_rows import read_raw_rows
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.callers import stacklevel_of_caller
 from ...lsh.support.checks import check_choice, check_int, check_real, renamed
+from ...lsh.support.public import publish
 from ...lsh.support.types import RowsLike
 from ..core.state import StateSpec
 from .race import Race
@@ -273,3 +274,6 @@ def _solve_sketched(
             stacklevel=stacklevel_of_caller(),
         )
     return np.column_stack(found)
+
+
+publish("mergesketch", __all__, globals())

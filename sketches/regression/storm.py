@@ -18,6 +18,7 @@ from ...lsh.support.backend import Backend, backend_of
 from ...lsh.support.callers import stacklevel_of_caller
 from ...lsh.support.checks import check_choice, check_int, check_real
 from ...lsh.support.lazy import lazy
+from ...lsh.support.public import publish
 from ...lsh.support.random import normal
 from ...lsh.support.threads import cut_range, get_num_threads, map_blocks
 from ...lsh.support.types import RowsLike
@@ -358,3 +359,6 @@ def _divided(rows: VectorRows, divisors: NDArray[np.float64], start: int, stop: 
     xp = part.backend.xp
     row_of = xp.searchsorted(indptr, xp.arange(data.size), side="right") - 1
     return SparseRows((indptr, indices, data / divisors[start + row_of]), part.width, part.backend)
+
+
+publish("mergesketch", __all__, globals())

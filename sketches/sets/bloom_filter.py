@@ -14,6 +14,7 @@ from ...lsh.inputs.answers import like
 from ...lsh.support.aliases import alias
 from ...lsh.support.backend import to_host
 from ...lsh.support.checks import NO_INTEGERS, check_int, check_real, renamed
+from ...lsh.support.public import publish
 from ...lsh.support.types import KeyLike, KeysLike
 from ..core.key_kinds import ANY, BYTES, INTEGERS, KIND_ARRAYS, STRINGS
 from ..core.notebook import Share
@@ -459,3 +460,6 @@ def _size(capacity: int, wanted: float) -> tuple[int, int]:
             f"more than {MAX_BLOCKS:,}"
         )
     return n_blocks, n_hashes
+
+
+publish("mergesketch", __all__, globals())

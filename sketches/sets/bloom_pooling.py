@@ -15,6 +15,7 @@ from ...lsh.inputs.arrays import check_array, check_numbers
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_choice, check_int, check_real
 from ...lsh.support.lazy import lazy
+from ...lsh.support.public import publish
 from ...lsh.support.random import uniform
 from .bloom_theory import warn_of_saturation
 from .pool_decoders import (
@@ -423,3 +424,6 @@ def _check_flags(name: str, flags: Any, n: int) -> NDArray[np.bool_]:
     if array.shape != (n,) or not (array.dtype == np.bool_ or np.isin(array, (0, 1)).all()):
         raise ValueError(f"{name} must be {n} booleans, got shape {array.shape} of {array.dtype}")
     return array.astype(np.bool_)
+
+
+publish("mergesketch", __all__, globals())

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.inputs.arrays import check_array
 from ...lsh.support.checks import check_flag, check_int, check_real
+from ...lsh.support.public import publish
 from ...lsh.support.types import RowsLike
 from ..kernels import bloom_signatures
 from .bloom_theory import counting_error, warn_of_saturation
@@ -423,3 +424,6 @@ class BloomSignatures(Neighbourhoods):
             far = xp.maximum(far, 0.0)
             columns += [near_far, far_near, far, ratio(far, far_u + far_v - far)]
         return xp.stack(columns, axis=1).astype(np.float32)
+
+
+publish("mergesketch", __all__, globals())

@@ -18,6 +18,7 @@ from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_choice, check_int
 from ...lsh.support.configured import differing_field
 from ...lsh.support.lazy import lazy
+from ...lsh.support.public import publish
 from ...lsh.support.wording import counted
 from ..core.guard import changing, locked, uninterrupted
 from ..core.merging import StoredMergeable, parts_of
@@ -275,3 +276,6 @@ class DocumentSignatures(StoredMergeable):
             f"{self.nbytes:,} bytes",
         ]
         return f"<{super().__repr__()}: {facts[0]} {facts[1]}, {facts[2]}>"
+
+
+publish("mergesketch", __all__, globals())

@@ -15,6 +15,7 @@ from ...lsh.kernels import minhash
 from ...lsh.support.backend import backend_of, device_of, read_only
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.lazy import lazy
+from ...lsh.support.public import publish
 from ...lsh.support.threads import get_num_threads, map_blocks
 from ...lsh.support.types import KeysLike, RowsLike
 from ..core.base import MergeableSketch
@@ -387,3 +388,6 @@ def _check_numbers(name: str, numbers: NDArray[Any], n_sets: int) -> NDArray[np.
             f"{name} must lie from 0 to {n_sets - 1}, got {int(numbers.min())} to {int(numbers.max())}"
         )
     return read_only(backend_of(numbers).xp.ascontiguousarray(numbers, dtype=np.int64))
+
+
+publish("mergesketch", __all__, globals())

@@ -16,6 +16,7 @@ from ...lsh.support.backend import read_only, refuse_gpu
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.configured import differing_field
 from ...lsh.support.lazy import lazy
+from ...lsh.support.public import publish
 from ...lsh.support.types import KeyLike, KeysLike
 from ...lsh.support.wording import counted
 from ..core.guard import changing, locked, uninterrupted
@@ -454,3 +455,6 @@ class ScalableBloomFilter(StoredMergeable):
             f"{self.nbytes:,} bytes",
         ]
         return f"<{super().__repr__()}: {', '.join(facts)}>"
+
+
+publish("mergesketch", __all__, globals())

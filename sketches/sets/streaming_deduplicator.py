@@ -18,6 +18,7 @@ from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.callers import stacklevel_of_caller
 from ...lsh.support.checks import check_choice, check_int, check_real, renamed
 from ...lsh.support.lazy import lazy
+from ...lsh.support.public import publish
 from ...lsh.support.types import KeysLike
 from .band_filters import BandFilters, size_of_filters
 from .band_parameters import band_parameters, candidate_probability
@@ -394,3 +395,6 @@ class StreamingDeduplicator(BandFilters):
 
     def after_merge(self) -> None:
         self._warn_if_full(0)
+
+
+publish("mergesketch", __all__, globals())

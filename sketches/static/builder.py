@@ -14,6 +14,7 @@ from ...errors import IncompatibleSketchError
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.configured import differing_field
 from ...lsh.support.progress import progress_bar
+from ...lsh.support.public import publish
 from ...lsh.support.types import ArrayLike, KeysLike
 from ...lsh.support.wording import counted
 from ..coding.value_counts import ValueCounts, count_words
@@ -278,3 +279,6 @@ class StaticFunctionBuilder(Mergeable):
     def __repr__(self) -> str:
         where = "memory" if self.spill is None else str(self.spill)
         return f"<StaticFunctionBuilder: {counted(self.n_records, 'record')} in {where}>"
+
+
+publish("mergesketch", __all__, globals())

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from ...lsh.hashing.keys import Keys
 from ...lsh.support.aliases import alias
 from ...lsh.support.lazy import lazy
+from ...lsh.support.public import publish
 from ...lsh.support.types import KeyLike, KeysLike
 from ..core.state import ArraySpec
 from .batch import read_batch
@@ -224,3 +225,6 @@ class StaticFunction(StaticMap):
     def __getitem__(self, key: KeyLike) -> Any:
         """Return the value of one key, in about 12 microseconds; KeyError if check bits find it absent."""
         return self._row_of(self._read_key(key))[0]
+
+
+publish("mergesketch", __all__, globals())

@@ -14,6 +14,7 @@ from ...lsh.support.aliases import alias
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.progress import progress_bar
+from ...lsh.support.public import publish
 from ...lsh.support.types import KeyLike, KeysLike
 from ...lsh.support.wording import counted
 from .column import solve_filter
@@ -166,3 +167,6 @@ def _fewest_bits(n_keys: int, wanted: float) -> int:
         f"error_rate must be at least {pass_rate(n_keys, _MAX_BITS):.3g} for {counted(n_keys, 'key')} of "
         f"64-bit hashes, got {wanted!r}"
     )
+
+
+publish("mergesketch", __all__, globals())

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from ...lsh.hashing.keys import Keys
 from ...lsh.support.aliases import alias
 from ...lsh.support.checks import check_choice
+from ...lsh.support.public import publish
 from ...lsh.support.types import KeyLike, KeysLike
 from .batch import items_of_dict, read_batch, read_frame_batch
 from .blueprint import build_map
@@ -244,3 +245,6 @@ class StaticTable(StaticMap):
             return f"{self.n_columns} x {super()._shown_values}"
         shown = [f"{name} ({kind.kind})" for name, kind in zip(self.names, self._kinds, strict=True)]
         return ", ".join([*shown[:8], *(["..."] if len(shown) > 8 else [])])
+
+
+publish("mergesketch", __all__, globals())

@@ -32,6 +32,8 @@ def _load_package() -> None:
     Layers of PyTorch are left out, because PyTorch need not be installed.
     """
     for package in (mergesketch.lsh, mergesketch.sketches, mergesketch.distributed):
+        for name in package.__all__:
+            getattr(package, name)
         for info in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
             last = info.name.rpartition(".")[2]
             if last != "__main__" and not last.startswith("torch_"):

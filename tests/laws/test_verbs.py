@@ -39,7 +39,8 @@ def test_every_sketch_has_update_and_query() -> None:
 
 def aliases() -> Iterator[tuple[type, str, str]]:
     """Yield the public classes that have a method of two names, and both names."""
-    classes = [found for found in vars(mergesketch).values() if isinstance(found, type)]
+    public = [getattr(mergesketch, name) for name in mergesketch.__all__]
+    classes = [found for found in public if isinstance(found, type)]
     for cls in [*classes, DistributedIndex]:
         for name in dir(cls):
             named = re.fullmatch(r"Alias of `(\w+)`\.", getattr(cls, name).__doc__ or "")
@@ -64,14 +65,27 @@ def test_aliases_call_the_method_that_they_name(monkeypatch: pytest.MonkeyPatch)
         ("LSHIndex", "add", "update"),
         ("LearnedPartition", "insert", "update"),
         ("NadarayaWatsonSketch", "query", "predict"),
+        ("NeighbourGraph", "query", "search"),
         ("RibbonFilter", "query", "contains"),
         ("ScalableBloomFilter", "query", "contains"),
         ("SharedParameters", "query", "gather"),
         ("SharedParameters", "scatter_add", "update"),
+        ("SoftCollisions", "query", "search"),
         ("SparseCodeIndex", "add", "update"),
         ("StaticFunction", "query", "lookup"),
         ("StaticTable", "query", "lookup"),
         ("StreamingDeduplicator", "query", "contains"),
+        ("VectorCodes", "query", "search"),
+    }
+
+
+def test_every_class_with_update_and_merge_has_query() -> None:
+    classes = {found for found in vars(mergesketch).values() if isinstance(found, type)}
+    found = {cls for cls in classes if not inspect.isabstract(cls) and {"update", "merge"} <= set(dir(cls))}
+    assert len(found) > 30
+    # A builder is not asked, but what it builds.
+    assert {cls.__name__ for cls in found if not hasattr(cls, "query")} == NO_QUERY | {
+        "StaticFunctionBuilder"
     }
 
 

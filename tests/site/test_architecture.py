@@ -70,6 +70,7 @@ LATE = {("lsh/support", "gpu/launch"), ("distributed/cli", "")}
 MAY_IMPORT["sketches/static"] += ("sketches/coding",)
 MAY_IMPORT["sketches/density"] += ("sketches/counts",)
 MAY_IMPORT["sketches/learned"] += ("sketches/neighbours",)
+MAY_IMPORT["sketches/attention"] += ("sketches/coding", "sketches/neighbours")
 
 
 class Import(NamedTuple):

@@ -1,7 +1,9 @@
 """Test what a user gets who installs the package: its contents, its imports, its types."""
 
 import ast
+import importlib
 import inspect
+import pickle
 import re
 import shutil
 import subprocess
@@ -13,10 +15,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import mergesketch
+import numpy as np
 import pytest
 from copy_without_code import copy_without_code
 from mergesketch import Race
 from mergesketch.lsh import HashFamily
+from mergesketch.sketches.core.file_format import pieces_of_file
 from mergesketch.sketches.core.stored import Stored, stored_classes
 from paths import ROOT
 from sketch_classes import sketch_classes
@@ -29,7 +33,7 @@ def run_python(code: str, *arguments: str, **options):
 
 
 def test_import_is_light():
-    """Importing the library imports neither MPI nor CuPy nor what only some calls need."""
+    """The library itself imports nothing heavy, and its names neither MPI nor CuPy nor what few need."""
     heavy = [
         "mpi4py",
         "cupy",
@@ -41,10 +45,53 @@ def test_import_is_light():
         "scipy.special",
     ]
     done = run_python(
-        f"import sys, mergesketch\nprint(*[m for m in {heavy!r} if m in sys.modules])",
+        "import sys, mergesketch\nprint(*[m for m in ['numpy', 'numba', 'scipy'] if m in sys.modules])\n"
+        "from mergesketch import *\n"
+        f"print(*[m for m in {heavy!r} if m in sys.modules])",
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == []
+
+
+def test_classes_that_are_not_imported_yet_are_found_by_their_names(tmp_path):
+    """Files, pickles and configurations name them, and a user's class must not take their names."""
+    race = Race(mergesketch.BitSampling(3, n_hashes=2)).update(np.array([[False, True, True]]))
+    race.save(tmp_path / "race")
+    (tmp_path / "pickle").write_bytes(pickle.dumps(race))
+    ace = mergesketch.AceSketch(race.family)
+    arrays = {name: state.array for name, state in ace.state.items()}
+    (tmp_path / "former").write_bytes(b"".join(pieces_of_file("AceDetector", ace.config(), arrays)))
+    (tmp_path / "unknown").write_bytes(b"".join(pieces_of_file("NoSuchClass", ace.config(), arrays)))
+    done = run_python(
+        "import pickle, sys, mergesketch\n"
+        "folder, names = sys.argv[1], ('race', 'pickle', 'former')\n"
+        "for name in names:\n"
+        "    with open(f'{folder}/{name}', 'rb') as file:\n"
+        "        sketch = (pickle.load if name == 'pickle' else mergesketch.load)(file)\n"
+        "    print(type(sketch).__name__, sketch.n_updates)\n"
+        "    print('mergesketch.sketches.race.race_window' in sys.modules)\n"
+        "try:\n"
+        "    mergesketch.load(f'{folder}/unknown')\n"
+        "except mergesketch.errors.SketchFormatError as error:\n"
+        "    print(str(error).partition(': ')[2])\n",
+        str(tmp_path),
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        *("Race 1", "False", "Race 1", "False", "AceSketch 0", "True"),
+        "expected a sketch class of this version, got 'NoSuchClass'",
+    ]
+
+
+def test_a_class_that_is_imported_later_keeps_its_name():
+    done = run_python(
+        "import mergesketch\n"
+        "from mergesketch.sketches.race.race_window import RaceWindow\n"
+        "print(RaceWindow.__module__)\n"
+        "class MinHash(mergesketch.HashFamily): pass"
+    )
+    assert done.stdout == "mergesketch\n"
+    assert "__main__.MinHash needs another name" in done.stderr
 
 
 def test_the_top_level_offers_every_public_name_and_imports_what_is_heavy_only_when_asked():
@@ -64,14 +111,36 @@ def test_the_top_level_offers_every_public_name_and_imports_what_is_heavy_only_w
             assert name in dir(mergesketch)
 
 
-def test_type_checkers_see_what_is_imported_when_first_asked_for():
+@pytest.mark.parametrize("package", ["", "lsh", "sketches", "distributed"])
+def test_type_checkers_see_what_is_imported_when_first_used(package: str):
+    module = importlib.import_module(f"mergesketch.{package}".rstrip("."))
+    tree = ast.parse((ROOT / package / "__init__.py").read_text())
+    block = next(n for n in tree.body if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING")
+    seen = {}
+    for node in block.body:
+        assert isinstance(node, ast.ImportFrom)
+        for alias in node.names:
+            if alias.name == "*":
+                others = importlib.import_module(f"mergesketch.{node.module}").__all__
+                seen |= dict.fromkeys(others, f".{node.module}")
+            else:
+                assert alias.asname == alias.name
+                seen[alias.name] = f".{node.module or alias.name}"
+    assert seen == module._LAZY
+    assert set(module.__all__) - {"__version__", "errors", "lsh"} <= set(seen)
+
+
+def test_public_classes_are_shown_under_the_name_that_users_import():
     import mergesketch.distributed
 
-    tree = ast.parse((ROOT / "__init__.py").read_text())
-    block = next(n for n in tree.body if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING")
-    names = {a.asname or a.name for n in block.body if isinstance(n, ast.ImportFrom) for a in n.names}
-    assert "*" in names  # those of mergesketch.distributed
-    assert names - {"*"} | set(mergesketch.distributed.__all__) == set(mergesketch._LAZY)
+    wrong = []
+    for package in (mergesketch.lsh, mergesketch.distributed, mergesketch):
+        for name in package.__all__:
+            cls = getattr(package, name)
+            owner = mergesketch.lsh if name in mergesketch.lsh.__all__ else package
+            if isinstance(cls, type) and cls.__module__ != owner.__name__:
+                wrong.append(f"{cls.__module__}.{name}")
+    assert wrong == []
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,19 @@ QUERIES = {
     "percentile": "structures/quantiles",
     "latency p99": "structures/quantiles",
     "histogram": "structures/quantiles",
+    "knn graph": "structures/neighbour_graph",
+    "neighbor graph": "structures/neighbour_graph",
+    "product quantization": "structures/product_quantizer",
+    "product quantisation": "structures/product_quantizer",
+    "RaBitQ": "structures/vector_codes",
+    "lossless compression": "structures/compressed_floats",
+    "safetensors": "guides/compress_a_model",
+    "sparse attention": "structures/sparse_attention",
+    "linear attention": "structures/race_attention",
+    "negative sampling": "structures/lsh_sampler",
+    "extreme classification": "structures/label_hash",
+    "coreset": "structures/max_inner_product",
+    "federated learning": "structures/label_hash",
 }
 
 

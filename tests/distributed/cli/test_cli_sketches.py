@@ -286,9 +286,15 @@ def test_what_is_certain_of_the_top_keys(run):
     top = sketch.top()
     assert sketch.n_guaranteed() == 1 and top == [("a", 5), ("b", 4)]
     assert run("query", "t")[1].splitlines()[-2:] == [
-        "frequent keys    2; 1 of them are certainly among the 2 most frequent",
+        "frequent keys    2; 1 of them is certainly among the 2 most frequent",
         "error            these counts are never too low, and at most 2 too high",
     ]
+    assert run("query", "t", "-k", "1")[1].splitlines()[-2] == (
+        "frequent keys    1; certainly the most frequent one"
+    )
+    TopK(1, n_counters=1).update("b", 2).update("c", 3).update("b", 2).save("u")
+    assert mergesketch.load("u").n_guaranteed() == 0
+    assert run("query", "u")[1].splitlines()[-2] == "frequent keys    1; not certainly the most frequent one"
 
 
 def test_top_by_a_frequency(run):

@@ -65,7 +65,8 @@ def test_an_estimator_is_warmed_up_or_says_what_it_needs(
     def missing(name: str, package: str) -> None:
         raise ModuleNotFoundError("no sklearn", name="sklearn")
 
-    monkeypatch.setattr(mergesketch, "import_module", missing)
+    monkeypatch.delattr(mergesketch, "StormRegressor")  # which the first call has imported
+    monkeypatch.setattr("mergesketch.lsh.support.late_names.import_module", missing)
     assert main(["warmup", "StormRegressor"]) == 2
     assert "mergesketch.StormRegressor needs scikit-learn: " in capsys.readouterr().err
 

@@ -1,0 +1,133 @@
+"""RACE attention in the models of Hugging Face's transformers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["register_attention"]
+
+#: The first version whose masks are made as `_key_mask` expects.
+_VERSION = 5
+#: Arguments of attention that models pass, and that this attention cannot follow.
+_REFUSED = ("position_bias", "softcap", "s_aux", "sliding_window")
+
+
+def register_attention(
+    name: str = "race", *, n_hashes: int = 32, power: int = 4, beta: float = 4.0, seed: int = 0
+) -> None:
+    """Register RACE attention with Hugging Face's transformers, as an implementation that models can use.
+
+    Afterwards ``AutoModel.from_config(config, attn_implementation="race")`` returns a model in which
+    `race_attention` takes the place of the softmax attention. Registering a name again replaces it.
+
+    Parameters
+    ----------
+    name : str, default "race"
+        The name of the implementation.
+    n_hashes, power, beta, seed
+        As for `race_attention`.
+
+    Raises
+    ------
+    ImportError
+        If transformers is missing, or older than version 5.
+    TypeError, ValueError
+        If an argument has the wrong type or lies outside its range, or if `name` is that of an implementation
+        of transformers.
+
+    Notes
+    -----
+    Causal models, grouped heads, padding and caches that grow with the tokens work. Train or fine-tune the
+    model with this attention: weights of the softmax attention do not fit it. Models raise ValueError in
+    their forward pass if they use dropout of attention weights, sliding windows, packed sequences, caches of
+    fixed size, or biases of positions.
+
+    The cache of a model still has the keys and values of all tokens, and each call hashes all of them. To
+    answer from counters alone, add the keys and values to a `RaceAttention`.
+
+    Examples
+    --------
+    >>> import mergesketch
+    >>> mergesketch.register_attention("race", n_hashes=16)  # doctest: +SKIP
+    """
+    from .torch_race_attention import attend, check_options
+
+    if not isinstance(name, str) or not name:
+        raise TypeError(f"name must be a string that is not empty, got {name!r}")
+    options = check_options(n_hashes, power, beta, seed)
+    attentions, masks = _interfaces()
+    taken = attentions().get(name)
+    if name == "eager" or (taken is not None and not getattr(taken, "is_race", False)):
+        raise ValueError(f"name must not be that of an attention of transformers, got {name!r}")
+
+    def attend_in_model(
+        module: Any,
+        query: Any,
+        key: Any,
+        value: Any,
+        attention_mask: Any,
+        dropout: float = 0.0,
+        scaling: float | None = None,
+        is_causal: bool | None = None,
+        **others: Any,
+    ) -> tuple[Any, None]:
+        for refused in _REFUSED:
+            if others.get(refused) is not None:
+                raise ValueError(
+                    f"{refused} must be None for the attention {name!r}, got {others[refused]!r}"
+                )
+        if dropout != 0.0:
+            raise ValueError(
+                f"dropout of attention weights must be 0 in the configuration for {name!r}, got {dropout}"
+            )
+        causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
+        output = attend(
+            options, query, key, value, attention_mask, 0.0, causal and query.shape[-2] > 1, scaling, True
+        )
+        return output.transpose(1, 2).contiguous(), None
+
+    attend_in_model.is_race = True  # type: ignore[attr-defined]
+    attentions.register(name, attend_in_model)
+    masks.register(name, _key_mask)
+
+
+def _key_mask(
+    *,
+    q_length: int,
+    kv_length: int,
+    q_offset: Any = 0,
+    mask_function: Any = None,
+    attention_mask: Any = None,
+    **_: Any,
+) -> Any:
+    """Return the mask of keys of a model, or None if no key is left out."""
+    from transformers.masking_utils import bidirectional_mask_function, causal_mask_function
+
+    if mask_function not in (None, causal_mask_function, bidirectional_mask_function):
+        raise ValueError("RACE attention has no sliding windows, packed sequences or other patterns of masks")
+    if mask_function is causal_mask_function and int(q_offset) + q_length != kv_length:
+        raise ValueError(
+            f"RACE attention needs a cache that grows with the tokens, got one of {kv_length} places for "
+            f"{int(q_offset) + q_length} tokens"
+        )
+    if attention_mask is None or bool(attention_mask.all()):
+        return None
+    return attention_mask[:, None, None, -kv_length:]
+
+
+def _interfaces() -> tuple[Any, Any]:
+    """Return the classes of transformers with which attentions and masks are registered."""
+    from ...lsh.support.install import how_to_install
+
+    try:
+        import transformers
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"register_attention needs transformers: {how_to_install('transformers')}", name="transformers"
+        ) from error
+    if int(transformers.__version__.split(".")[0]) < _VERSION:
+        raise ImportError(
+            f"register_attention needs transformers {_VERSION} or later, got {transformers.__version__}",
+            name="transformers",
+        )
+    return transformers.AttentionInterface, transformers.AttentionMaskInterface

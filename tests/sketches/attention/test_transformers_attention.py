@@ -1,0 +1,114 @@
+"""RACE attention in models of transformers: tiny configurations with random weights."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from mergesketch import race_attention, register_attention  # noqa: E402
+
+
+def test_a_missing_or_old_transformers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(
+        ImportError, match=r"register_attention needs transformers: pip install .*transformers"
+    ):
+        register_attention()
+    old = ModuleType("transformers")
+    old.__version__ = "4.57.1"  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "transformers", old)
+    with pytest.raises(ImportError, match=r"needs transformers 5 or later, got 4\.57\.1"):
+        register_attention()
+
+
+def tiny(name: str) -> Any:
+    """Return a causal model with RACE attention."""
+    transformers = pytest.importorskip("transformers", minversion="5.0")
+    register_attention("race", n_hashes=8, power=3, seed=7)
+    torch.manual_seed(0)
+    if name == "gpt2":
+        sizes = {"n_positions": 64, "n_embd": 32, "n_layer": 2, "n_head": 4, "attn_pdrop": 0.0}
+        config = transformers.GPT2Config(vocab_size=50, bos_token_id=0, eos_token_id=0, **sizes)
+    else:
+        sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+        kind = transformers.LlamaConfig if name == "llama" else transformers.MistralConfig
+        heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
+        config = kind(vocab_size=50, **sizes, **heads)
+        if name == "mistral":
+            config.sliding_window = 8
+    return transformers.AutoModelForCausalLM.from_config(config, attn_implementation="race").eval()
+
+
+IDS = torch.arange(40).reshape(2, 20)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_parts_and_padding_give_what_the_whole_gives(name: str) -> None:
+    model = tiny(name)
+    with torch.no_grad():
+        whole = model(IDS).logits
+        first = model(IDS[:, :12], use_cache=True)
+        second = model(IDS[:, 12:19], past_key_values=first.past_key_values, use_cache=True)
+        last = model(IDS[:, 19:], past_key_values=second.past_key_values)
+        parts = torch.cat([part.logits for part in (first, second, last)], 1)
+        torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-5)
+        mask = torch.ones(2, 20, dtype=torch.long)
+        mask[0, :5] = 0
+        places = (mask.cumsum(1) - 1).clamp(min=0)
+        padded = model(IDS, attention_mask=mask, position_ids=places).logits
+        torch.testing.assert_close(padded[0, 5:], model(IDS[:1, 5:]).logits[0], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(padded[1], whole[1], rtol=1e-4, atol=1e-5)
+        model.set_attn_implementation("sdpa")
+        assert (model(IDS).logits - whole).abs().max() > 1e-3
+    assert whole.shape == (2, 20, 50) and whole.isfinite().all()
+
+
+def test_the_attention_of_a_layer_is_the_function_and_has_gradients() -> None:
+    model = tiny("llama")
+    attention, found = model.model.layers[0].self_attn, []
+    from transformers import AttentionInterface
+
+    registered = AttentionInterface()["race"]
+
+    def watched(module: Any, *given: Any, **options: Any) -> Any:
+        found.append((given, registered(module, *given, **options)[0]))
+        return found[-1][1], None
+
+    watched.is_race = True  # type: ignore[attr-defined]
+    AttentionInterface.register("race", watched)
+    try:
+        model(IDS, labels=IDS).loss.backward()
+    finally:
+        register_attention("race")
+    (query, key, value, mask), output = found[0]
+    assert mask is None and query.shape == (2, 4, 20, 8) and key.shape == value.shape == (2, 2, 20, 8)
+    options = {"enable_gqa": True, "n_hashes": 8, "power": 3, "seed": 7}
+    expected = race_attention(query, key, value, is_causal=True, scale=attention.scaling, **options)
+    torch.testing.assert_close(output, expected.transpose(1, 2))
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
+
+
+def test_what_it_cannot_follow_is_refused() -> None:
+    model = tiny("llama")
+    with pytest.raises(ValueError, match="needs a cache that grows with the tokens, got one of 24 places"):
+        model.generate(IDS, max_new_tokens=5, cache_implementation="static", pad_token_id=0)
+    with pytest.raises(ValueError, match="attn_mask must have shape"):
+        model(IDS, attention_mask=torch.ones(2, 1, 20, 20, dtype=torch.bool))
+    model.config.attention_dropout = 0.1
+    for layer in model.model.layers:
+        layer.self_attn.attention_dropout = 0.1
+    with pytest.raises(ValueError, match="dropout of attention weights must be 0"):
+        model.train()(IDS)
+    with pytest.raises(ValueError, match="no sliding windows"):
+        tiny("mistral")(IDS)
+    with pytest.raises(ValueError, match="name must not be that of an attention of transformers, got 'sdpa'"):
+        register_attention("sdpa")
+    with pytest.raises(TypeError, match="name must be a string"):
+        register_attention("")
+    with pytest.raises(ValueError, match="beta must be"):
+        register_attention("other", beta=-1.0)

@@ -230,7 +230,6 @@ __all__ = [
     "SharedParameters",
     "Shingles",
     "SignedRandomProjection",
-    "SketchedErrorFeedback",
     "SoftCollisions",
     "SparseCodeIndex",
     "StateArray",

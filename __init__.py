@@ -133,7 +133,9 @@ if TYPE_CHECKING:
     from .sketches.regression.storm_regressor import StormRegressor as StormRegressor
     from .sketches.sets.link_features import LinkFeatures as LinkFeatures
 else:
-    _find = import_when_used(globals(), _LAZY, {"errors": errors.__all__})
+    _find = import_when_used(
+        globals(), _LAZY, {"errors": errors.__all__}, in_files=("SketchedErrorFeedback",)
+    )
 
     def __getattr__(name: str) -> Any:
         try:
@@ -231,7 +233,6 @@ __all__ = [
     "SharedParameters",
     "Shingles",
     "SignedRandomProjection",
-    "SketchedErrorFeedback",
     "SoftCollisions",
     "SparseCodeIndex",
     "StateArray",

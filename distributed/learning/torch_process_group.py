@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import torch
@@ -51,6 +52,9 @@ class ProcessGroup:
 
     def check_same(self, what: str, config: dict[str, Any]) -> None:
         """Raise DistributedError in every process unless all of them pass equal values."""
+        checksums = self.gather(torch.tensor([zlib.crc32(repr(config).encode())]))
+        if all(bool(checksums[0] == other) for other in checksums):
+            return
         every: list[Any] = [None] * self.size
         dist.all_gather_object(every, config, self._group)
         for rank, other in enumerate(every):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...lsh.support.checks import check_choice, check_int, check_real
-from ...lsh.support.configured import differing_field
+from ...lsh.support.configured import Configured, differing_field
 from ...lsh.support.public import publish
 from .error_memory import ErrorMemory, block_start, check_share, share_of, top_positions
 from .torch_process_group import ProcessGroup
@@ -22,7 +22,6 @@ __all__ = ["SketchedErrorFeedbackState", "sketched_error_feedback_hook"]
 
 _COMPRESSORS = ("top_k", "random_block", "power_sgd")
 _MOST_RANK = 1 << 10
-_CONFIG = ("n_parameters", "compression", "memory", "beta", "compressor", "rank", "seed")
 
 
 class _Part(NamedTuple):
@@ -35,7 +34,7 @@ class _Part(NamedTuple):
     parameters: list[tuple[int, int, torch.Size]]
 
 
-class SketchedErrorFeedbackState:
+class SketchedErrorFeedbackState(Configured):
     """Remember in little memory what the ranks of DistributedDataParallel have not sent of their gradients.
 
     It is the state of `sketched_error_feedback_hook`, and does for buckets of PyTorch what
@@ -105,6 +104,8 @@ class SketchedErrorFeedbackState:
     >>> torch.distributed.destroy_process_group()
     """
 
+    _parameters = ("n_parameters", "compression", "memory", "beta", "compressor", "rank", "seed")
+
     def __init__(
         self,
         module: nn.Module,
@@ -127,9 +128,9 @@ class SketchedErrorFeedbackState:
         self.seed = check_int("seed", seed, 0, 2**64 - 1)
         self._group = ProcessGroup(process_group)
         #: The parameters are kept, so that no other object gets the identity of one.
-        self._parameters = [p for p in module.parameters() if p.requires_grad]
+        self._tensors = [p for p in module.parameters() if p.requires_grad]
         self._first: dict[int, int] = {}
-        self.n_parameters = 0
+        n_parameters = 0
         for name, parameter in module.named_parameters():
             if not parameter.requires_grad:
                 continue
@@ -138,23 +139,16 @@ class SketchedErrorFeedbackState:
                     f"module must have parameters of float32 in main memory, got {name} of "
                     f"{parameter.dtype} on {parameter.device}"
                 )
-            self._first[id(parameter)] = self.n_parameters
-            self.n_parameters += parameter.numel()
-        if self.n_parameters == 0:
+            self._first[id(parameter)] = n_parameters
+            n_parameters += parameter.numel()
+        if n_parameters == 0:
             raise ValueError("module must have a parameter that needs a gradient, got none")
+        self.n_parameters = n_parameters
         places = np.zeros(share_of(self.n_parameters, self.memory), np.float32)
         self._memory = ErrorMemory(places, self.n_parameters, self.beta, self.seed)
         #: The right factor of each matrix in the last step, by the position of its first entry.
         self._factors: dict[int, Tensor] = {}
         self.n_steps = 0
-        self._agrees = False
-
-    def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={value!r}" for name, value in self._config().items())
-        return f"SketchedErrorFeedbackState({shown})"
-
-    def _config(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in _CONFIG}
 
     @property
     def nbytes(self) -> int:
@@ -177,7 +171,7 @@ class SketchedErrorFeedbackState:
             Numbers and tensors, which share no memory with the state.
         """
         return {
-            "config": self._config(),
+            "config": self.config(),
             "memory": torch.from_numpy(self._memory.places.copy()),
             "factors": {first: factor.clone() for first, factor in self._factors.items()},
             "n_steps": self.n_steps,
@@ -199,30 +193,25 @@ class SketchedErrorFeedbackState:
         expected = {"config", "memory", "factors", "n_steps", "bytes_sent"}
         if not isinstance(state, Mapping) or set(state) != expected:
             raise ValueError(f"state must be a dict with the keys {sorted(expected)}")
-        difference = differing_field(self._config(), state["config"])
+        difference = differing_field(self.config(), state["config"])
         if difference is not None:
             raise ValueError(f"state must be of the same configuration, but it differs in {difference}")
-        places = state["memory"].detach().numpy().astype(np.float32)
-        factors = {int(first): factor.clone() for first, factor in state["factors"].items()}
-        matrices = self._matrix_columns()
-        wrong = [
-            first
+        factors, matrices = state["factors"], self._matrix_columns()
+        fits = _fits(state["memory"], self._memory.places.shape) and isinstance(factors, Mapping)
+        if not fits or not all(
+            first in matrices and _fits(factor, (matrices[first], self.rank))
             for first, factor in factors.items()
-            if first not in matrices
-            or factor.shape != (matrices[first], self.rank)
-            or not factor.isfinite().all()
-        ]
-        if places.shape != self._memory.places.shape or not np.isfinite(places).all() or wrong:
+        ):
             raise ValueError("state must have finite numbers of the shapes that this state has")
         n_steps = check_int("state['n_steps']", state["n_steps"], 0)
         bytes_sent = check_int("state['bytes_sent']", state["bytes_sent"], 0)
-        self._memory.places[...] = places
-        self._factors, self.n_steps, self._group.bytes_sent = factors, n_steps, bytes_sent
-        self._agrees = False
+        self._memory.places[...] = state["memory"].numpy()
+        self._factors = {first: factor.clone() for first, factor in factors.items()}
+        self.n_steps, self._group.bytes_sent = n_steps, bytes_sent
 
     def _matrix_columns(self) -> dict[int, int]:
         """Return the number of columns of each matrix that is sent as two factors."""
-        shapes = ((self._first[id(p)], p.shape) for p in self._parameters)
+        shapes = ((self._first[id(p)], p.shape) for p in self._tensors)
         return {first: _columns(shape) for first, shape in shapes if _is_factored(shape, self.rank)}
 
     # -- the exchange of a bucket ---------------------------------------------------------------------
@@ -248,9 +237,8 @@ class SketchedErrorFeedbackState:
             configuration or number of steps. Buckets before this one have changed the memory then, so
             training goes on from a saved state.
         """
-        if not self._agrees:
-            self._group.check_same("their states", self._config() | {"n_steps": self.n_steps})
-            self._agrees = True
+        if bucket.index() == 0:
+            self._group.check_same("their states", self.config() | {"n_steps": self.n_steps})
         buffer = bucket.buffer()
         part, failure = None, None
         try:
@@ -368,6 +356,13 @@ class SketchedErrorFeedbackState:
             generator = torch.Generator().manual_seed((self.seed + first) % 2**63)
             self._factors[first] = torch.randn(n_columns, self.rank, generator=generator)
         return self._factors[first]
+
+
+def _fits(value: Any, shape: tuple[int, ...]) -> bool:
+    """Return if a value is a tensor of finite numbers, of a shape, in main memory."""
+    if not isinstance(value, Tensor) or value.shape != shape or value.device.type != "cpu":
+        return False
+    return value.dtype == torch.float32 and not value.requires_grad and bool(value.isfinite().all())
 
 
 def _columns(shape: torch.Size) -> int:

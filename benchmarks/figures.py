@@ -23,6 +23,8 @@ import negative_sampling_tables
 import outlier_tables
 import parameter_sharing_tables
 import slide_tables
+import sparse_all_reduce_tables
+import sparsity_tables
 from markdown_parts import percent, short, span, table
 from measure import cell
 from mergesketch import BloomFilter
@@ -700,6 +702,8 @@ TABLES: dict[str, Callable[[], str]] = {
     **attention_tables.TABLES,
     **feedback_tables.TABLES,
     **label_tables.TABLES,
+    **sparsity_tables.TABLES,
+    **sparse_all_reduce_tables.TABLES,
     "parameter_sharing_clicks": parameter_sharing_tables.clicks,
     "parameter_sharing_debian": parameter_sharing_tables.debian,
     "parameter_sharing_dense": parameter_sharing_tables.dense,

@@ -1,10 +1,10 @@
 """Small transformers whose attention can be exchanged, and the texts on which they are trained.
 
 The texts are shipped with Python: the language reference, which is `pydoc_data`, and the docstrings and
-sources of the standard library. "exact" is `scaled_dot_product_attention`, "RACE" is `race_attention`, and
-"linear" is that of Katharopoulos et al. 2020 with the features elu + 1. "pairs" add up a row of
-`PairMap` for the last token and each of the 8 before it, times a number of their distance, in place of
-attention (PairConnect). "none" sees the last token alone.
+sources of the standard library. "exact" is `scaled_dot_product_attention`, "RACE" is `race_attention` of
+queries and keys of length 1, and "linear" is that of Katharopoulos et al. 2020 with the features elu + 1.
+"pairs" add up a row of `PairMap` for the last token and each of the 8 before it, times a number of their
+distance, in place of attention (PairConnect). "none" sees the last token alone.
 """
 
 import re

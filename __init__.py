@@ -238,6 +238,7 @@ __all__ = [
     "StormSketch",
     "StreamingDeduplicator",
     "Suggestion",
+    "TermStatistics",
     "TileMap",
     "TopK",
     "VectorCodes",

@@ -22,6 +22,7 @@ import negative_sampling_tables
 import outlier_tables
 import parameter_sharing_tables
 import slide_tables
+import term_tables
 from markdown_parts import percent, short, span, table
 from measure import cell
 from mergesketch import BloomFilter
@@ -697,6 +698,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "learned_index_recall": learned_index_table.recall,
     "learned_index_loads": learned_index_table.loads,
     **feedback_tables.TABLES,
+    **term_tables.TABLES,
     **label_tables.TABLES,
     "parameter_sharing_clicks": parameter_sharing_tables.clicks,
     "parameter_sharing_debian": parameter_sharing_tables.debian,

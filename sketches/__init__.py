@@ -95,6 +95,7 @@ _LAZY = {
     "ImportanceCache": ".attention.importance_cache",
     "ActiveUnits": ".attention.active_units",
     "sparse_layer": ".attention.sparse_layer",
+    "TermStatistics": ".counts.term_statistics",
 }
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ if TYPE_CHECKING:
     from .counts.heavy_hitters import HeavyHitters as HeavyHitters
     from .counts.hyperloglog import HyperLogLog as HyperLogLog
     from .counts.kll import KLLSketch as KLLSketch
+    from .counts.term_statistics import TermStatistics as TermStatistics
     from .counts.top_k import TopK as TopK
     from .density.density import DensitySketch as DensitySketch
     from .learned.frank_wolfe import FrankWolfeResult as FrankWolfeResult
@@ -269,6 +271,7 @@ __all__ = [
     "StormSketch",
     "StreamingDeduplicator",
     "Suggestion",
+    "TermStatistics",
     "TileMap",
     "TopK",
     "VectorCodes",

@@ -9,6 +9,7 @@ one thread. It needs the package bm25s, and the files that cranfield.py names.
 from __future__ import annotations
 
 import sys
+import time
 from collections import Counter
 from functools import partial
 from itertools import pairwise

@@ -242,6 +242,7 @@ __all__ = [
     "StormSketch",
     "StreamingDeduplicator",
     "Suggestion",
+    "TermStatistics",
     "TileMap",
     "TopK",
     "VectorCodes",

@@ -25,6 +25,7 @@ import parameter_sharing_tables
 import slide_tables
 import sparse_all_reduce_tables
 import sparsity_tables
+import term_tables
 from markdown_parts import percent, short, span, table
 from measure import cell
 from mergesketch import BloomFilter
@@ -701,6 +702,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "learned_index_loads": learned_index_table.loads,
     **attention_tables.TABLES,
     **feedback_tables.TABLES,
+    **term_tables.TABLES,
     **label_tables.TABLES,
     **sparsity_tables.TABLES,
     **sparse_all_reduce_tables.TABLES,

@@ -5,7 +5,7 @@ is a factorisation machine with rows of 16 columns, whose tables lie in one arra
 items (the ids of the fourth field) are dealt out to the clients at random, and a client has the examples of
 its items. So an item is known to one client only. Four clients hold all 262,144 parameters, four a quarter,
 and four a sixteenth. A round sends its fold to each client, which learns its examples once, by Adam in
-batches of 512, and sends the table back. There are 300,000 examples and 8 rounds.
+batches of 512 at a rate of 0.005, and sends the table back. There are 500,000 examples and 8 rounds.
 
 "clients" says what is done with different memories: all train their folds ("folds"), small ones are left
 out ("large only"), all have the smallest size ("smallest for all"), or all have enough memory for the full
@@ -23,7 +23,7 @@ from parameter_sharing import summarised
 from parameter_sharing_clicks import FIELDS, STD, TRAIN, Clicks, D, Machine, scores
 
 M, SHARES, CLIENTS = 1 << 18, (1, 4, 16), 12
-EXAMPLES, ROUNDS, BATCH, RATE, SEEDS, SHOWN = 300_000, 8, 512, 0.01, (1, 2, 3), (1, 2, 4, 8)
+EXAMPLES, ROUNDS, BATCH, RATE, SEEDS, SHOWN = 500_000, 8, 512, 0.005, (1, 2, 3), (1, 2, 4, 8)
 FIELD = 3
 
 

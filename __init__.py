@@ -84,6 +84,7 @@ _LAZY = {
     "search_over_ranks": ".distributed",
     "spark_sketch": ".distributed",
     "sparse_all_reduce": ".distributed",
+    "FederatedTables": ".distributed",
 }
 
 #: The names of packages that these may need; the extras that install them have the names of their modules.
@@ -176,6 +177,7 @@ __all__ = [
     "DensitySketch",
     "Directions",
     "DocumentSignatures",
+    "FederatedTables",
     "FloatDelta",
     "FoundAtom",
     "FourierSketch",

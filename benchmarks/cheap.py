@@ -386,6 +386,16 @@ def sketched_error_feedback() -> Cases:
 
 
 @benchmark
+def federated_tables() -> Cases:
+    for n in SIZES:
+        size = 1 << n.bit_length()
+        server = ms.FederatedTables(size)
+        tables = [np.ones(size), np.ones(size // 4)]
+        yield f"fold, {size:,}", partial(server.fold, size // 4)
+        yield f"update, {size:,}", partial(server.update, tables, [1, 2])
+
+
+@benchmark
 def loss_aware_grid() -> Cases:
     for n in SIZES:
         yield f"calibrate, {n:,}", partial(ms.SecondMoments(16).update, rows(n))

@@ -36,6 +36,7 @@ _LAZY = {
     "sketched_error_feedback_hook": ".learning.torch_sketched_error_feedback",
     "sparse_all_reduce": ".learning.sparse_all_reduce",
     "SketchedErrorFeedback": ".learning.sketched_error_feedback",
+    "FederatedTables": ".learning.federated_tables",
 }
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from .engines import spark_sketch as spark_sketch
     from .index.distributed_index import DistributedIndex as DistributedIndex
     from .index.search_over_ranks import search_over_ranks as search_over_ranks
+    from .learning.federated_tables import FederatedTables as FederatedTables
     from .learning.sketched_error_feedback import SketchedErrorFeedback as SketchedErrorFeedback
     from .learning.slide_classifier import DistributedSlideClassifier as DistributedSlideClassifier
     from .learning.sparse_all_reduce import sparse_all_reduce as sparse_all_reduce
@@ -85,6 +87,7 @@ __all__ = [
     "Deduplication",
     "DistributedIndex",
     "DocumentSource",
+    "FederatedTables",
     "SketchedErrorFeedback",
     "SvmlightRows",
     "band_parameters",

@@ -133,7 +133,7 @@ def uses(sketch: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
         "gradients": np.ones((2, 3)), "n_columns": 3, "n_parameters": 1, "std": 1.0, "offsets": [0, 1, 2],
         "shape": (4, 3), "shapes": [(2, 3)], "Y": np.ones((2, 3)), "importance": [(0, 1.0), (1, 2.0)],
         "K": rows, "V": np.ones((2, min(8, getattr(sketch, "n_values", 1)))), "pages": [0, -1],
-        "gradient": np.ones(min(40, getattr(sketch, "n_parameters", 1))),
+        "gradient": np.ones(min(40, getattr(sketch, "n_parameters", 1))), "tables": [[1.0]], "n_rows": [1],
     }  # fmt: skip
     if isinstance(sketch, ms.SharedParameters):
         given["rows"] = [[0, 1], [1, 0]] if isinstance(sketch.map, ms.PairMap) else [0, 1]

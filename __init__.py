@@ -133,7 +133,9 @@ if TYPE_CHECKING:
     from .sketches.regression.storm_regressor import StormRegressor as StormRegressor
     from .sketches.sets.link_features import LinkFeatures as LinkFeatures
 else:
-    _find = import_when_used(globals(), _LAZY, {"errors": errors.__all__})
+    _find = import_when_used(
+        globals(), _LAZY, {"errors": errors.__all__}, in_files=("SketchedErrorFeedback",)
+    )
 
     def __getattr__(name: str) -> Any:
         try:
@@ -172,11 +174,13 @@ __all__ = [
     "DDSketch",
     "Decoded",
     "DensitySketch",
+    "Directions",
     "DocumentSignatures",
     "FloatDelta",
     "FoundAtom",
     "FourierSketch",
     "FrankWolfeResult",
+    "FrequentDirections",
     "HashFamily",
     "HeavyHitters",
     "HerdingResult",
@@ -222,13 +226,13 @@ __all__ = [
     "RobeMap",
     "Sample",
     "SampledLoss",
+    "SampledSubspace",
     "ScalableBloomFilter",
     "SecondMoments",
     "SemanticMap",
     "SharedParameters",
     "Shingles",
     "SignedRandomProjection",
-    "SketchedErrorFeedback",
     "SoftCollisions",
     "SparseCodeIndex",
     "StateArray",

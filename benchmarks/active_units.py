@@ -310,7 +310,7 @@ def main():
     arguments = parse(__doc__, "active_units")
     if not minilm.is_installed():
         sys.exit(f"{minilm.PACKAGE} is not installed: nothing is measured")
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     write(arguments.json, [*quality_of_sentences(), *quality_of_images(), *times()])
 
 

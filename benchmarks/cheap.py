@@ -290,6 +290,26 @@ def race_attention() -> Cases:
 
 
 @benchmark
+def active_units() -> Cases:
+    W, X = rows(500), rows(2000)
+    moments = ms.SecondMoments(16).update(X)
+    yield "ActiveUnits, 500 x 16 weights", partial(ms.ActiveUnits, W, calibration=moments)
+    for method, calibration in (("low_rank", moments), ("codes", None)):
+        predictor = ms.ActiveUnits(W, calibration=calibration, method=method)
+        yield f"select, {method}, 2,000", partial(predictor.select, X, 50)
+    yield "sparse_layer, 2,000", partial(ms.sparse_layer, X, W, W, predictor.select(X, 50))
+
+
+@benchmark
+def importance_cache() -> Cases:
+    for n in SIZES:
+        X = rows(n)
+        cache = ms.ImportanceCache(X.shape[1], X.shape[1], 100)
+        yield f"causal, {n:,}", partial(cache.causal, X, X, X)
+        yield f"query, {n:,}", partial(cache.query, X)
+
+
+@benchmark
 def representer() -> Cases:
     X = rows(2000)
     fit = partial(ms.RepresenterSketch.fit, X[:, :2], X, family=signs())
@@ -347,6 +367,22 @@ def storm() -> Cases:
         sketch = ms.StormSketch(5, n_frames=200, seed=1).update(Z)
         yield f"update, {n:,}", partial(sketch.update, Z)
     yield "second_moments", sketch.second_moments
+
+
+@benchmark
+def frequent_directions() -> Cases:
+    for n in SIZES:
+        yield f"update, {n:,}", partial(ms.FrequentDirections(16, 4).update, rows(n))
+    sketch = ms.FrequentDirections(16, 4).update(rows(100))
+    yield "merge", partial(sketch.merge, sketch.copy())
+    yield "directions", partial(sketch.copy().directions, 3)
+
+
+@benchmark
+def sketched_error_feedback() -> Cases:
+    for n in SIZES:
+        gradient = rows(n, 1)[:, 0]
+        yield f"step, {n:,}", partial(ms.SketchedErrorFeedback(n).step, gradient)
 
 
 @benchmark

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import attention_tables
 import dedup_tables
 import feedback_tables
 import float_tables
@@ -22,6 +23,8 @@ import negative_sampling_tables
 import outlier_tables
 import parameter_sharing_tables
 import slide_tables
+import sparse_all_reduce_tables
+import sparsity_tables
 import term_tables
 from markdown_parts import percent, short, span, table
 from measure import cell
@@ -697,9 +700,12 @@ TABLES: dict[str, Callable[[], str]] = {
     "index_recipe": index_recipe,
     "learned_index_recall": learned_index_table.recall,
     "learned_index_loads": learned_index_table.loads,
+    **attention_tables.TABLES,
     **feedback_tables.TABLES,
     **term_tables.TABLES,
     **label_tables.TABLES,
+    **sparsity_tables.TABLES,
+    **sparse_all_reduce_tables.TABLES,
     "parameter_sharing_clicks": parameter_sharing_tables.clicks,
     "parameter_sharing_debian": parameter_sharing_tables.debian,
     "parameter_sharing_dense": parameter_sharing_tables.dense,

@@ -13,11 +13,14 @@ OVER_RANKS = {"merge_over_ranks.py", "distributed_index.py"}
 #: the latter by hand.
 LEFT_OUT = {
     "active_units.py",
+    "attention_classifiers.py",
     "attention_models.py",
+    "attention_tables.py",
     "cheap.py",
     "compare.py",
     "compressed_floats.py",
     "compressed_module.py",
+    "context_sparsity.py",
     "cranfield.py",
     "debian.py",
     "dedup_formats.py",
@@ -36,6 +39,7 @@ LEFT_OUT = {
     "float_weights.py",
     "gpu.py",
     "graph_tables.py",
+    "importance_cache.py",
     "label_data.py",
     "label_hash.py",
     "label_tables.py",
@@ -68,12 +72,18 @@ LEFT_OUT = {
     "slide_over_ranks.py",
     "slide_tables.py",
     "small_models.py",
+    "sparse_all_reduce.py",
+    "sparse_all_reduce_scale.py",
+    "sparse_all_reduce_tables.py",
     "sparse_attention.py",
+    "sampled_subspace.py",
+    "sparsity_tables.py",
     "static_tables_data.py",
     "summary.py",
     "tables.py",
     "term_statistics.py",
     "term_tables.py",
+    "torch_race_attention.py",
 }
 
 

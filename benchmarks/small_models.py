@@ -1,27 +1,40 @@
 """Small transformers whose attention can be exchanged, and the texts on which they are trained.
 
 The texts are shipped with Python: the language reference, which is `pydoc_data`, and the docstrings and
-sources of the standard library. "exact" is `scaled_dot_product_attention`, "RACE" is `race_attention`, and
-"linear" is that of Katharopoulos et al. 2020 with the features elu + 1. "pairs" add up a row of
-`PairMap` for the last token and each of the 8 before it, times a number of their distance, in place of
-attention (PairConnect). "none" sees the last token alone.
+sources of the standard library. "exact" is `scaled_dot_product_attention`, "RACE" is `race_attention` of
+queries and keys of length 1, and "linear" is that of Katharopoulos et al. 2020 with the features elu + 1.
+"pairs" add up a row of `PairMap` for the last token and each of the 8 before it, times a number of their
+distance, in place of attention (PairConnect). "none" sees the last token alone.
 """
 
 import re
 import sysconfig
+import time
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import torch
-from mergesketch import PairMap, SharedParameters, race_attention
+from mergesketch import PairMap, SharedParameters, race_attention, set_num_threads
 from parameter_sharing_words import documents
 from parameter_tables import Gather
 from torch.nn import functional
 
-__all__ = ["CONTEXT", "Model", "pieces", "windows"]
+__all__ = [
+    "CONTEXT",
+    "Model",
+    "exact",
+    "linear",
+    "one_thread",
+    "pieces",
+    "race",
+    "shuffled",
+    "train",
+    "windows",
+]
 
 WIDTH, HEADS, CONTEXT, REACH = 64, 4, 256, 8
+RATE, PAIR_RATE = 4e-3, 0.1
 
 
 def exact(q, k, v, causal):
@@ -145,6 +158,38 @@ class Model(torch.nn.Module):
                 found.append(torch.cat(block.mix.split(block.norm(x))))
                 x = block(x, ids)
         return torch.stack(found).detach().numpy().swapaxes(0, 1)
+
+
+def one_thread():
+    torch.set_num_threads(1)
+    set_num_threads(1)
+
+
+def shuffled(seed, *tensors):
+    order = torch.tensor(np.random.default_rng(seed).permutation(len(tensors[0])))
+    return [tensor[order] for tensor in tensors]
+
+
+def train(model, batches, loss_of, watch=lambda step, seconds: None):
+    """Train a model, and return the seconds that the steps took; `watch` is called after each."""
+    named = list(model.named_parameters())
+    # Most pairs are seen a few times: Adagrad takes short steps for them, Adam long ones.
+    pairs = [p for name, p in named if name.endswith("array")]
+    others = [p for name, p in named if not name.endswith("array")]
+    optimisers = [torch.optim.AdamW(others, RATE, fused=True)]
+    optimisers += [torch.optim.Adagrad(pairs, PAIR_RATE)] if pairs else []
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimisers[0], RATE, len(batches), pct_start=0.1)
+    spent = 0.0
+    for step, batch in enumerate(batches, 1):
+        start = time.process_time()
+        model.zero_grad()
+        loss_of(model, batch).backward()
+        for optimiser in optimisers:
+            optimiser.step()
+        rate.step()
+        spent += time.process_time() - start
+        watch(step, spent)
+    return spent
 
 
 def split_words(text):

@@ -2,8 +2,9 @@
 
 A head has n tokens of 64 columns with values of 64, in float32. "all tokens" is
 `scaled_dot_product_attention` of PyTorch for one query. "selected" is `sparse_attention` over the tokens
-that are already known; "select and attend" scores all tokens by `VectorCodes` of 1 bit first. Tokens are
-normal numbers: their values do not change the time.
+that are already known; "select and attend" scores all tokens by `VectorCodes` of 1 bit first, and "pages"
+scores pages of 16 tokens by `PageBounds` and selects as many tokens in whole pages. Tokens are normal
+numbers: their values hardly change the time.
 """
 
 import time
@@ -11,9 +12,9 @@ import time
 import numpy as np
 import torch
 from measure import best_of, parse, show, write
-from mergesketch import VectorCodes, set_num_threads, sparse_attention, top_tokens
+from mergesketch import PageBounds, VectorCodes, set_num_threads, sparse_attention, top_tokens
 
-D, QUERIES, SPARSITIES = 64, 32, (2, 10, 50)
+D, QUERIES, SPARSITIES, PAGE = 64, 32, (2, 10, 50), 16
 LENGTHS = (1_000, 10_000, 100_000)
 
 
@@ -26,6 +27,7 @@ def main():
         K, V = rng.standard_normal((2, n, D), dtype=np.float32)
         Q = rng.standard_normal((QUERIES, D), dtype=np.float32)
         codes = VectorCodes(D, 1, seed=1).update(K)
+        bounds = PageBounds(D, PAGE).update(K)
         tensors = [torch.from_numpy(X)[None, None] for X in (Q, K, V)]
 
         def dense(tensors=tensors):
@@ -43,7 +45,11 @@ def main():
             def both(k=k, Q=Q, K=K, V=V, codes=codes):
                 sparse_attention(Q, K, V, top_tokens(codes.scores(Q), k))
 
-            calls = {"all": dense, "selected": selected, "both": both}
+            def pages(k=k, Q=Q, K=K, V=V, bounds=bounds):
+                chosen = top_tokens(bounds.page_scores(Q), max(k // PAGE, 1))
+                sparse_attention(Q, K, V, bounds.tokens(chosen))
+
+            calls = {"all": dense, "selected": selected, "both": both, "pages": pages}
             found = best_of(calls, repeats=3, clock=time.process_time)
             each = {name: 1e6 * seconds / QUERIES for name, seconds in found.items()}
             results.append(
@@ -54,6 +60,8 @@ def main():
                     "selected, us": each["selected"],
                     "all / selected": each["all"] / each["selected"],
                     "select and attend, us": each["both"],
+                    "pages, us": each["pages"],
+                    "all / pages": each["all"] / each["pages"],
                 }
             )
     show("microseconds a query", results)

@@ -96,6 +96,9 @@ _LAZY = {
     "ActiveUnits": ".attention.active_units",
     "sparse_layer": ".attention.sparse_layer",
     "TermStatistics": ".counts.term_statistics",
+    "FrequentDirections": ".counts.frequent_directions",
+    "Directions": ".counts.frequent_directions",
+    "SampledSubspace": ".learned.sampled_subspace",
 }
 
 if TYPE_CHECKING:
@@ -120,6 +123,8 @@ if TYPE_CHECKING:
     from .counts.counting import CountMinSketch as CountMinSketch
     from .counts.counting import CountSketch as CountSketch
     from .counts.ddsketch import DDSketch as DDSketch
+    from .counts.frequent_directions import Directions as Directions
+    from .counts.frequent_directions import FrequentDirections as FrequentDirections
     from .counts.heavy_hitters import HeavyHitters as HeavyHitters
     from .counts.hyperloglog import HyperLogLog as HyperLogLog
     from .counts.kll import KLLSketch as KLLSketch
@@ -138,6 +143,7 @@ if TYPE_CHECKING:
     from .learned.partition_queries import Candidates as Candidates
     from .learned.partition_queries import Retrieved as Retrieved
     from .learned.partition_state import LoadDeviation as LoadDeviation
+    from .learned.sampled_subspace import SampledSubspace as SampledSubspace
     from .learned.sparse_code_index import SparseCodeIndex as SparseCodeIndex
     from .learned.value_iteration import LeastSquaresValueIteration as LeastSquaresValueIteration
     from .neighbours.index import LSHIndex as LSHIndex
@@ -213,11 +219,13 @@ __all__ = [
     "DDSketch",
     "Decoded",
     "DensitySketch",
+    "Directions",
     "DocumentSignatures",
     "FloatDelta",
     "FoundAtom",
     "FourierSketch",
     "FrankWolfeResult",
+    "FrequentDirections",
     "HeavyHitters",
     "HerdingResult",
     "HyperLogLog",
@@ -258,6 +266,7 @@ __all__ = [
     "RobeMap",
     "Sample",
     "SampledLoss",
+    "SampledSubspace",
     "ScalableBloomFilter",
     "SecondMoments",
     "SemanticMap",

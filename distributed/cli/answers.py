@@ -64,8 +64,8 @@ def print_distinct(sketch: HyperLogLog | MinHashSketch) -> None:
         low, high = sketch.bounds(0.95)
         # The estimate may exceed the number of all keys, which the bounds never do.
         n = min(max(sketch.cardinality(), low), high)
-        about = f"{low:,} exactly," if low == high else f"about {n:,.0f}; from {low:,} to {high:,}"
-        print(f"different keys   {about} with 95 % confidence")
+        about = f"about {n:,.0f}; from {low:,} to {high:,} with 95 % confidence"
+        print(f"different keys   {f'{low:,} (exact)' if low == high else about}")
         return
     n, error = float(sketch.cardinality()[0]), cardinality_error(sketch)
     share = f" ({percent(error / n)})" if n else ""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from ...lsh.support.backend import read_only
 from ..kernels.decimals import read_decimals
 from .key_files import KeyFiles
 
@@ -36,7 +37,7 @@ def read_numbers(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray
     A number is what `float` takes, but without underscores. It may have spaces around it.
     """
     numbers, hard = np.empty(len(offsets) - 1), np.empty(len(offsets) - 1, np.int64)
-    hard = hard[: read_decimals(data, offsets, numbers, hard)]
+    hard = hard[: read_decimals(read_only(data), offsets, numbers, hard)]
     if len(hard):
         raw, bounds = data.tobytes(), zip(offsets[hard].tolist(), offsets[hard + 1].tolist(), strict=True)
         numbers[hard] = [_number(raw[start:stop]) for start, stop in bounds]

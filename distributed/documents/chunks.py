@@ -22,7 +22,15 @@ from .parquet import row_groups
 from .skipped import FileError
 from .tables import DELIMITERS, check_header
 
-__all__ = ["MAX_CHUNKS", "RECORD_BITS", "UNKNOWN_RECORD", "ChunkPlan", "assign", "plan_chunks"]
+__all__ = [
+    "MAX_CHUNKS",
+    "RECORD_BITS",
+    "UNKNOWN_RECORD",
+    "ChunkPlan",
+    "assign",
+    "check_field_of_records",
+    "plan_chunks",
+]
 
 #: Bits of a document's id for its place in the chunk; the bits above are the chunk's place in the list.
 RECORD_BITS = 36
@@ -124,20 +132,27 @@ def _chunks_of(
         yield start, stop, UNKNOWN_RECORD if start else 0, stop - start + OPENING
 
 
+def check_field_of_records(file: InputFile, field: str) -> None:
+    """Raise DocumentError if the first records of a file of JSON or csv do not have the field."""
+    if file.kind not in ("jsonl", "json", *DELIMITERS):
+        return
+    with file.open() as opened:
+        if file.kind == "jsonl":
+            check_field(file.path, opened.read, field)
+        elif file.kind == "json":
+            check_array(file.path, opened, field)
+        else:
+            check_header(file.path, opened, DELIMITERS[file.kind], field)
+
+
 def _check_field(file: InputFile, field: str) -> None:
     """Raise FileError if the field is missing where the beginning of the file shows the fields."""
     try:
         if file.kind == "arrow" and not file.compressed:
             with file.open_anywhere() as opened:
                 check_arrow(file.path, opened, field)
-        elif file.kind in ("jsonl", "json", "csv", "tsv"):
-            with file.open() as opened:
-                if file.kind == "jsonl":
-                    check_field(file.path, opened.read, field)
-                elif file.kind == "json":
-                    check_array(file.path, opened, field)
-                else:
-                    check_header(file.path, opened, DELIMITERS[file.kind], field)
+        else:
+            check_field_of_records(file, field)
     except DocumentError:
         raise
     except UNREADABLE:

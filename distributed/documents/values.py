@@ -10,15 +10,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...errors import DocumentError
 from .arrow import has_arrow_column
-from .chunks import ChunkPlan
+from .chunks import ChunkPlan, check_field_of_records
 from .contents import contents
 from .fields import as_id
 from .files import UNREADABLE, InputFile
-from .json_array import check_array
-from .jsonl import Lines, check_field
+from .jsonl import Lines
 from .names import split_ids
 from .parquet import has_column
-from .tables import DELIMITERS, check_header
 from .tar import TarMember, tar_members
 
 __all__ = ["check_some_file_has", "ids_of"]
@@ -51,14 +49,8 @@ def _check(file: InputFile, field: str) -> None:
             has = has_column if file.kind == "parquet" else has_arrow_column
             if not has(file.path, field, opened):
                 raise DocumentError(f"{file.path} has no column {field!r}")
-    elif file.kind in ("jsonl", "json", *DELIMITERS):
-        with file.open() as opened:
-            if file.kind == "jsonl":
-                check_field(file.path, opened.read, field)
-            elif file.kind == "json":
-                check_array(file.path, opened, field)
-            else:
-                check_header(file.path, opened, DELIMITERS[file.kind], field)
+    else:
+        check_field_of_records(file, field)
 
 
 def ids_of(

@@ -55,16 +55,18 @@ def measure_codes(ids, starts, n_owners, first_group, n_bitmap, sizes):
 
 
 @kernel
-def write_codes(ids, starts, n_owners, first_group, n_bitmap, ends, codes):
-    """Write the code of each run to ``codes[ends[r]:ends[r + 1]]``; see `measure_codes`."""
+def write_codes(ids, starts, n_owners, first_group, n_bitmap, begins, sizes, out):
+    """Write the code of run r, of ``sizes[r]`` bytes, to `out` from ``begins[r]`` on; see `measure_codes`.
+
+    The bytes of `out` are 0 before.
+    """
     n, first = np.uint64(n_owners), np.uint64(first_group)
-    for r in range(ends.size - 1):
-        at = ends[r]
-        if ends[r + 1] - at == n_bitmap:
-            codes[at : ends[r + 1]] = 0
+    for r in range(sizes.size):
+        at = begins[r]
+        if sizes[r] == n_bitmap:
             for i in range(starts[r], starts[r + 1]):
                 place = ids[i] // n - first
-                codes[at + np.int64(place // _EIGHT)] |= np.uint8(_ONE << place % _EIGHT)
+                out[at + np.int64(place // _EIGHT)] |= np.uint8(_ONE << place % _EIGHT)
             continue
         next_group = first
         for i in range(starts[r], starts[r + 1]):
@@ -72,10 +74,10 @@ def write_codes(ids, starts, n_owners, first_group, n_bitmap, ends, codes):
             gap = group - next_group
             next_group = group + _ONE
             while gap > _LOW:
-                codes[at] = np.uint8(gap & _LOW | _LOW + _ONE)
+                out[at] = np.uint8(gap & _LOW | _LOW + _ONE)
                 gap >>= _SEVEN
                 at += 1
-            codes[at] = np.uint8(gap)
+            out[at] = np.uint8(gap)
             at += 1
 
 
@@ -86,22 +88,22 @@ def _id_of(group, owner, n):
 
 
 @kernel
-def read_codes(codes, ends, owners, n_owners, first_group, n_bitmap, starts, ids):
-    """Write the ids of each run to ``ids[starts[r]:starts[r + 1]]``, from its code and its owner."""
+def read_codes(codes, owners, begins, sizes, starts, n_owners, first_group, n_bitmap, ids):
+    """Write the ids of run r to ``ids[starts[r]:starts[r + 1]]``, from its code and its owner."""
     n, first = np.uint64(n_owners), np.uint64(first_group)
     for r in range(owners.size):
         owner, out = np.uint64(owners[r]), starts[r]
-        if ends[r + 1] - ends[r] == n_bitmap:
-            for at in range(ends[r], ends[r + 1]):
-                byte = np.uint64(codes[at])
+        if sizes[r] == n_bitmap:
+            for b in range(n_bitmap):
+                byte = np.uint64(codes[begins[r] + b])
                 while byte:
-                    place = np.uint64(at - ends[r]) * _EIGHT + np.uint64(lowest_bit(byte))
+                    place = np.uint64(b) * _EIGHT + np.uint64(lowest_bit(byte))
                     ids[out] = _id_of(first + place, owner, n)
                     out += 1
                     byte &= byte - _ONE
             continue
         group, gap, shift = first, np.uint64(0), np.uint64(0)
-        for at in range(ends[r], ends[r + 1]):
+        for at in range(begins[r], begins[r] + sizes[r]):
             byte = np.uint64(codes[at])
             gap |= (byte & _LOW) << shift
             shift += _SEVEN

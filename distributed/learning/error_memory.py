@@ -40,9 +40,13 @@ def top_positions(values: NDArray[np.float32], k: int) -> NDArray[np.uint32]:
     """Return the ascending positions of the k largest magnitudes; of equal ones the first positions."""
     sizes = np.abs(values)
     least = np.partition(sizes, sizes.size - k)[sizes.size - k]
-    chosen = np.flatnonzero(sizes > least)
-    equal = np.flatnonzero(sizes == least)[: k - chosen.size]
-    return np.sort(np.concatenate([chosen, equal])).astype(np.uint32)
+    chosen = np.flatnonzero(sizes >= least)
+    if chosen.size > k:
+        # Several have the least magnitude, and the first of them are taken.
+        is_larger = sizes[chosen] > least
+        is_equal = np.cumsum(~is_larger) <= k - np.count_nonzero(is_larger)
+        chosen = chosen[is_larger | is_equal]
+    return chosen.astype(np.uint32)
 
 
 class ErrorMemory:

@@ -23,6 +23,8 @@ __all__ = ["SketchedErrorFeedback"]
 
 _COMPRESSORS = ("top_k", "random_block")
 _MOST_PARAMETERS = 1 << 32
+#: Counts end here, and so cannot overflow.
+_MOST_COUNTED = 1 << 62
 #: What ranks send of a gradient: positions and values.
 _SENT = np.dtype([("position", np.uint32), ("value", np.float32)])
 
@@ -110,7 +112,7 @@ class SketchedErrorFeedback(Stored):
     >>> feedback = SketchedErrorFeedback(1000, compression=0.02, memory=0.1)
     >>> gradient = np.linspace(-1, 1, 1000)
     >>> update = feedback.step(gradient)  # under mpiexec: the mean of what all ranks send
-    >>> np.count_nonzero(update), feedback.nbytes
+    >>> int(np.count_nonzero(update)), feedback.nbytes
     (20, 416)
     """
 
@@ -146,7 +148,7 @@ class SketchedErrorFeedback(Stored):
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         if not np.isfinite(arrays["memory"]).all():
             raise ValueError("memory must be finite")
-        if arrays["counts"].min() < 0 or arrays["counts"].max() > 1 << 62:
+        if arrays["counts"].min() < 0 or arrays["counts"].max() > _MOST_COUNTED:
             raise ValueError(f"counts must lie in [0, 2**62], got {arrays['counts'].tolist()}")
 
     def __copy__(self) -> Self:
@@ -211,9 +213,9 @@ class SketchedErrorFeedback(Stored):
             if comm.size > 1:
                 comm.check_same("the configuration and the number of steps", (self.config(), self.n_steps))
             mean = self._mean(part, comm)
+            counts = np.minimum(self._arrays["counts"] + (1, comm.bytes_sent - before), _MOST_COUNTED)
             with changing(self), uninterrupted():
-                self._arrays["memory"] = part.places
-                self._arrays["counts"] += (1, comm.bytes_sent - before)
+                self._arrays.update(memory=part.places, counts=counts)
         return mean
 
     def _read(self, gradient: Any) -> NDArray[np.float32]:

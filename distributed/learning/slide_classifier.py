@@ -20,6 +20,7 @@ from ...lsh.support.public import publish
 from ...lsh.support.random import random_uint64
 from ...lsh.support.threads import cut_range
 from ...lsh.support.types import RowsLike
+from ...sketches.core.estimator import restored_if_it_raises
 from ...sketches.learned.slide_batches import SparseRows, take_batch
 from ...sketches.learned.slide_classifier import SlideClassifier
 from ...sketches.learned.slide_targets import MOST_LABELS
@@ -243,7 +244,7 @@ n_epochs, weights, rounding, rebuild_interval
     @contextmanager
     def _unchanged_if_refused(self) -> Iterator[None]:
         """Find the ranks, and restore the estimator if the block raises."""
-        with self._restored_if_it_raises():
+        with restored_if_it_raises(self):
             self._comm: Communicator = communicator(self.comm)
             yield
 

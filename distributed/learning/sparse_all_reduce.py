@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +14,7 @@ from ...lsh.inputs.arrays import check_array, float_dtype, how_to_convert, refus
 from ...lsh.support.backend import read_only, refuse_gpu
 from ...lsh.support.wording import counted
 from ..kernels import sparse_all_reduce as kernels
-from ..ranks.buffers import row_bytes
+from ..ranks.buffers import as_bytes, row_bytes
 from ..ranks.comm import Communicator, communicator
 from .swapping import swap
 
@@ -80,9 +82,9 @@ def sparse_all_reduce(
     sends about ``n_r (p - 1) / p`` values to the owners, and as an owner ``m (p - 1) / p`` values. A dense
     all-reduce of N values sends ``2 N (p - 1) / p``.
 
-    A rank needs memory for a sorted copy of its values, unless they are sorted and distinct, for the result
-    twice, and for some arrays of 64 MiB: the exchange goes in rounds of at most 64 MiB. Time is
-    O(n log n + m log p).
+    The exchange goes in rounds, in each of which a rank sends and receives at most 64 MiB (or one row from
+    each rank, if rows are longer). So a rank needs memory for a sorted copy of its values, for the result
+    twice, and for some arrays of 64 MiB. Time is O(n log n + m log p).
 
     References
     ----------
@@ -101,16 +103,15 @@ def sparse_all_reduce(
     comm = communicator(comm)
     with comm.agree():
         own = _read(ids, values)
-    if comm.size == 1:
-        return own
-    own = _check_ranks(own, comm)
-    parts: list[_Entries] = []
-    _reduce_in_rounds(own, comm, parts)
-    with comm.agree():
-        if not parts:
-            return own
-        joined = [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
-    return joined[0], joined[1]
+    if comm.size > 1:
+        own = _check_ranks(own, comm)
+        parts = _reduce_in_rounds(own, comm)
+        if len(parts) > 1:  # on all ranks
+            with comm.agree():
+                own = _Entries(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+        elif parts:
+            own = parts[0]
+    return own.ids, own.values
 
 
 # -- what a rank passes -------------------------------------------------------------------------------
@@ -122,10 +123,7 @@ def _read(ids: Any, values: Any) -> _Entries:
     places, numbers = check_array("ids", ids), check_array("values", values)
     refuse_flags("ids", ids)
     if places.ndim != 1 or (places.size and places.dtype.kind not in "iu"):
-        raise TypeError(
-            f"ids must be integers in one dimension, got {how_to_convert('ids', places.dtype)} of shape "
-            f"{places.shape}"
-        )
+        raise TypeError(f"ids must be integers in one dimension, got {places.dtype} of shape {places.shape}")
     if places.size and (int(places.min()) < 0 or int(places.max()) > _LARGEST):
         raise ValueError(f"ids must lie from 0 to 2**63 - 1, got {places.min()} to {places.max()}")
     if numbers.dtype.kind not in "fiu":
@@ -193,8 +191,7 @@ def _check_ranks(own: _Entries, comm: Communicator) -> _Entries:
                 f"{_describe(dtype, columns)}, rank {rank} has {_describe(*kind)}"
             )
     _check_sum(sum(bound for *_, bound in every))
-    with comm.agree():
-        return own if len(ids) else own._replace(values=np.zeros((0, *columns), dtype))
+    return own if len(ids) else own._replace(values=np.zeros((0, *columns), dtype))
 
 
 def _describe(dtype: Any, columns: Any) -> str:
@@ -205,69 +202,63 @@ def _describe(dtype: Any, columns: Any) -> str:
 
 
 class _Groups(NamedTuple):
-    """The groups of ids of a round, which all ranks know."""
+    """The groups of ids of a round, which all ranks know; see the kernels."""
 
+    n_owners: int
     first: int
     n_bitmap: int
 
 
-def _reduce_in_rounds(own: _Entries, comm: Communicator, parts: list[_Entries]) -> None:
-    """Append the sums of all ranks' values, for one range of ids after the other."""
+def _reduce_in_rounds(own: _Entries, comm: Communicator) -> list[_Entries]:
+    """Return the sums of all ranks' values, for one range of ids after the other."""
     share = max(1, ROUND_BYTES // comm.size // (8 + row_bytes(own.values)))
+    parts: list[_Entries] = []
     at, n = 0, len(own.ids)
     while True:
         # Every rank says where its share of the round would end, and the nearest end is taken.
         here = own.ids[[at, min(at + share, n) - 1, n - 1]].tolist() if at < n else None
         every = [each for each in comm.allgather(here) if each is not None]
-        if not every:
-            return
+        if not every:  # No rank has ids.
+            return parts
         first, largest = min(a for a, _, _ in every), max(c for _, _, c in every)
         last = min((b for _, b, c in every if b < c), default=largest)
-        with comm.agree():
-            stop = int(np.searchsorted(own.ids, last, "right"))
-            sent = _Entries(own.ids[at:stop], own.values[at:stop])
         group = first // comm.size
-        groups = _Groups(group, (last // comm.size - group) // 8 + 1)
-        parts.append(_gather(_send_to_owners(sent, groups, comm), groups, comm))
+        groups = _Groups(comm.size, group, (last // comm.size - group) // 8 + 1)
+        stop = int(np.searchsorted(own.ids, last, "right"))
+        parts.append(_reduce(_Entries(own.ids[at:stop], own.values[at:stop]), groups, comm))
+        if last == largest:
+            return parts
         at = stop
 
 
-def _send_to_owners(own: _Entries, groups: _Groups, comm: Communicator) -> _Entries:
-    """Return the ids that this rank owns, and the sums of the values of all ranks."""
-    size = comm.size
+def _reduce(own: _Entries, groups: _Groups, comm: Communicator) -> _Entries:
+    """Return the sums of the values of all ranks: owners add them up, and every rank gets theirs."""
+    size, columns, dtype = comm.size, own.values.shape[1:], own.values.dtype
+    incoming = np.empty(size, np.int64)
     with comm.agree():
         owners = np.empty(len(own.ids), np.uint16)
         kernels.find_owners(read_only(own.ids.view(np.uint64)), size, 0, len(own.ids), owners)
         order = np.argsort(owners, kind="stable")  # of 16 bits: a radix sort
         starts = _starts(np.bincount(owners, minlength=size))
-        codes, ends = _encode(own.ids[order], starts, groups, size)
-        values = own.values[order]
-        outgoing = list(np.stack([np.diff(starts), np.diff(ends)], axis=1))
-        incoming = list(np.empty((size, 2), np.int64))
-    swap(comm, outgoing, incoming)
+        blocks, ends = _pack(_Entries(own.ids[order], own.values[order]), starts, groups)
+    comm.mpi.Alltoall(np.diff(ends), incoming)
     with comm.agree():
-        new_starts, new_ends = (_starts(column) for column in np.array(incoming).T)
-        new_codes = np.empty(new_ends[-1], np.uint8)
-        new_values = np.empty((new_starts[-1], *values.shape[1:]), values.dtype)
-    swap(comm, np.split(codes, ends[1:-1]), np.split(new_codes, new_ends[1:-1]))
-    swap(comm, np.split(values, starts[1:-1]), np.split(new_values, new_starts[1:-1]))
+        new_ends = _starts(incoming)
+        new_blocks = np.empty(new_ends[-1], np.uint8)
+    swap(comm, np.split(blocks, ends[1:-1]), np.split(new_blocks, new_ends[1:-1]))
     with comm.agree():
-        own_ids = np.full(size, comm.rank)
-        ids = _decode(new_codes, new_ends, own_ids, groups, size, new_starts)
-        return _add_repeats(ids, new_values)
+        owned = _unpack(new_blocks, [comm.rank] * size, groups, columns, dtype)
+        block, _ = _pack(owned, np.array([0, len(owned.ids)]), groups)
+    every = comm.allgather_rows(block)
+    with comm.agree():
+        return _unpack(every, range(size), groups, columns, dtype)
 
 
-def _gather(own: _Entries, groups: _Groups, comm: Communicator) -> _Entries:
-    """Return the ids and sums of all owners on every rank."""
-    size = comm.size
-    with comm.agree():
-        code, _ = _encode(own.ids, np.array([0, len(own.ids)]), groups, size)
-    sizes = np.array(comm.allgather((len(own.ids), len(code))))
-    codes, values = comm.allgather_rows(code), comm.allgather_rows(own.values)
-    with comm.agree():
-        starts, ends = (_starts(column) for column in sizes.T)
-        ids = _decode(codes, ends, np.arange(size), groups, size, starts)
-        return _add_repeats(ids, values)
+# -- blocks -------------------------------------------------------------------------------------------
+# A block has the ids of one owner and their values: the number of ids and of the bytes of their code, as
+# int64, the values, and the code. Its parts are filled up to multiples of 8 bytes.
+
+_HEAD = 16
 
 
 def _starts(counts: NDArray[Any]) -> NDArray[np.int64]:
@@ -275,30 +266,49 @@ def _starts(counts: NDArray[Any]) -> NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
 
 
-def _encode(
-    ids: NDArray[np.int64], starts: NDArray[np.int64], groups: _Groups, size: int
+def _filled_up(n_bytes: Any) -> Any:
+    return -(-n_bytes // 8) * 8
+
+
+def _pack(
+    entries: _Entries, starts: NDArray[np.int64], groups: _Groups
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return the codes of the runs of ids between `starts`, and where each code begins and the last ends."""
-    words, runs = read_only(ids.view(np.uint64)), read_only(starts)
+    """Return a block for each run of ids between `starts`, and where each begins and the last one ends."""
+    ids, runs = read_only(entries.ids.view(np.uint64)), read_only(starts)
     sizes = np.empty(starts.size - 1, np.int64)
-    kernels.measure_codes(words, runs, size, *groups, sizes)
-    ends = _starts(sizes)
-    codes = np.empty(ends[-1], np.uint8)
-    kernels.write_codes(words, runs, size, *groups, read_only(ends), codes)
-    return codes, ends
+    kernels.measure_codes(ids, runs, *groups, sizes)
+    counts, n_bytes = np.diff(starts), row_bytes(entries.values)
+    code_starts = _HEAD + _filled_up(counts * n_bytes)
+    ends = _starts(code_starts + _filled_up(sizes))
+    blocks = np.zeros(ends[-1], np.uint8)
+    values = as_bytes(np.ascontiguousarray(entries.values))
+    for r, begin in enumerate(ends[:-1].tolist()):
+        blocks[begin : begin + _HEAD].view(np.int64)[:] = counts[r], sizes[r]
+        part = values[starts[r] * n_bytes : starts[r + 1] * n_bytes]
+        blocks[begin + _HEAD :][: part.size] = part
+    code_starts += ends[:-1]
+    kernels.write_codes(ids, runs, *groups, read_only(code_starts), read_only(sizes), blocks)
+    return blocks, ends
 
 
-def _decode(
-    codes: NDArray[np.uint8],
-    ends: NDArray[np.int64],
-    owners: NDArray[np.int64],
+def _unpack(
+    blocks: NDArray[np.uint8],
+    owners: Sequence[int],
     groups: _Groups,
-    size: int,
-    starts: NDArray[np.int64],
-) -> NDArray[np.int64]:
-    """Return the ids whose codes are between `ends`, one run after the other."""
+    columns: tuple[int, ...],
+    dtype: np.dtype[Any],
+) -> _Entries:
+    """Return the ids, rising, of one block after the other, and the sums of their values in this order."""
+    counts, sizes, begins = (np.empty(len(owners), np.int64) for _ in range(3))
+    n_bytes, begin = dtype.itemsize * math.prod(columns), 0
+    values = []
+    for r in range(len(owners)):
+        counts[r], sizes[r] = blocks[begin : begin + _HEAD].view(np.int64)
+        values.append(blocks[begin + _HEAD :][: counts[r] * n_bytes].view(dtype))
+        begins[r] = begin + _HEAD + _filled_up(counts[r] * n_bytes)
+        begin = int(begins[r] + _filled_up(sizes[r]))
+    starts = _starts(counts)
     ids = np.empty(starts[-1], np.uint64)
-    kernels.read_codes(
-        read_only(codes), read_only(ends), read_only(owners), size, *groups, read_only(starts), ids
-    )
-    return ids.view(np.int64)
+    arrays = (np.asarray(owners, np.int64), begins, sizes, starts)
+    kernels.read_codes(read_only(blocks), *map(read_only, arrays), *groups, ids)
+    return _add_repeats(ids.view(np.int64), np.concatenate(values).reshape(-1, *columns))

@@ -12,17 +12,16 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ...errors import DistributedError
 from ...lsh.support.checks import check_choice, check_int, check_real
-from ...lsh.support.configured import differing_field
+from ...lsh.support.configured import Configured, differing_field
 from ...lsh.support.public import publish
 from .error_memory import ErrorMemory, block_start, check_share, share_of, top_positions
+from .torch_process_group import ProcessGroup
 
 __all__ = ["SketchedErrorFeedbackState", "sketched_error_feedback_hook"]
 
 _COMPRESSORS = ("top_k", "random_block", "power_sgd")
 _MOST_RANK = 1 << 10
-_CONFIG = ("n_parameters", "compression", "memory", "beta", "compressor", "rank", "seed")
 
 
 class _Part(NamedTuple):
@@ -35,7 +34,7 @@ class _Part(NamedTuple):
     parameters: list[tuple[int, int, torch.Size]]
 
 
-class SketchedErrorFeedbackState:
+class SketchedErrorFeedbackState(Configured):
     """Remember in little memory what the ranks of DistributedDataParallel have not sent of their gradients.
 
     It is the state of `sketched_error_feedback_hook`, and does for buckets of PyTorch what
@@ -89,12 +88,23 @@ class SketchedErrorFeedbackState:
 
     Examples
     --------
-    In each of the processes, after ``torch.distributed.init_process_group("gloo")``::
+    In one process. Of several, each has its own rank:
 
-        model = DistributedDataParallel(network)
-        state = SketchedErrorFeedbackState(model, compression=0.01, memory=0.1)
-        model.register_comm_hook(state, sketched_error_feedback_hook)
+    >>> import tempfile
+    >>> import torch
+    >>> from mergesketch.distributed import SketchedErrorFeedbackState, sketched_error_feedback_hook
+    >>> meeting = f"file://{tempfile.mkdtemp()}/meeting"
+    >>> torch.distributed.init_process_group("gloo", init_method=meeting, rank=0, world_size=1)
+    >>> model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(100, 10))
+    >>> state = SketchedErrorFeedbackState(model, compression=0.02, memory=0.1)
+    >>> model.register_comm_hook(state, sketched_error_feedback_hook)
+    >>> model(torch.ones(5, 100)).sum().backward()
+    >>> state.n_steps, state.n_parameters, state.nbytes
+    (1, 1010, 404)
+    >>> torch.distributed.destroy_process_group()
     """
+
+    _parameters = ("n_parameters", "compression", "memory", "beta", "compressor", "rank", "seed")
 
     def __init__(
         self,
@@ -116,11 +126,11 @@ class SketchedErrorFeedbackState:
         self.compressor: str = check_choice("compressor", compressor, _COMPRESSORS)
         self.rank = check_int("rank", rank, 1, _MOST_RANK)
         self.seed = check_int("seed", seed, 0, 2**64 - 1)
-        self.process_group = process_group
+        self._group = ProcessGroup(process_group)
         #: The parameters are kept, so that no other object gets the identity of one.
-        self._parameters = [p for p in module.parameters() if p.requires_grad]
+        self._tensors = [p for p in module.parameters() if p.requires_grad]
         self._first: dict[int, int] = {}
-        self.n_parameters = 0
+        n_parameters = 0
         for name, parameter in module.named_parameters():
             if not parameter.requires_grad:
                 continue
@@ -129,28 +139,26 @@ class SketchedErrorFeedbackState:
                     f"module must have parameters of float32 in main memory, got {name} of "
                     f"{parameter.dtype} on {parameter.device}"
                 )
-            self._first[id(parameter)] = self.n_parameters
-            self.n_parameters += parameter.numel()
-        if self.n_parameters == 0:
+            self._first[id(parameter)] = n_parameters
+            n_parameters += parameter.numel()
+        if n_parameters == 0:
             raise ValueError("module must have a parameter that needs a gradient, got none")
+        self.n_parameters = n_parameters
         places = np.zeros(share_of(self.n_parameters, self.memory), np.float32)
         self._memory = ErrorMemory(places, self.n_parameters, self.beta, self.seed)
         #: The right factor of each matrix in the last step, by the position of its first entry.
         self._factors: dict[int, Tensor] = {}
-        self.n_steps = self.bytes_sent = 0
-        self._agrees = False
-
-    def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={value!r}" for name, value in self._config().items())
-        return f"SketchedErrorFeedbackState({shown})"
-
-    def _config(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in _CONFIG}
+        self.n_steps = 0
 
     @property
     def nbytes(self) -> int:
         """Bytes of the memory, and with "power_sgd" of the matrices that the next step begins with."""
         return self._memory.places.nbytes + sum(q.numel() * q.element_size() for q in self._factors.values())
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes that this process has sent so far, if the best known algorithms were used."""
+        return self._group.bytes_sent
 
     # -- storage --------------------------------------------------------------------------------------
 
@@ -163,7 +171,7 @@ class SketchedErrorFeedbackState:
             Numbers and tensors, which share no memory with the state.
         """
         return {
-            "config": self._config(),
+            "config": self.config(),
             "memory": torch.from_numpy(self._memory.places.copy()),
             "factors": {first: factor.clone() for first, factor in self._factors.items()},
             "n_steps": self.n_steps,
@@ -185,30 +193,25 @@ class SketchedErrorFeedbackState:
         expected = {"config", "memory", "factors", "n_steps", "bytes_sent"}
         if not isinstance(state, Mapping) or set(state) != expected:
             raise ValueError(f"state must be a dict with the keys {sorted(expected)}")
-        difference = differing_field(self._config(), state["config"])
+        difference = differing_field(self.config(), state["config"])
         if difference is not None:
             raise ValueError(f"state must be of the same configuration, but it differs in {difference}")
-        places = state["memory"].detach().numpy().astype(np.float32)
-        factors = {int(first): factor.clone() for first, factor in state["factors"].items()}
-        matrices = self._matrix_columns()
-        wrong = [
-            first
+        factors, matrices = state["factors"], self._matrix_columns()
+        fits = _fits(state["memory"], self._memory.places.shape) and isinstance(factors, Mapping)
+        if not fits or not all(
+            first in matrices and _fits(factor, (matrices[first], self.rank))
             for first, factor in factors.items()
-            if first not in matrices
-            or factor.shape != (matrices[first], self.rank)
-            or not factor.isfinite().all()
-        ]
-        if places.shape != self._memory.places.shape or not np.isfinite(places).all() or wrong:
+        ):
             raise ValueError("state must have finite numbers of the shapes that this state has")
         n_steps = check_int("state['n_steps']", state["n_steps"], 0)
         bytes_sent = check_int("state['bytes_sent']", state["bytes_sent"], 0)
-        self._memory.places[...] = places
-        self._factors, self.n_steps, self.bytes_sent = factors, n_steps, bytes_sent
-        self._agrees = False
+        self._memory.places[...] = state["memory"].numpy()
+        self._factors = {first: factor.clone() for first, factor in factors.items()}
+        self.n_steps, self._group.bytes_sent = n_steps, bytes_sent
 
     def _matrix_columns(self) -> dict[int, int]:
         """Return the number of columns of each matrix that is sent as two factors."""
-        shapes = ((self._first[id(p)], p.shape) for p in self._parameters)
+        shapes = ((self._first[id(p)], p.shape) for p in self._tensors)
         return {first: _columns(shape) for first, shape in shapes if _is_factored(shape, self.rank)}
 
     # -- the exchange of a bucket ---------------------------------------------------------------------
@@ -234,7 +237,8 @@ class SketchedErrorFeedbackState:
             configuration or number of steps. Buckets before this one have changed the memory then, so
             training goes on from a saved state.
         """
-        self._check_agreement()
+        if bucket.index() == 0:
+            self._group.check_same("their states", self.config() | {"n_steps": self.n_steps})
         buffer = bucket.buffer()
         part, failure = None, None
         try:
@@ -255,25 +259,6 @@ class SketchedErrorFeedbackState:
             self.n_steps += 1
         return buffer
 
-    @property
-    def _size(self) -> int:
-        return int(dist.get_world_size(self.process_group))
-
-    def _check_agreement(self) -> None:
-        """Raise DistributedError on every rank unless the states of all ranks are alike."""
-        if self._agrees:
-            return
-        every: list[Any] = [None] * self._size
-        dist.all_gather_object(every, self._config() | {"n_steps": self.n_steps}, self.process_group)
-        for number, other in enumerate(every):
-            difference = differing_field(every[0], other)
-            if difference is not None:
-                raise DistributedError(
-                    f"ranks must agree on their states: ranks 0 (here) and {number} (there) differ in "
-                    f"{difference}"
-                )
-        self._agrees = True
-
     def _part(self, bucket: Any, buffer: NDArray[np.float32]) -> _Part:
         gradient = buffer.copy()
         corrected, parameters, start = np.empty_like(gradient), [], 0
@@ -289,21 +274,6 @@ class SketchedErrorFeedbackState:
             raise ValueError(f"{what} is not finite")
         return _Part(gradient, corrected, parameters)
 
-    def _raise_failures(self, any_failed: bool, failure: Exception | None) -> None:
-        """Raise the error of the first rank that failed, on every rank."""
-        if not any_failed:
-            return
-        messages: list[Any] = [None] * self._size
-        message = None if failure is None else f"{type(failure).__name__}: {failure}"
-        dist.all_gather_object(messages, message, self.process_group)
-        number = next(i for i, found in enumerate(messages) if found is not None)
-        raise DistributedError(f"rank {number} failed: {messages[number]}") from failure
-
-    def _sum(self, tensor: Tensor) -> None:
-        """Add up a tensor of all ranks, in place."""
-        dist.all_reduce(tensor, group=self.process_group)
-        self.bytes_sent += 2 * tensor.numel() * tensor.element_size() * (self._size - 1) // self._size
-
     def _exchange_top(
         self, part: _Part | None, buffer: Tensor, failure: Exception | None
     ) -> NDArray[np.float32]:
@@ -317,16 +287,16 @@ class SketchedErrorFeedbackState:
             own[positions] = part.corrected[positions]
             message[1 : k + 1] = positions.view(np.int32)
             message[k + 1 :] = part.corrected[positions].view(np.int32)
-        every = [torch.empty(message.size, dtype=torch.int32) for _ in range(self._size)]
-        dist.all_gather(every, torch.from_numpy(message), group=self.process_group)
-        self.bytes_sent += message.nbytes * (self._size - 1)
-        self._raise_failures(any(int(one[0]) for one in every), failure)
+        every = self._group.gather(torch.from_numpy(message))
+        self._group.raise_failures(any(int(one[0]) for one in every), failure)
         mean = buffer.numpy()
         mean[...] = 0
         for one in every:
             words = one.numpy()
             # The positions of a rank differ.
-            mean[words[1 : k + 1].view(np.uint32)] += words[k + 1 :].view(np.float32) / np.float32(self._size)
+            mean[words[1 : k + 1].view(np.uint32)] += words[k + 1 :].view(np.float32) / np.float32(
+                self._group.size
+            )
         return own
 
     def _exchange_block(
@@ -339,21 +309,19 @@ class SketchedErrorFeedbackState:
         message[k] = failure is not None
         if part is not None:
             message[:k] = own[positions] = part.corrected[positions]
-        self._sum(torch.from_numpy(message))
-        self._raise_failures(message[k] > 0, failure)
+        self._group.sum(torch.from_numpy(message))
+        self._group.raise_failures(message[k] > 0, failure)
         mean = buffer.numpy()
         mean[...] = 0
-        mean[positions] = message[:k] / np.float32(self._size)
+        mean[positions] = message[:k] / np.float32(self._group.size)
         return own
 
     def _exchange_matrices(
         self, part: _Part | None, buffer: Tensor, failure: Exception | None
     ) -> NDArray[np.float32]:
-        if part is None:
-            # This rank does not know what the others send, so all learn of the failure first.
-            self._learn_of(failure)
-            raise AssertionError
-        self._learn_of(None)
+        # Two sums follow, in which a rank that has failed could not take part.
+        self._group.learn_of(failure)
+        assert part is not None
         corrected = torch.from_numpy(part.corrected)
         own, matrices, vectors = torch.zeros_like(corrected), [], []
         for first, start, shape in part.parameters:
@@ -365,27 +333,22 @@ class SketchedErrorFeedbackState:
                 own[cut] = corrected[cut]
         left = [matrix @ self._factor(first, matrix.shape[1]) for first, _, matrix in matrices]
         sums = _join([*left, *(corrected[cut] for cut in vectors)])
-        self._sum(sums)
+        self._group.sum(sums)
         left, rest = _split(sums, left)
         for cut in vectors:
             n = cut.stop - cut.start
-            buffer[cut], rest = rest[:n] / self._size, rest[n:]
+            buffer[cut], rest = rest[:n] / self._group.size, rest[n:]
         left = [torch.linalg.qr(one).Q for one in left]
         right = [matrix.T @ one for (_, _, matrix), one in zip(matrices, left, strict=True)]
         for (_, cut, _), p, q in zip(matrices, left, right, strict=True):
             own[cut] = (p @ q.T).flatten()
         sums = _join(right)
-        self._sum(sums)
-        right, _ = _split(sums / self._size, right)
+        self._group.sum(sums)
+        right, _ = _split(sums / self._group.size, right)
         for (first, cut, _), p, q in zip(matrices, left, right, strict=True):
             buffer[cut] = (p @ q.T).flatten()
             self._factors[first] = q.clone()
         return own.numpy()
-
-    def _learn_of(self, failure: Exception | None) -> None:
-        n_failed = torch.tensor([float(failure is not None)])
-        self._sum(n_failed)
-        self._raise_failures(bool(n_failed[0] > 0), failure)
 
     def _factor(self, first: int, n_columns: int) -> Tensor:
         """Return the right factor that a matrix begins with: that of the last step, or random numbers."""
@@ -393,6 +356,13 @@ class SketchedErrorFeedbackState:
             generator = torch.Generator().manual_seed((self.seed + first) % 2**63)
             self._factors[first] = torch.randn(n_columns, self.rank, generator=generator)
         return self._factors[first]
+
+
+def _fits(value: Any, shape: tuple[int, ...]) -> bool:
+    """Return if a value is a tensor of finite numbers, of a shape, in main memory."""
+    if not isinstance(value, Tensor) or value.shape != shape or value.device.type != "cpu":
+        return False
+    return value.dtype == torch.float32 and not value.requires_grad and bool(value.isfinite().all())
 
 
 def _columns(shape: torch.Size) -> int:

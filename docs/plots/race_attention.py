@@ -1,14 +1,21 @@
-"""Draw docs/images/race_attention.svg and race_attention/beta.svg.
+"""Draw docs/images/race_attention.svg, race_attention/beta.svg and race_attention/models.svg.
 
 The first shows how a context goes into counters, and time against tokens. The second shows the error against
-the number of tables for several beta.
+the number of tables for several beta, and the third the loss of small language models.
 """
 
 import json
 
 import matplotlib.pyplot as plt
 import numpy as np
-from picture import GREY, ROOT, WIDTH, plain_log, save
+from picture import COLOURS, GREY, ROOT, WIDTH, legend, plain_log, save
+
+#: The numbers of the colours of models.
+MODELS = (7, 0, 1, 2, 4, 3)
+
+
+def results(name):
+    return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())["rows"]
 
 
 def plane(axes):
@@ -33,8 +40,7 @@ def plane(axes):
 
 
 def times(axes):
-    rows = json.loads((ROOT / "benchmarks" / "results" / "race_attention.json").read_text())["rows"]
-    rows = [row for row in rows if row["kind"] == "all tokens"]
+    rows = [row for row in results("race_attention") if row["kind"] == "all tokens"]
     series = (
         ("exact", GREY, "exact"),
         ("soft", "C1", "counters, soft codes"),
@@ -51,7 +57,7 @@ def times(axes):
 
 def errors(axes):
     """Draw the error of the angular kernel for each sharpness, with the slope of an unbiased estimate."""
-    rows = json.loads((ROOT / "benchmarks" / "results" / "race_attention_errors.json").read_text())["rows"]
+    rows = results("race_attention_errors")
     tables = sorted({row["tables"] for row in rows})
     styles = {"soft, beta = 1": "C1", "soft, beta = 4": "C2", "soft, beta = 16": "C4", "hard": "C0"}
     for codes, colour in styles.items():
@@ -85,6 +91,40 @@ def errors(axes):
     axes.legend()
 
 
+def curves(axes):
+    """Draw the loss of language models on validation documents against the time of training."""
+    rows = results("attention_models_curves")
+    for i, name in enumerate(dict.fromkeys(row["model"] for row in rows)):
+        points = [row for row in rows if row["model"] == name]
+        axes.errorbar(
+            [point["seconds"] for point in points],
+            [point["loss"] for point in points],
+            [point.get("loss ±", 0.0) for point in points],
+            fmt="o-",
+            color=COLOURS[MODELS[i]],
+            markersize=3,
+            label=name,
+        )
+    axes.set(xlabel="seconds of training", ylabel="loss, nats a word (less is better)")
+    axes.set_title("on validation documents")
+
+
+def sizes(axes):
+    """Draw the loss of trained models on test documents against their parameters."""
+    for i, row in enumerate(results("attention_models")):
+        axes.errorbar(
+            row["parameters"],
+            row["loss"],
+            row.get("loss ±", 0.0),
+            fmt="o",
+            color=COLOURS[MODELS[i]],
+            markersize=4,
+        )
+    axes.set(xscale="log", xlabel="parameters")
+    plain_log(axes.xaxis)
+    axes.set_title("on test documents, after training")
+
+
 def main():
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.4))
     plane(left)
@@ -93,6 +133,11 @@ def main():
     figure, axes = plt.subplots(figsize=(0.6 * WIDTH, 3.0))
     errors(axes)
     save(figure, "race_attention/beta")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.4))
+    curves(left)
+    sizes(right)
+    legend(figure, ncols=3)
+    save(figure, "race_attention/models")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..family import RowsToCodes
 from ..inputs.rows import VectorRows, read_rows
 from ..kernels import winner_take_all
+from ..support.backend import read_only
 from ..support.checks import check_int
 from ..support.lazy import lazy
 from ..support.public import publish
@@ -267,7 +268,7 @@ class WinnerTakeAll(FamilyOfWidth, ConcatenatedFamily):
             return partial(kernels.winners_dense, *rows.arrays, groups, *arguments), n_steps
         indptr, indices, data = rows.csr
         n_steps = 20 * n_values + 2 * len(bins) * indices.size // rows.n
-        indices = indices.astype(np.int32, copy=False)
+        indices = read_only(indices.astype(np.int32, copy=False))
         return partial(kernels.winners_csr, indptr, indices, data, *arguments), n_steps
 
     # -- theory -----------------------------------------------------------------------------------

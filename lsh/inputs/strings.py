@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.strings import byte_offsets, first_bad_offset, never_falls, strip_fields
-from ..support.backend import as_array, backend_of, device_of
+from ..support.backend import as_array, backend_of, device_of, read_only
 from ..support.checks import NO_INTEGERS
 from ..support.threads import map_blocks
 from .columns import arrow_chunks, describe, is_arrow, is_null, open_column, refuse_masked
@@ -56,7 +56,7 @@ def check_buffer(data: Any, offsets: Any, name: str) -> Buffer:
         raise ValueError(f"{name} must have one offset more than strings, at least 1, got none")
     offsets, rising = _widened(offsets)
     if not rising or offsets[0] < 0 or offsets[-1] > data.size:
-        bad = first_bad_offset(offsets, data.size)
+        bad = first_bad_offset(read_only(offsets), data.size)
         _refuse_offset(name, data.size, bad, int(offsets[bad]))
     return _read_only((np.ascontiguousarray(data), offsets))
 
@@ -111,9 +111,7 @@ def is_buffer(strings: Any) -> bool:
 
 def _read_only(buffer: Buffer) -> Buffer:
     """Return views that cannot be written to. Those of Arrow and bytes cannot, so one kernel serves all."""
-    data, offsets = buffer[0].view(), buffer[1].view()
-    data.flags.writeable = offsets.flags.writeable = False
-    return data, offsets
+    return read_only(buffer[0]), read_only(buffer[1])
 
 
 def _describe(value: Any) -> str:

@@ -20,7 +20,7 @@ def import_when_used(
     modules: Mapping[str, str],
     places: Mapping[str, Iterable[str]] | None = None,
     *,
-    in_files: bool = False,
+    in_files: bool | Iterable[str] = False,
 ) -> Callable[[str], Any]:
     """Return the ``__getattr__`` of a package that imports its public names when they are first used.
 
@@ -32,8 +32,9 @@ def import_when_used(
         The module of each public name, relative to the package. The name of a module stands for itself.
     places : mapping of str to iterable of str, optional
         Submodules, and the names that only they have, for advice.
-    in_files : bool
-        True if files and configurations refer to the classes by their names. `import_named` finds them then.
+    in_files : bool or iterable of str
+        True if files and configurations refer to the classes by their names, or the names of such classes.
+        `import_named` finds them then.
 
     Returns
     -------
@@ -42,7 +43,7 @@ def import_when_used(
     """
     package = namespace["__name__"]
     if in_files:
-        _PACKAGES[package] = modules
+        _PACKAGES[package] = modules if in_files is True else {name: modules[name] for name in in_files}
 
     def find(name: str) -> Any:
         if name not in modules:

@@ -20,6 +20,7 @@ from ...lsh.support.types import RowsLike
 from ..core.base import MergeableSketch
 from ..core.state import Arrays, StateSpec
 from ..kernels import importance_cache
+from .row_codes import LARGEST, code_columns, decode_rows, encode_rows, largest_step
 from .sparse_attention import AttentionOutput, sparse_attention
 from .token_records import best_tokens, count_tokens, union, used_rows
 
@@ -37,9 +38,8 @@ _LAST_POSITION = (1 << 62) - 1
 class _Batch(NamedTuple):
     """Tokens, and with causal attention their queries and room for the outputs."""
 
-    keys: NDArray[np.float32]
-    values: NDArray[np.float32]
-    positions: NDArray[np.int64]
+    #: What is kept of the tokens, by the names of the arrays, without importances.
+    rows: Arrays
     queries: NDArray[np.float32] | None
     out: NDArray[np.float64]
     masses: NDArray[np.float64]
@@ -63,7 +63,8 @@ class ImportanceCache(MergeableSketch):
     sinks : int, default 4
         Number of first tokens that are always kept (attention sinks).
     window : int, optional
-        Number of latest tokens that are always kept, at least 1. By default a quarter of the budget.
+        Number of latest tokens that are always kept, at least 1. By default half of what
+        `sinks` and `drop` leave of the budget.
     drop : int, optional
         Number of tokens that a full cache drops at once, at least 1. By default a sixteenth of the budget.
         More take less time, and leave fewer tokens.
@@ -73,9 +74,11 @@ class ImportanceCache(MergeableSketch):
         adds 1 if this weight is above the mean of all weights of the query (Scissorhands).
     history : int, optional
         Number of queries in which importance fades: each query multiplies importances by ``1 - 1 / history``.
-        By default a quarter of the budget. With 2**62 nothing fades.
+        By default a quarter of `budget`. With 2**62 nothing fades.
     scale : float, optional
         The factor of inner products, up to 1e100; ``1 / sqrt(n_features)`` by default.
+    bits : {4, 8}, optional
+        Bits of a number of keys and values. By default they are kept as float32.
 
     Attributes
     ----------
@@ -99,7 +102,7 @@ class ImportanceCache(MergeableSketch):
     queries the cache keeps the first and the latest tokens (StreamingLLM).
 
     A token that was dropped never comes back. As long as there are at most `budget` tokens, attention is
-    exact, but for the rounding of keys and values to float32.
+    exact, but for the rounding of keys and values to float32 or `bits`.
 
     **Batches.** Tokens are taken one after the other. So a stream may be cut into batches anywhere: the state
     and the outputs are the same, bit for bit.
@@ -109,7 +112,11 @@ class ImportanceCache(MergeableSketch):
     Importances are those that each part has found in its own context. Two tokens of one position must be the
     same token, and then the larger importance counts. Give `positions` where parts do not begin at 0.
 
-    **Memory** is ``budget (4 n_features + 4 n_values + 16)`` bytes. **Cost**: a query takes
+    **Bits.** With `bits`, a row of keys or values is rounded to ``2**bits`` numbers from its smallest to its
+    largest one. Queries then attend to the rounded rows. The same memory keeps several times more tokens.
+
+    **Memory** of a token is ``4 (n_features + n_values) + 16`` bytes, and about
+    ``bits (n_features + n_values) / 8 + 32`` with `bits`. **Cost**: a query takes
     ``n (n_features + n_values)`` multiplications over n tokens, and dropping takes a sort of the importances
     every `drop` tokens.
 
@@ -132,14 +139,15 @@ class ImportanceCache(MergeableSketch):
     >>> outputs, log_masses = cache.causal(Q, K, V)
     >>> 100 in cache.positions, len(cache) <= 64
     (True, True)
-    >>> cache.attend(Q[-1:]).outputs.shape
+    >>> cache.query(Q[-1:]).outputs.shape
     (1, 16)
     """
 
     _parameters = (
         "n_features", "n_values", "budget", "sinks", "window", "drop", "measure", "history", "scale",
+        "bits",
     )  # fmt: skip
-    _filled = ("positions", "places used")
+    _filled = ("positions", "slots used")
 
     def __init__(
         self,
@@ -153,6 +161,7 @@ class ImportanceCache(MergeableSketch):
         measure: str = _WEIGHT,
         history: int | None = None,
         scale: float | None = None,
+        bits: int | None = None,
     ) -> None:
         self.n_features = check_int("n_features", n_features, 1, 1 << 24)
         self.n_values = check_int("n_values", n_values, 1, 1 << 24)
@@ -163,24 +172,32 @@ class ImportanceCache(MergeableSketch):
                 f"got {self.budget * (self.n_features + self.n_values):,}"
             )
         self.sinks = check_int("sinks", sinks, 0, 1 << 31)
-        self.window = max(1, self.budget // 4) if window is None else check_int("window", window, 1, 1 << 31)
         self.drop = max(1, self.budget // 16) if drop is None else check_int("drop", drop, 1, 1 << 31)
+        rest = self.budget - self.sinks - self.drop
+        self.window = max(1, rest // 2) if window is None else check_int("window", window, 1, 1 << 31)
         if self.sinks + self.window + self.drop > self.budget:
             raise ValueError(
                 f"sinks + window + drop must be at most the budget of {self.budget}, "
                 f"got {self.sinks} + {self.window} + {self.drop}"
             )
         self.measure: str = check_choice("measure", measure, (_WEIGHT, _COUNT))
-        self.history = (
-            max(1, self.budget // 4) if history is None else check_int("history", history, 1, 1 << 62)
-        )
+        fading = max(1, self.budget // 4)
+        self.history = fading if history is None else check_int("history", history, 1, 1 << 62)
         self.scale = None if scale is None else check_real("scale", scale, 0.0, _LARGEST_SCALE)
+        self.bits = None if bits is None else check_choice("bits", bits, (4, 8))
 
     def _layout(self) -> dict[str, StateSpec]:
         n, remedy = self.budget, "choose a smaller budget"
+        rows: dict[str, StateSpec] = {}
+        for name, width in (("keys", self.n_features), ("values", self.n_values)):
+            if self.bits is None:
+                rows[name] = StateSpec((n, width), "float32", "keep", remedy=remedy)
+            else:
+                columns = code_columns(width, self.bits)
+                rows[name] = StateSpec((n, columns), "uint8", "keep", remedy=remedy)
+                rows[f"{name}_ranges"] = StateSpec((n, 2), "float32", "keep", remedy=remedy)
         return {
-            "keys": StateSpec((n, self.n_features), "float32", "keep", remedy=remedy),
-            "values": StateSpec((n, self.n_values), "float32", "keep", remedy=remedy),
+            **rows,
             "positions": StateSpec((n,), "int64", "keep", fill=-1),
             "importances": StateSpec((n,), "float64", "keep"),
         }
@@ -193,26 +210,29 @@ class ImportanceCache(MergeableSketch):
     @property
     def positions(self) -> NDArray[np.int64]:
         """The positions of the tokens that are kept, rising."""
-        return self._kept("positions")
+        return used_rows(self._arrays)["positions"].copy()
 
     @property
     def keys(self) -> NDArray[np.float32]:
         """The keys of the tokens that are kept, in the order of their positions."""
-        return self._kept("keys")
+        return self._decoded("keys").copy()
 
     @property
     def values(self) -> NDArray[np.float32]:
         """The values of the tokens that are kept, in the order of their positions."""
-        return self._kept("values")
+        return self._decoded("values").copy()
 
     @property
     def importances(self) -> NDArray[np.float64]:
         """The importances of the tokens that are kept, in the order of their positions."""
-        return self._kept("importances")
+        return used_rows(self._arrays)["importances"].copy()
 
-    def _kept(self, name: str) -> NDArray[Any]:
-        arrays = self._arrays
-        return arrays[name][: count_tokens(arrays["positions"])].copy()
+    def _decoded(self, name: str) -> NDArray[np.float32]:
+        """Return the keys or the values that are kept, which lie in the state if they are float32."""
+        kept, width = used_rows(self._arrays), self.n_features if name == "keys" else self.n_values
+        if self.bits is None:
+            return kept[name]
+        return decode_rows(kept[name], kept[f"{name}_ranges"], self.bits, width)
 
     # -- tokens -----------------------------------------------------------------------------------
 
@@ -235,8 +255,8 @@ class ImportanceCache(MergeableSketch):
         Raises
         ------
         TypeError, ValueError
-            If keys, values or positions have another shape, or are not finite in float32, or if another token
-            of one of these positions is kept. Nothing changes then.
+            If keys, values or positions have another shape, are not finite, or have numbers above 1e38 in
+            magnitude, or if another token of one of these positions is kept. Nothing changes then.
         """
         return self._take_in({"K": K, "V": V, "positions": positions})
 
@@ -302,7 +322,11 @@ class ImportanceCache(MergeableSketch):
         out, masses = np.empty((n_outputs, self.n_values)), np.empty(n_outputs)
         if found is not None:
             found.append(AttentionOutput(out, masses))
-        return _Batch(keys, values, places, queries, out, masses, np.empty(self.budget), rises)
+        rows: Arrays = {"keys": keys, "values": values, "positions": places}
+        if self.bits is not None:
+            for name in ("keys", "values"):
+                rows[name], rows[f"{name}_ranges"] = encode_rows(rows[name], self.bits)
+        return _Batch(rows, queries, out, masses, np.empty(self.budget), rises)
 
     @property
     def _largest_position(self) -> int:
@@ -330,12 +354,12 @@ class ImportanceCache(MergeableSketch):
         return places, bool((np.diff(places, prepend=largest) > 0).all())
 
     def _amounts(self, batch: _Batch) -> dict[str, int]:
-        return {"n_updates": len(batch.keys)}
+        return {"n_updates": len(batch.rows["positions"])}
 
     def _add(self, batch: _Batch) -> None:
-        # Without a full cache nothing is allocated below, and so nothing fails.
-        n, total = len(self), len(batch.keys)
-        is_simple = batch.rises and n + total <= self.budget
+        # Where nothing is allocated below, nothing fails.
+        n, total = len(self), len(batch.rows["positions"])
+        is_simple = batch.rises and n + total <= self.budget and self.bits is None
         with nullcontext() if is_simple else self._state.restored_on_failure():
             start = 0
             while start < total:
@@ -353,15 +377,14 @@ class ImportanceCache(MergeableSketch):
     def _append(self, batch: _Batch, start: int, stop: int, n: int) -> None:
         """Put tokens behind the n that are kept, for which there is room, and count what queries look at."""
         arrays, end = self._arrays, n + stop - start
-        arrays["keys"][n:end] = batch.keys[start:stop]
-        arrays["values"][n:end] = batch.values[start:stop]
-        arrays["positions"][n:end] = batch.positions[start:stop]
+        for name, rows in batch.rows.items():
+            arrays[name][n:end] = rows[start:stop]
         if batch.queries is None:
             return
         importance_cache.attend_and_count(
             read_only(batch.queries[start:stop]),
-            read_only(arrays["keys"]),
-            read_only(arrays["values"]),
+            read_only(self._decoded("keys")),
+            read_only(self._decoded("values")),
             n,
             1.0 / math.sqrt(self.n_features) if self.scale is None else self.scale,
             1.0 - 1.0 / self.history,
@@ -374,12 +397,8 @@ class ImportanceCache(MergeableSketch):
 
     def _insert(self, batch: _Batch, start: int, stop: int) -> None:
         """Insert tokens, for which there is room, where their positions belong."""
-        new: Arrays = {
-            "keys": batch.keys[start:stop],
-            "values": batch.values[start:stop],
-            "positions": batch.positions[start:stop],
-            "importances": np.zeros(stop - start),
-        }
+        new = {name: rows[start:stop] for name, rows in batch.rows.items()}
+        new["importances"] = np.zeros(stop - start)
         try:
             records = union([used_rows(self._arrays), new])
         except IncompatibleSketchError as error:
@@ -401,7 +420,7 @@ class ImportanceCache(MergeableSketch):
 
     # -- queries ----------------------------------------------------------------------------------
 
-    def attend(self, Q: RowsLike) -> AttentionOutput:
+    def query(self, Q: RowsLike) -> AttentionOutput:
         """Return the exact softmax attention of queries over the tokens that are kept.
 
         Parameters
@@ -417,36 +436,41 @@ class ImportanceCache(MergeableSketch):
         Raises
         ------
         TypeError, ValueError
-            If queries have another width or are not finite in float32.
+            If queries have another width, are not finite, or have numbers above 1e38 in magnitude.
         """
         refuse_gpu(type(self).__name__, Q)
-        queries, kept = _read_float32("Q", Q, self.n_features), used_rows(self._arrays)
-        return sparse_attention(queries, kept["keys"], kept["values"], scale=self.scale)
+        queries = _read_float32("Q", Q, self.n_features)
+        return sparse_attention(queries, self._decoded("keys"), self._decoded("values"), scale=self.scale)
 
     # -- files ------------------------------------------------------------------------------------
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         super()._check_state(arrays)
+        step = 0.0 if self.bits is None else largest_step(self.bits)
         positions, n = arrays["positions"], count_tokens(arrays["positions"])
         rises = (np.diff(positions[:n]) > 0).all() and (n == 0 or positions[0] >= 0)
         if not rises or (n and positions[n - 1] > _LAST_POSITION) or (positions[n:] != -1).any():
             raise ValueError("positions must rise from row to row, and be -1 behind them")
         if n > int(arrays["n_updates"][0]):
             raise ValueError("n_updates must be at least the number of tokens that are kept")
-        for name in ("keys", "values", "importances"):
-            if not np.isfinite(arrays[name]).all() or arrays[name][n:].any():
-                raise ValueError(f"{name} must be finite, and 0 in places that are free")
+        for name, array in arrays.items():
+            if array.dtype.kind == "f" and not (np.abs(array) <= LARGEST).all():
+                raise ValueError(f"{name} must be at most {LARGEST:g} in magnitude")
+            if name not in ("positions", "n_updates") and array[n:].any():
+                raise ValueError(f"{name} must be 0 in places that are free")
+            if name.endswith("ranges") and not ((array[:, 1] >= 0.0) & (array[:, 1] <= step)).all():
+                raise ValueError(f"{name} must have steps from 0 to {step:g}")
         if (arrays["importances"] < 0.0).any():
             raise ValueError("importances must be at least 0")
 
 
 def _read_float32(name: str, rows: Any, width: int) -> NDArray[np.float32]:
-    """Return rows as a matrix in C order of finite float32 numbers."""
+    """Return rows as a matrix in C order of float32 numbers, whose magnitudes are at most `LARGEST`."""
     dense = read_rows(rows, width, name).dense
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"):  # A number beyond float32 becomes infinity.
         array = np.ascontiguousarray(dense, np.float32)
-    if array.dtype != dense.dtype and not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite in float32, got {np.abs(dense).max():g} in magnitude")
+    if array.size and (largest := np.abs(dense).max()) > LARGEST:
+        raise ValueError(f"{name} must be at most {LARGEST:g} in magnitude, got {largest:g}")
     return array
 
 

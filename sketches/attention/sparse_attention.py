@@ -23,7 +23,7 @@ _QUERIES = 16
 
 
 class AttentionOutput(NamedTuple):
-    """Contain the outputs of n queries, and the weight of the tokens that they are means of."""
+    """Contain the outputs of n queries, and the total weight of the tokens of each query."""
 
     #: float64, shape (n, n_values): means of values, NaN for a query without tokens.
     outputs: NDArray[np.float64]

@@ -22,7 +22,7 @@ def count_tokens(positions: NDArray[np.int64]) -> int:
 def used_rows(arrays: Mapping[str, NDArray[Any]]) -> Arrays:
     """Return the parts of the arrays that are used: the records of the tokens that are kept."""
     n = count_tokens(arrays["positions"])
-    return {name: arrays[name][:n] for name in ("keys", "values", "positions", "importances")}
+    return {name: array[:n] for name, array in arrays.items() if name != "n_updates"}
 
 
 def union(parts: list[Arrays]) -> Arrays:
@@ -37,12 +37,14 @@ def union(parts: list[Arrays]) -> Arrays:
     again = 1 + np.flatnonzero(np.diff(positions) == 0)
     if not again.size:
         return records
-    for name in ("keys", "values"):
-        differs = (records[name][again] != records[name][again - 1]).any(axis=1)
+    for array in records.values():
+        if array.ndim == 1:
+            continue
+        differs = (array[again] != array[again - 1]).any(axis=1)
         if differs.any():
             raise IncompatibleSketchError(
                 f"positions must be those of different tokens, got {positions[again[differs][0]]} for two "
-                f"tokens of different {name}"
+                "tokens"
             )
     return {name: np.delete(array, again, axis=0) for name, array in records.items()}
 

@@ -156,7 +156,8 @@ def attend(
         query, key, value, columns = _group_heads(query, key, value, columns)
     wide = torch.promote_types(query.dtype, torch.float32)
     with torch.autocast(query.device.type, enabled=False):
-        vectors = _vectors(key.detach(), options.n_hashes, options.power, str(options.seed), wide)
+        like = torch.empty(0, dtype=wide, device=query.device)
+        vectors = _vectors(like, d, options.n_hashes, options.power, str(options.seed))
         codes = _SoftCodes(vectors * scale, options)
         # The last column adds up to the weight of the keys.
         values = pad(value.to(wide), (0, 1), value=1.0)
@@ -229,19 +230,20 @@ def _causal_sums(codes: _SoftCodes, query: Tensor, key: Tensor, values: Tensor) 
 
 
 @torch.library.custom_op("mergesketch::race_vectors", mutates_args=())  # type: ignore[untyped-decorator]
-def _vectors(rows: Tensor, n_hashes: int, power: int, seed: str, dtype: torch.dtype) -> Tensor:
-    """Return random vectors for rows as columns: column ``k * n_hashes + h`` decides bit k of hash h.
+def _vectors(like: Tensor, n_features: int, n_hashes: int, power: int, seed: str) -> Tensor:
+    """Return random vectors as columns, in the dtype and on the device of a tensor.
 
-    The seed is a string, for integers of operators have a sign.
+    Column ``k * n_hashes + h`` decides bit k of hash h. The seed is a string, for integers of operators have
+    a sign.
     """
-    kept = _kept_vectors(rows.shape[-1], n_hashes, power, int(seed), dtype, rows.device)
+    kept = _kept_vectors(n_features, n_hashes, power, int(seed), like.dtype, like.device)
     # Compiled code may write to the results of operators once it has read them.
     return kept.clone()
 
 
 @torch.library.register_fake("mergesketch::race_vectors")  # type: ignore[untyped-decorator]
-def _(rows: Tensor, n_hashes: int, power: int, seed: str, dtype: torch.dtype) -> Tensor:  # noqa: ARG001
-    return rows.new_empty((rows.shape[-1], n_hashes * power), dtype=dtype)
+def _(like: Tensor, n_features: int, n_hashes: int, power: int, seed: str) -> Tensor:  # noqa: ARG001
+    return like.new_empty((n_features, n_hashes * power))
 
 
 @lru_cache(maxsize=32)

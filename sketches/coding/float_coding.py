@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...lsh.support.backend import backend_of, to_host
+from ...lsh.support.backend import backend_of, read_only, to_host
 from ..kernels import float_encoding
 from ..kernels.float_codes import LONGEST, MOST_SYMBOLS
 from .float_formats import FloatFormat
@@ -76,7 +76,7 @@ def turned(bits: int, form: FloatFormat, turn: int) -> int:
 
 def survey(values: NDArray[Any], form: FloatFormat, counted: int = _COUNTED) -> Survey:
     """Count the `counted` top bits of at least one value, where the values lie."""
-    backend = backend_of(values)
+    backend, values = backend_of(values), read_only(values)
     kernels = backend.kernels(float_encoding)
     varying = int(kernels.varying_bits(values))
     # Integers may all be small.

@@ -27,7 +27,7 @@ __all__ = ["FloatArchive", "TensorInfo", "open_base"]
 
 
 class TensorInfo(NamedTuple):
-    """The way an archive keeps a tensor.
+    """Describe how an archive stores a tensor.
 
     Attributes
     ----------

@@ -62,7 +62,7 @@ class StoredMergeable(Stored, Mergeable):
         """Raise IncompatibleSketchError unless another object has the same class and configuration."""
         name = type(self).__name__
         if not isinstance(other, type(self)):
-            raise IncompatibleSketchError(f"expected {name} to merge, got {type(other).__name__}")
+            raise IncompatibleSketchError(f"expected a {name} to merge, got {type(other).__name__}")
         difference = differing_field(self.config(), other.config())
         if difference is not None:
             raise IncompatibleSketchError(f"{name} differ in {difference}")

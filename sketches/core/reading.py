@@ -37,6 +37,7 @@ _CHANGING = frozenset(
         "admit",
         "admit_keys",
         "advance",
+        "causal",
         "change_rows",
         "count_default_ids_as_numbered",
         "count_ids_as_default",

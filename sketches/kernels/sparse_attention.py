@@ -39,8 +39,13 @@ def select_tokens(scores, positions, sinks, window, start, stop, out):
         last = max(first, end - window)
         size, room = 0, k - first - (end - last)
         if room > 0:
+            worst = math.inf
             for i in range(first, last):
-                size = keep_best(i, -scores[q, i], room, 0, size, numbers, keys)
+                # Most tokens are refused here. Of equal scores, that of the earlier token is better.
+                key = -scores[q, i]
+                if size < room or key < worst:
+                    size = keep_best(i, key, room, 0, size, numbers, keys)
+                    worst = keys[0]
         row = out[q]
         for i in range(first):
             row[i] = i

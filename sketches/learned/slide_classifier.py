@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +20,7 @@ from ...lsh.support.public import publish
 from ...lsh.support.random import random_uint64
 from ...lsh.support.threads import cut_range
 from ...lsh.support.types import RowsLike
-from ..core.estimator import seed_of, validated
+from ..core.estimator import restored_if_it_raises, seed_of, validated
 from .slide_batches import SparseRows, cut_rows, sparse_rows, take_batch
 from .slide_bounds import check_rows
 from .slide_network import MOST_OF_BUCKET, SlideNetwork
@@ -227,7 +225,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             If a parameter or an argument is invalid, no row has a label, or numbers are so large that the
             network might not be finite. An estimator that was fitted before stays as it was.
         """
-        with self._restored_if_it_raises():
+        with restored_if_it_raises(self):
             rows, targets = self._read(X, Y, None, n_labels, first=True)
             self._start()
             size = self._batch_size(max(8, rows.n // 8))
@@ -268,7 +266,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             accepted. If a call is interrupted from outside, the network keeps the steps until then.
         """
         first = "network_" not in vars(self)
-        with self._restored_if_it_raises():
+        with restored_if_it_raises(self):
             rows, targets = self._read(X, Y, classes, n_labels, first=first, partial=True)
             if first:
                 self._start()
@@ -278,18 +276,6 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 self._count(targets)
             self._learn(rows, targets, np.arange(rows.n), size)
         return self
-
-    @contextmanager
-    def _restored_if_it_raises(self) -> Iterator[None]:
-        """Bring back the attributes of the estimator if the block raises."""
-        attributes = cast(dict[str, Any], vars(self))
-        before = attributes.copy()
-        try:
-            yield
-        except BaseException:
-            attributes.clear()
-            attributes.update(before)
-            raise
 
     def _read(
         self, X: Any, Y: Any, classes: Any, n_labels: int | None, *, first: bool, partial: bool = False

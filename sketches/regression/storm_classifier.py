@@ -29,7 +29,7 @@ _NO_SHARE = 1e-300
 
 
 class StormClassifier(ClassifierMixin, StormLinear):  # type: ignore[misc]
-    """Linear classification in one pass, with probabilities, from integer counters that merge.
+    """Classify rows by a linear model in one pass, with probabilities, from integer counters that merge.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ __all__ = ["StormRegressor"]
 
 
 class StormRegressor(RegressorMixin, StormLinear):  # type: ignore[misc]
-    """Linear regression in one pass, from integer counters that merge and subtract.
+    """Fit a linear regression in one pass, from integer counters that merge and subtract.
 
     Parameters
     ----------

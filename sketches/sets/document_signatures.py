@@ -9,14 +9,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...errors import IncompatibleSketchError
 from ...lsh.families.minhash import MinHash
 from ...lsh.hashing.text import UNITS
 from ...lsh.inputs.arrays import check_array
 from ...lsh.kernels.text import CHECKED
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_choice, check_int
-from ...lsh.support.configured import differing_field
 from ...lsh.support.lazy import lazy
 from ...lsh.support.public import publish
 from ...lsh.support.wording import counted
@@ -231,13 +229,7 @@ class DocumentSignatures(StoredMergeable):
         ----------
         other : object
         """
-        if not isinstance(other, DocumentSignatures):
-            raise IncompatibleSketchError(
-                f"expected a DocumentSignatures to merge, got {type(other).__name__}"
-            )
-        difference = differing_field(self.config(), other.config())
-        if difference is not None:
-            raise IncompatibleSketchError(f"DocumentSignatures sketches differ in {difference}")
+        self._check_compatible(other)
 
     def merge(self, *others: Self | Iterable[Self]) -> Self:
         """Take in the documents of other sketches of the same configuration, in place.

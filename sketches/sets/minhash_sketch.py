@@ -214,7 +214,7 @@ class MinHashSketch(MergeableSketch):
         return numbers
 
     def _add(self, batch: _Batch) -> None:
-        tokens, numbers = batch
+        tokens, numbers = read_only(batch.tokens), batch.sets
         minima, drawn = self._arrays["minima"], self.family.random_parameters
         parameters = (drawn["keys"][0], drawn["multipliers"][0])
         kernel, n = self._backend.kernels(minhash).throw_tokens, tokens.size

@@ -8,13 +8,11 @@ from typing import Any, Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import IncompatibleSketchError
 from ...lsh.hashing.keys import HASH_COLLISION, Keys, Nulls, read_keys
 from ...lsh.inputs.answers import like
 from ...lsh.support.aliases import alias
 from ...lsh.support.backend import read_only, refuse_gpu
 from ...lsh.support.checks import check_int, check_real
-from ...lsh.support.configured import differing_field
 from ...lsh.support.lazy import lazy
 from ...lsh.support.public import publish
 from ...lsh.support.types import KeyLike, KeysLike
@@ -408,15 +406,6 @@ class ScalableBloomFilter(StoredMergeable):
                 self._set_arrays(arrays)
         self._warn_of_rate()
         return self
-
-    def _check_compatible(self, other: object) -> None:
-        if not isinstance(other, ScalableBloomFilter):
-            raise IncompatibleSketchError(
-                f"expected a ScalableBloomFilter to merge, got {type(other).__name__}"
-            )
-        difference = differing_field(self.config(), other.config())
-        if difference is not None:
-            raise IncompatibleSketchError(f"ScalableBloomFilter sketches differ in {difference}")
 
     def _warn_of_rate(self) -> None:
         """Warn once if the false positive rate is above the error rate, which takes slices of one level."""

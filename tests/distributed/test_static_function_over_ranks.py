@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from mergesketch import StaticFunction, StaticFunctionBuilder
 from mergesketch.distributed import build_static_function
+from night import NUMBERS_OF_RANKS
 from ranks import Ranks, needs_mpi
 
 IDENTICAL = """
@@ -158,7 +159,7 @@ def test_every_shard_has_one_rank(size: int, n_shards: int) -> None:
 
 @pytest.mark.slow
 @needs_mpi
-@pytest.mark.parametrize("n_ranks", [1, 2, 3, 4])
+@pytest.mark.parametrize("n_ranks", NUMBERS_OF_RANKS)
 def test_ranks_give_the_file_of_one_process(ranks: Ranks, n_ranks: int) -> None:
     ran = ranks.run(n_ranks, IDENTICAL, str(n_ranks))
     assert ran.returncode == 0, ran.stderr

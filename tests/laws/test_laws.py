@@ -35,7 +35,7 @@ quickly = settings(
 )
 
 #: Sketches that draw no random numbers, and so have no seed.
-NOTHING_RANDOM = {"DDSketch", "ImportanceCache", "SecondMoments"}
+NOTHING_RANDOM = {"DDSketch", "FrequentDirections", "ImportanceCache", "SecondMoments"}
 
 
 def draw_parts(data: st.DataObject, entry: Entry, n: int) -> tuple[Any, list[tuple]]:

@@ -6,6 +6,16 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+
+def rounded(row: list[float], bits: int) -> list[float]:
+    """Return the numbers that stand for those of a row: 2**bits ones from the smallest to the largest."""
+    low, top = min(row), 2**bits - 1
+    step = np.float32((max(row) - low) / top)
+    codes = [0 if step == 0.0 else min(round((x - low) / float(step)), top) for x in row]
+    return [float(np.float32(code) * step + np.float32(low)) for code in codes]
+
 
 @dataclass
 class Token:

@@ -39,8 +39,8 @@ ENTRIES: dict[str, Entry] = {
         ImportanceCache,
         # There is room for all tokens, so that none is dropped. Then the laws hold bit for bit;
         # test_importance_cache.py tests what holds for any budget.
-        st.tuples(st.integers(1, 3), st.integers(1, 3), st.sampled_from([None, 0.5])).map(
-            lambda t: ImportanceCache(t[0], t[1], 700, history=7, scale=t[2])
+        st.tuples(st.integers(1, 3), st.integers(1, 3), st.sampled_from([None, 4, 8])).map(
+            lambda t: ImportanceCache(t[0], t[1], 700, history=7, scale=0.5, bits=t[2])
         ),
         _tokens,
         join_arrays,
@@ -84,7 +84,7 @@ def argument_cases() -> Iterator[Case]:
         ("Q", "K", "V"),
     )
     full = Later(lambda: cache().update(ROWS, ROWS))
-    yield Case("ImportanceCache.attend", full.attend, {"Q": ROWS}, None, ("Q",))
+    yield Case("ImportanceCache.query", full.query, {"Q": ROWS}, None, ("Q",))
 
 
 def stored_examples() -> dict[str, Stored]:
@@ -93,7 +93,7 @@ def stored_examples() -> dict[str, Stored]:
     small.causal(SMALL_ROWS, SMALL_ROWS, np.arange(n)[:, None])
     return {
         "ImportanceCache": small,
-        "ImportanceCache, by counts": ImportanceCache(d, d, 40, measure="count", scale=0.5).update(
-            SMALL_ROWS, SMALL_ROWS
-        ),
+        "ImportanceCache, by counts and in few bits": ImportanceCache(
+            d, d, 40, measure="count", scale=0.5, bits=4
+        ).update(SMALL_ROWS, SMALL_ROWS),
     }

@@ -69,7 +69,7 @@ LATE = {("lsh/support", "gpu/launch"), ("distributed/cli", "")}
 #: Topics that build on another one.
 MAY_IMPORT["sketches/static"] += ("sketches/coding",)
 MAY_IMPORT["sketches/density"] += ("sketches/counts",)
-MAY_IMPORT["sketches/learned"] += ("sketches/neighbours",)
+MAY_IMPORT["sketches/learned"] += ("sketches/counts", "sketches/neighbours")
 MAY_IMPORT["sketches/attention"] += ("sketches/coding", "sketches/neighbours")
 
 

@@ -135,6 +135,7 @@ def test_every_public_class_has_a_cheap_benchmark() -> None:
         "LoadDeviation",
         "OracleRun",
     }
+    others |= {"Directions", "SampledSubspace"}
     others |= {"Retrieved", "Sample", "SampledLoss", "Visits"}
     others |= {
         "Shingles",

@@ -55,6 +55,29 @@ def test_signatures_halve_the_wrong_orders_of_a_graph_network() -> None:
     assert 1 - both < 0.5 * (1 - alone)
 
 
+TRAINED = """
+import importlib.util
+import numpy as np
+from mergesketch.distributed import communicator
+
+spec = importlib.util.spec_from_file_location("example", sys.argv[1])
+example = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(example)
+comm = communicator()
+model, losses, sent = example.train(comm, 5000, 40)
+assert len(set(comm.allgather(model.table.tobytes()))) == 1, "ranks have different tables"
+assert losses[0] > 0.6 and np.mean(losses[-10:]) < 0.45, losses
+assert 0 < sent < model.table.nbytes
+print(losses[0], losses[-1])
+"""
+
+
+@needs_mpi
+def test_ranks_train_one_table_and_send_the_touched_rows(ranks) -> None:
+    ran = ranks.run(2, TRAINED, str(EXAMPLES / "train_on_ranks.py"))
+    assert ran.returncode == 0, ran.stderr
+
+
 HELP = """
 import runpy, sys
 
@@ -79,6 +102,7 @@ def test_help_needs_no_optional_package(path, tmp_path) -> None:
     [
         (["adaptive_sampling", "--rounds", "0"], "argument --rounds: must be at least 1, got 0"),
         (["adaptive_sampling", "--data", "missing.npz"], "argument --data: [Errno 2] No such file"),
+        (["train_on_ranks", "--steps", "0"], "argument --steps: must be at least 1, got 0"),
         (["scale_on_paper", "--cores", "0"], "argument --cores: must be above 0, got 0"),
         (["scale_on_paper", "--latency-us", "nan"], "argument --latency-us: must be above 0, got nan"),
     ],

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import mergesketch
 import pytest
 from paths import ROOT
 
@@ -238,3 +239,14 @@ def test_the_first_table_of_the_benchmarks_is_that_of_the_results(monkeypatch: p
     for page in (DOCS / "index.md", DOCS.parent / "README.md"):
         shown = re.sub("<!--.*?-->", "", page.read_text())
         assert f"{ratio:.0f} times as fast as datasketch on one thread" in shown
+
+
+def test_linked_names_of_structures_are_public() -> None:
+    public = {*dir(mergesketch), *mergesketch.errors.__all__}
+    found = {}
+    for page in [ROOT / "README.md", *(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)]:
+        for text, target in re.findall(r"\[(`[^\]]+`)\]\(([\w./-]+\.md)", page.read_text()):
+            if (page.parent / target).resolve().parent == DOCS / "structures":
+                found |= dict.fromkeys(re.findall(r"`([A-Z]\w+)(?:\.\w+)?`", text), page.name)
+    assert len(found) > 40
+    assert {name: page for name, page in found.items() if name not in public} == {}

@@ -135,7 +135,7 @@ def test_the_standard_input(run):
     ]:
         code, out, err = run("count", "-", "--ask", "tea", *options, stdin=text)
         assert (code, err) == (0, "") and out.startswith("           2  tea\n"), options
-    assert run("distinct", "-", stdin=b"")[1].startswith("different keys   0 exactly, ")
+    assert run("distinct", "-", stdin=b"")[1].startswith("different keys   0 (exact)")
 
 
 def test_keys_that_are_not_utf8(run):

@@ -15,6 +15,7 @@ from mergesketch.distributed.dedup.components import connected_components
 from mergesketch.distributed.kernels.banding import bucket_pairs, sorted_overlap
 from naive import dedup as naive
 from naive.minhash import jaccard
+from night import NUMBERS_OF_RANKS
 from ranks import Ranks, needs_mpi
 
 ALONE = Communicator(None)
@@ -151,7 +152,7 @@ print("checked")
 
 @pytest.mark.slow
 @needs_mpi
-@pytest.mark.parametrize("n_ranks", [1, 2, 3, 4])
+@pytest.mark.parametrize("n_ranks", NUMBERS_OF_RANKS)
 def test_components_over_ranks(ranks: Ranks, n_ranks: int) -> None:
     ran = ranks.run(n_ranks, COMPONENTS)
     assert ran.returncode == 0, ran.stderr

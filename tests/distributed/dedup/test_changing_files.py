@@ -12,6 +12,7 @@ from mergesketch.distributed import DocumentSource, communicator, deduplicate
 from mergesketch.distributed.__main__ import main
 from mergesketch.distributed.documents.in_memory import DocumentsInMemory
 from mergesketch.errors import DocumentError
+from night import NUMBERS_OF_RANKS
 from ranks import Ranks, needs_mpi
 
 CHANGED = "changed while it was read"
@@ -264,7 +265,7 @@ if comm.rank == 0:
 @needs_mpi
 def test_changes_over_ranks(ranks: Ranks, tmp_path):
     told = set()
-    for n_ranks in (1, 2, 3):
+    for n_ranks in NUMBERS_OF_RANKS:
         write_four()
         Path("d/z.jsonl").write_text(lines(near(7, 8)))
         ran = ranks.run(n_ranks, RANKS, str(tmp_path))

@@ -14,6 +14,7 @@ from mergesketch.distributed import DocumentSource, deduplicate
 from mergesketch.distributed.__main__ import main
 from mergesketch.lsh import shingle
 from naive.dedup import contained, stars
+from night import NUMBERS_OF_RANKS
 from ranks import Ranks, needs_mpi
 
 
@@ -153,7 +154,7 @@ def test_any_number_of_ranks_finds_the_same(ranks: Ranks, tmp_path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     printed = set()
-    for n_ranks in (1, 2, 3):
+    for n_ranks in NUMBERS_OF_RANKS:
         ran = ranks.run(n_ranks, RANKS, str(path))
         assert ran.returncode == 0, ran.stderr
         printed.update(ran.stdout)

@@ -18,6 +18,7 @@ from mergesketch.lsh import MinHash, shingle
 from naive import dedup as naive
 from naive.dedup import contained
 from naive.minhash import jaccard
+from night import NUMBERS_OF_RANKS
 from ranks import Ranks, needs_mpi
 
 
@@ -344,7 +345,7 @@ for limit in (2, 64):
 @needs_mpi
 def test_any_number_of_ranks_keeps_the_same(ranks: Ranks) -> None:
     expected = None
-    for n_ranks in (1, 2, 3):
+    for n_ranks in NUMBERS_OF_RANKS:
         ran = ranks.run(n_ranks, RANKS)
         assert ran.returncode == 0, ran.stderr
         expected = expected or ran.stdout[0]

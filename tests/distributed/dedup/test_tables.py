@@ -17,6 +17,7 @@ from mergesketch.distributed import deduplicate
 from mergesketch.distributed.documents import in_memory
 from mergesketch.lsh.inputs.strings import byte_buffers
 from mergesketch.lsh.inputs.tables import open_columns
+from night import IS_NIGHT
 from paths import environment
 from ranks import Ranks, needs_mpi
 
@@ -605,7 +606,9 @@ def test_ids_come_from_other_ranks(kind: str, ranks: Ranks) -> None:
     """One rank has no rows. The id of the kept row is right wherever the row lies."""
     expected = deduplicate(PLAIN, keep="last")
     gone = np.flatnonzero(~expected.keep)
-    for bounds in ([0, 9, N], [0, 5, 5, N], [0, 0, 20, N]):
+    # Where rows lie does not depend on the kind of the table, so most kinds have one case.
+    others = [[0, 9, N], [0, 0, 20, N]] if IS_NIGHT or kind in ("pandas object", "Arrow, chunks") else []
+    for bounds in ([0, 5, 5, N], *others):
         pairs = list(pairwise(bounds))
         parts = [KINDS[kind]({name: c[a:b] for name, c in COLUMNS.items()}) for a, b in pairs]
         ran = ranks.run(len(pairs), RANKS, pickle.dumps(parts).hex())

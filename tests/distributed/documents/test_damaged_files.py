@@ -12,6 +12,7 @@ import pytest
 from mergesketch.distributed import DocumentSource, deduplicate
 from mergesketch.distributed.__main__ import main
 from mergesketch.errors import DistributedError, DocumentError
+from night import NUMBERS_OF_RANKS
 from ranks import Ranks, needs_mpi
 
 TEXTS = [f"text number {i} of a few words" for i in range(3)]
@@ -302,7 +303,7 @@ def test_damaged_files_over_ranks(ranks: Ranks, tmp_path):
     wrong_field()
     no_parquet()
     Path("d/b.jsonl").write_text(lines([{"other": 1}]))
-    for n_ranks in (1, 2, 3):
+    for n_ranks in NUMBERS_OF_RANKS:
         Path("d/z.jsonl").write_text(lines([{"text": text} for text in [*TEXTS, *TEXTS]]))
         ran = ranks.run(n_ranks, RANKS, str(tmp_path))
         assert ran.returncode == 0, ran.stderr

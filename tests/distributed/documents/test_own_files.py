@@ -11,6 +11,7 @@ from mergesketch.distributed import DocumentSource
 from mergesketch.distributed.__main__ import main
 from mergesketch.distributed.documents.own_files import own_output
 from mergesketch.errors import DocumentError
+from night import NUMBERS_OF_RANKS
 from ranks import Ranks, needs_mpi
 
 GROUPS = "groups that mergesketch dedup has written"
@@ -143,7 +144,7 @@ def test_results_over_ranks(ranks: Ranks, tmp_path):
     assert main(["dedup", "d", "-o", "d/a.jsonl"]) == 0
     os.link("d/2.txt", "d/hard")
     told = set()
-    for n_ranks in (1, 2, 3):
+    for n_ranks in NUMBERS_OF_RANKS:
         ran = ranks.run(n_ranks, RANKS, str(tmp_path))
         assert ran.returncode == 0, ran.stderr
         told.add(ran.stdout[0])

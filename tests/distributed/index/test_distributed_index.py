@@ -15,6 +15,7 @@ from mergesketch.errors import DistributedError, SketchFormatError
 from mergesketch.lsh import SignedRandomProjection
 from naive.distributed_index import top_by_collisions, vote
 from naive.words import mix13
+from night import NUMBERS_OF_RANKS
 from ranks import Ranks, needs_mpi
 from toy_family import ToyFamily
 
@@ -133,7 +134,7 @@ print("done")
 
 @pytest.mark.slow
 @needs_mpi
-@pytest.mark.parametrize("n_ranks", [1, 2, 3, 4])
+@pytest.mark.parametrize("n_ranks", NUMBERS_OF_RANKS)
 def test_answers_over_ranks(ranks: Ranks, n_ranks: int) -> None:
     ran = ranks.run(n_ranks, ANSWERS, str(n_ranks))
     assert ran.returncode == 0, ran.stderr

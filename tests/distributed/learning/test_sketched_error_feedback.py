@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 from fractions import Fraction
 from typing import Any
 
@@ -15,6 +17,7 @@ from mergesketch.distributed.kernels import sketched_error_feedback as kernels
 from mergesketch.distributed.learning.error_memory import ErrorMemory, top_positions
 from mergesketch.lsh.support.backend import read_only
 from naive import sketched_error_feedback as naive
+from paths import environment
 from ranks import Ranks, needs_mpi
 
 few = settings(max_examples=20, deadline=None)
@@ -203,6 +206,20 @@ def test_a_loaded_state_goes_on_as_the_saved_one(tmp_path) -> None:
     np.testing.assert_array_equal(loaded.step(gradient), expected)
     np.testing.assert_array_equal(copied.step(gradient), expected)
     assert loaded == feedback == copied
+
+
+def test_a_process_that_has_not_imported_the_class_loads_its_files(tmp_path) -> None:
+    SketchedErrorFeedback(20).save(tmp_path / "state")
+    code = "import mergesketch; print(type(mergesketch.load('state')).__name__)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "SketchedErrorFeedback"
 
 
 @pytest.mark.parametrize(

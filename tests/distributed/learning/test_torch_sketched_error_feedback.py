@@ -25,7 +25,6 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from mergesketch.distributed import SketchedErrorFeedbackState, sketched_error_feedback_hook
-from mergesketch.distributed.learning.error_memory import block_start, top_positions
 from mergesketch.errors import DistributedError
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -55,7 +54,8 @@ def train(state_of, n_steps, factor=1.0):
         buckets.append([parameter.numel() for parameter in bucket.parameters()])
         return sketched_error_feedback_hook(state, bucket)
 
-    model.register_comm_hook(state, hook)
+    # DistributedDataParallel compares the annotations of the hook itself.
+    model.register_comm_hook(state, hook if n_steps > 1 else sketched_error_feedback_hook)
     rng = torch.Generator().manual_seed(rank)
     gradients, updates = 0, 0
     for _ in range(n_steps):
@@ -90,7 +90,8 @@ for options in (
         assert state.n_steps == 5 and state.bytes_sent > 0
         if options["compressor"] == "top_k":
             kept = [max(1, round(0.05 * sum(sizes))) for sizes in buckets]
-            assert state.bytes_sent == sum(4 + 8 * k for k in kept) * (size - 1)
+            # Each step sends a checksum of the configuration, too.
+            assert state.bytes_sent == (sum(4 + 8 * k for k in kept) + 5 * 8) * (size - 1)
 
         # A loaded state goes on in the same way.
         other = SketchedErrorFeedbackState(network(), memory=memory, **options)
@@ -116,6 +117,17 @@ for compressor in ("top_k", "random_block", "power_sgd"):
         math.nan if last else 1.0,
     )
 refused("differ in seed: 0 here, 1 there", lambda model: SketchedErrorFeedbackState(model, seed=int(last)))
+
+
+def ahead(model):
+    # One rank goes on from a saved state, and the others do not.
+    state = SketchedErrorFeedbackState(model)
+    if last:
+        state.load_state_dict(state.state_dict() | {"n_steps": 3})
+    return state
+
+
+refused("differ in n_steps: 0 here, 3 there", ahead)
 # One rank's state is of another module.
 refused(
     f"rank {size - 1} failed: ValueError: the module must have the parameters",
@@ -141,7 +153,7 @@ def test_two_processes(tmp_path: Path) -> None:
         for command in commands
     ]
     try:
-        ended = [process.communicate(timeout=100) for process in started]
+        ended = [process.communicate(timeout=300) for process in started]
     finally:
         for process in started:
             process.kill()
@@ -177,9 +189,13 @@ def test_states_of_other_configurations_or_shapes_are_refused() -> None:
     good = state.state_dict()
     good["factors"] = {0: torch.ones(20, 2)}
     state.load_state_dict(good)
+    with pytest.raises(AttributeError, match="seed of a SketchedErrorFeedbackState cannot change"):
+        state.seed = 3
     assert state.nbytes == 4 * (63 + 40)
     for change, message in (
         ({"memory": torch.ones(5)}, "finite numbers of the shapes"),
+        ({"memory": [0.0] * 63}, "finite numbers of the shapes"),
+        ({"factors": None}, "finite numbers of the shapes"),
         ({"memory": torch.full((63,), np.nan)}, "finite numbers of the shapes"),
         ({"factors": {0: torch.ones(3, 2)}}, "finite numbers of the shapes"),
         ({"factors": {1: torch.ones(20, 2)}}, "finite numbers of the shapes"),

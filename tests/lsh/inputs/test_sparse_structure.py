@@ -15,6 +15,7 @@ from mergesketch import BloomSignatures, LSHIndex, Race, suggest
 from mergesketch.lsh import MinHash, PStable, SignedRandomProjection, WeightedMinHash
 from mergesketch.lsh.inputs.sparse_structure import csr_parts
 from mergesketch.lsh.kernels.checks import count_falls
+from mergesketch.lsh.support.backend import read_only
 
 N = 60
 
@@ -181,7 +182,8 @@ def compressed_rows(draw: Any) -> tuple[list[int], list[int]]:
 @given(compressed_rows(), st.sampled_from([np.int32, np.int64]))
 def test_falls_are_counted_and_contradictions_found(rows: tuple[list[int], list[int]], dtype: Any) -> None:
     indptr, indices = rows
-    found = count_falls(np.array(indptr), np.array(indices, dtype), 5, 0, len(indptr) - 1)
+    parts = read_only(np.array(indptr)), read_only(np.array(indices, dtype))
+    found = count_falls(*parts, 5, 0, len(indptr) - 1)
     assert found == naive_falls(indptr, indices, 5)
 
 

@@ -6,6 +6,7 @@ import xxhash
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from mergesketch.lsh.kernels.xxh3 import hash_fixed, hash_slices, hash_u64
+from mergesketch.lsh.support.backend import read_only
 
 SEEDS = [0, 1, 0x9E3779B97F4A7C15, 2**63, 2**64 - 1]
 seeds = st.integers(0, 2**64 - 1) | st.sampled_from(SEEDS)
@@ -47,7 +48,7 @@ def test_against_reference(data: bytes, seed: int, shift: int) -> None:
 @settings(max_examples=200, deadline=None)
 def test_integers(value: int, seed: int) -> None:
     out = np.zeros(1, dtype=np.uint64)
-    hash_u64(np.array([value], dtype=np.uint64), np.uint64(seed), 0, 1, out)
+    hash_u64(read_only(np.array([value], dtype=np.uint64)), np.uint64(seed), 0, 1, out)
     assert int(out[0]) == xxhash.xxh3_64_intdigest(value.to_bytes(8, "little"), seed)
 
 
@@ -59,7 +60,7 @@ def test_vectors() -> None:
 
 
 def test_ranges_touch_only_their_rows() -> None:
-    values = np.arange(10, dtype=np.uint64)
+    values = read_only(np.arange(10, dtype=np.uint64))
     out = np.zeros(10, dtype=np.uint64)
     hash_u64(values, np.uint64(0), 3, 5, out)
     assert np.flatnonzero(out).tolist() == [3, 4]

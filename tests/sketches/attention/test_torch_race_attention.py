@@ -163,6 +163,22 @@ def test_vectors_serve_training_after_inference() -> None:
     assert x.grad is not None and module._kept_vectors.cache_info().hits >= 1
 
 
+def test_it_can_be_compiled_mapped_and_differentiated_as_a_function() -> None:
+    q, k, v = (rows("normal", (3, 6, 4), seed) for seed in (1, 2, 3))
+
+    def output(q: Any, k: Any, v: Any) -> Any:
+        return race_attention(q, k, v, is_causal=True, **OPTIONS)
+
+    expected = output(q, k, v)
+    compiled = torch.compile(output, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(q, k, v), expected)
+    torch.testing.assert_close(torch.vmap(output)(q, k, v), expected)
+    x = q.clone().requires_grad_()
+    output(x, k, v).square().sum().backward()
+    gradient = torch.func.grad(lambda x: output(x, k, v).square().sum())(q)
+    torch.testing.assert_close(gradient, x.grad)
+
+
 def test_a_model_learns_which_token_to_attend_to() -> None:
     rng = torch.Generator().manual_seed(0)
     K, V = torch.randn(64, 10, 8, generator=rng), torch.randn(64, 10, 1, generator=rng)

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import SparseCodeIndex
 from mergesketch.errors import IncompatibleSketchError, SketchFormatError
+from mergesketch.lsh.support.backend import read_only
 from mergesketch.lsh.support.random import random_uint64
 from mergesketch.sketches.kernels import sparse_code_index as kernels
 from mergesketch.sketches.learned.bucket_network import UNITS, draw_network
@@ -73,7 +74,7 @@ def test_queries_are_those_of_the_naive_twin(seed: int, n: int, n_probes: int, l
     """Few different scores make many ties."""
     rng = np.random.default_rng(seed)
     index = small().update(rng.choice(50, 25, replace=False))
-    codes, lists = index.codes(index.ids), index._lists
+    codes, lists = read_only(index.codes(index.ids)), index._lists
     scores = rng.integers(-4, 0, (n, 15)).astype(np.float32)
     buckets = np.empty((n, 3, n_probes), np.int64)
     kernels.best_buckets(scores, 5, 0, n, buckets)

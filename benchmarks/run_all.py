@@ -81,9 +81,9 @@ LEFT_OUT = {
     "static_tables_data.py",
     "summary.py",
     "tables.py",
+    "torch_race_attention.py",
     "term_statistics.py",
     "term_tables.py",
-    "torch_race_attention.py",
 }
 
 

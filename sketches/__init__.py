@@ -95,10 +95,10 @@ _LAZY = {
     "ImportanceCache": ".attention.importance_cache",
     "ActiveUnits": ".attention.active_units",
     "sparse_layer": ".attention.sparse_layer",
-    "TermStatistics": ".counts.term_statistics",
     "FrequentDirections": ".counts.frequent_directions",
     "Directions": ".counts.frequent_directions",
     "SampledSubspace": ".learned.sampled_subspace",
+    "TermStatistics": ".counts.term_statistics",
 }
 
 if TYPE_CHECKING:

@@ -160,8 +160,8 @@ def shown_array(cls: type[Any]) -> str | None:
 #: Classes whose arrays say nothing of how full they are, or that say it in words of their own.
 OTHER_WORDS = {
     "FourierSketch",
-    "FrequentDirections",
     "HyperLogLog",
+    "FrequentDirections",
     "KLLSketch",
     "SecondMoments",
     "TermStatistics",

@@ -87,10 +87,11 @@ class TermStatistics(KeysOfOneKind):
     The default has room for 131,072 terms. The list takes the memory of the table. A file has the list only,
     without the empty counters behind it.
 
-    **Many terms.** If there are more, all go into a Count-Min table [1]_. A document frequency is then never
-    too low. It is too high by `error` or more only with a small probability, which decreases exponentially
-    with `n_rows`. The table is linear, so the state depends only on the set of documents. Their order, their
-    batches and the order of merges do not matter: merged statistics are those of one pass, bit for bit.
+    **Many terms.** If there are more, all go into a Count-Min table (Cormode and Muthukrishnan 2005). A
+    document frequency is then never too low. It is too high by more than ``error(confidence)`` with
+    probability at most 1 - `confidence`. The table is linear, so the state depends on the documents only.
+    Their order, their batches and the order of merges do not matter: merged statistics are those of one
+    pass, bit for bit.
 
     A term counts once a document, also if the document repeats it. An empty document counts as a document.
     Terms are of any type that `mergesketch.lsh.hash_keys` takes, and of one kind in one sketch: strings, or
@@ -103,12 +104,12 @@ class TermStatistics(KeysOfOneKind):
 
     References
     ----------
-    .. [1] Cormode, Muthukrishnan. An improved data stream summary: the count-min sketch and its applications.
-       Journal of Algorithms 55(1), 2005.
-    .. [2] Robertson, Zaragoza. The probabilistic relevance framework: BM25 and beyond. Foundations and Trends
-       in Information Retrieval 3(4), 2009.
-    .. [3] Kamphuis, de Vries, Boytsov, Lin. Which BM25 do you mean? A large-scale reproducibility study of
-       scoring variants. ECIR 2020.
+    - Cormode, Muthukrishnan. An improved data stream summary: the count-min sketch and its applications.
+      Journal of Algorithms 55(1), 2005.
+    - Robertson, Zaragoza. The probabilistic relevance framework: BM25 and beyond. Foundations and Trends in
+      Information Retrieval 3(4), 2009.
+    - Kamphuis, de Vries, Boytsov, Lin. Which BM25 do you mean? A large-scale reproducibility study of scoring
+      variants. ECIR 2020.
 
     Examples
     --------

@@ -43,6 +43,7 @@ _LAZY = {
     "RaceDensity": ".sketches.race.race_density",
     "SharedArray": ".sketches.parameters.torch_array",
     "DistributedSlideClassifier": ".distributed.learning.slide_classifier",
+    "average_over_ranks": ".distributed.learning.average_over_ranks",
     "SketchedErrorFeedbackState": ".distributed.learning.torch_sketched_error_feedback",
     "sketched_error_feedback_hook": ".distributed.learning.torch_sketched_error_feedback",
     "SlideClassifier": ".sketches.learned.slide_classifier",
@@ -93,6 +94,7 @@ _PACKAGES = {"sklearn": "scikit-learn", "torch": "PyTorch"}
 if TYPE_CHECKING:
     from . import distributed as distributed
     from .distributed import *
+    from .distributed.learning.average_over_ranks import average_over_ranks as average_over_ranks
     from .distributed.learning.slide_classifier import (
         DistributedSlideClassifier as DistributedSlideClassifier,
     )

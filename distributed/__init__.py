@@ -29,7 +29,8 @@ _LAZY = {
     "save_documents": ".dedup.state_file",
     "search_over_ranks": ".index.search_over_ranks",
     "spark_sketch": ".engines",
-    # It needs scikit-learn.
+    # They need scikit-learn.
+    "average_over_ranks": ".learning.average_over_ranks",
     "DistributedSlideClassifier": ".learning.slide_classifier",
     # They need PyTorch.
     "SketchedErrorFeedbackState": ".learning.torch_sketched_error_feedback",
@@ -40,6 +41,7 @@ _LAZY = {
 }
 
 if TYPE_CHECKING:
+    from .learning.average_over_ranks import average_over_ranks as average_over_ranks
     from .dedup.against import ComparedWithOld as ComparedWithOld
     from .dedup.banding import band_parameters as band_parameters
     from .dedup.cleaning import CleanedCorpus as CleanedCorpus

@@ -58,8 +58,8 @@ class SampledSubspace:
 
     Notes
     -----
-    An update takes O(m n `n_directions`) operations, a projection O(m n k), and a refresh
-    O(`n_directions`**2 n). Objects can be pickled, to go on later.
+    For d = `n_directions`, an update takes O(m n d) operations, a projection O(m n k), and a refresh
+    O(d**2 n). Objects can be pickled, to go on later.
 
     References
     ----------

@@ -86,6 +86,7 @@ _LAZY = {
     "spark_sketch": ".distributed",
     "sparse_all_reduce": ".distributed",
     "FederatedTables": ".distributed",
+    "federated_tables_strategy": ".distributed",
 }
 
 #: The names of packages that these may need; the extras that install them have the names of their modules.
@@ -255,6 +256,7 @@ __all__ = [
     "__version__",
     "errors",
     "family_from_config",
+    "federated_tables_strategy",
     "frank_wolfe",
     "from_bytes",
     "get_num_threads",

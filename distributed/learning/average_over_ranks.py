@@ -37,8 +37,8 @@ def average_over_ranks(model: L, n_rows: float | None = None, comm: Any = None) 
     model : fitted LabelHash
         As for `LabelHash.merge`. Ranks may have other labels.
     n_rows : float, optional
-        The number of rows that the rank has learnt in this round, above 0: the weight of its model. By default
-        ``model.n_rows_``, all rows that it has learnt.
+        The number of rows that the rank has learnt in this round, above 0: the weight of its model. By
+        default ``model.n_rows_``, all rows that it has learnt.
     comm : mpi4py communicator or Communicator, optional
         By default all ranks, if MPI started this process, and this process alone otherwise.
 
@@ -98,7 +98,9 @@ def average_over_ranks(model: L, n_rows: float | None = None, comm: Any = None) 
         share = shares_of(np.array([weight for _, weight, _ in every]))[comm.rank]
         leaves = leaves_of(model.models_)
         means = [
-            [] if leaf is None else [np.ascontiguousarray(a * a.dtype.type(share)) for a in parameters_of(leaf)]
+            []
+            if leaf is None
+            else [np.ascontiguousarray(a * a.dtype.type(share)) for a in parameters_of(leaf)]
             for leaf in leaves
         ]
     for arrays in means:

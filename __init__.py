@@ -247,6 +247,7 @@ __all__ = [
     "StormSketch",
     "StreamingDeduplicator",
     "Suggestion",
+    "TermStatistics",
     "TileMap",
     "TopK",
     "VectorCodes",

@@ -158,6 +158,16 @@ def hyperloglog() -> Cases:
 
 
 @benchmark
+def term_statistics() -> Cases:
+    for n in SIZES:
+        offsets = np.arange(0, n + 1, 10)
+        for kind, terms in (("integers", integers(n)), ("strings", words(n))):
+            statistics = ms.TermStatistics().update((terms, offsets))
+            yield f"update, {kind}, {n:,}", partial(statistics.update, (terms, offsets))
+            yield f"weights, {kind}, {n:,}", partial(statistics.weights, terms)
+
+
+@benchmark
 def ddsketch() -> Cases:
     for n in SIZES:
         values, sketch = np.random.default_rng(5).lognormal(3.0, 2.0, n), ms.DDSketch(relative_error=0.01)

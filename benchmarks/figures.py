@@ -26,6 +26,7 @@ import parameter_sharing_tables
 import slide_tables
 import sparse_all_reduce_tables
 import sparsity_tables
+import term_tables
 from markdown_parts import percent, short, span, table
 from measure import cell
 from mergesketch import BloomFilter
@@ -703,6 +704,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **attention_tables.TABLES,
     **federation_tables.TABLES,
     **feedback_tables.TABLES,
+    **term_tables.TABLES,
     **label_tables.TABLES,
     **sparsity_tables.TABLES,
     **sparse_all_reduce_tables.TABLES,

@@ -69,7 +69,7 @@ def machine() -> dict[str, Any]:
     versions = {}
     peers = ("rensa", "datasketch", "scikit-learn", "falconn", "faiss-cpu", "hnswlib", "pyod", "datasketches")
     peers += ("marisa-trie", "ddsketch", "dawg2", "zstandard", "zipnn", "lmzip", "pcodec", "constriction")
-    peers += ("torch", "omikuji", "pynndescent")
+    peers += ("torch", "omikuji", "pynndescent", "bm25s")
     for package in ("numpy", "numba", "scipy", "mpi4py", "mpich", *peers):
         try:
             versions[package] = version(package)

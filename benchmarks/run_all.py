@@ -21,6 +21,7 @@ LEFT_OUT = {
     "compressed_floats.py",
     "compressed_module.py",
     "context_sparsity.py",
+    "cranfield.py",
     "debian.py",
     "dedup_formats.py",
     "dedup_large.py",
@@ -83,6 +84,8 @@ LEFT_OUT = {
     "summary.py",
     "tables.py",
     "torch_race_attention.py",
+    "term_statistics.py",
+    "term_tables.py",
 }
 
 

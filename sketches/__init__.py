@@ -98,6 +98,7 @@ _LAZY = {
     "FrequentDirections": ".counts.frequent_directions",
     "Directions": ".counts.frequent_directions",
     "SampledSubspace": ".learned.sampled_subspace",
+    "TermStatistics": ".counts.term_statistics",
 }
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ if TYPE_CHECKING:
     from .counts.heavy_hitters import HeavyHitters as HeavyHitters
     from .counts.hyperloglog import HyperLogLog as HyperLogLog
     from .counts.kll import KLLSketch as KLLSketch
+    from .counts.term_statistics import TermStatistics as TermStatistics
     from .counts.top_k import TopK as TopK
     from .density.density import DensitySketch as DensitySketch
     from .learned.frank_wolfe import FrankWolfeResult as FrankWolfeResult
@@ -278,6 +280,7 @@ __all__ = [
     "StormSketch",
     "StreamingDeduplicator",
     "Suggestion",
+    "TermStatistics",
     "TileMap",
     "TopK",
     "VectorCodes",

@@ -148,12 +148,12 @@ def check_kinds(name: str, one: Sequence[int], other: Sequence[int]) -> None:
         )
 
 
-def refuse_other_kinds(name: str, kinds: Sequence[int], keys: Keys) -> None:
+def refuse_other_kinds(name: str, kinds: Sequence[int], keys: Keys, argument: str = "keys") -> None:
     """Raise TypeError if keys are of another kind than those that a sketch holds."""
     found = _difference(kinds, kinds_of(keys))
     if found is not None:
         place, before, here, remedy = found
-        what = f"keys (part {place - 1})" if place else "keys"
+        what = f"{argument} (part {place - 1})" if place else argument
         raise TypeError(
             f"{what} must be {before} as before, got {here}: this {name} remembers the kind of its keys; "
             f"{remedy}"

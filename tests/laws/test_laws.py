@@ -371,7 +371,8 @@ def test_bad_updates_change_nothing(entry: Entry, data: st.DataObject) -> None:
 def strange(good: Any) -> dict[str, Any]:
     """Return values that no argument of an update can have, made from one that it can have."""
     if isinstance(good, list):
-        good = good[0] if good and isinstance(good[0], np.ndarray) else np.array(good)
+        is_nested = bool(good) and isinstance(good[0], (np.ndarray, list))
+        good = np.array(good[0] if is_nested else good)
     masked = np.ma.array(np.resize(good, good.shape if good.size else (1, *good.shape[1:])), mask=True)
     return {
         "masked": masked,

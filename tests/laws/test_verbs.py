@@ -83,6 +83,7 @@ def test_aliases_call_the_method_that_they_name(monkeypatch: pytest.MonkeyPatch)
         ("StaticFunction", "query", "lookup"),
         ("StaticTable", "query", "lookup"),
         ("StreamingDeduplicator", "query", "contains"),
+        ("TermStatistics", "document_frequency", "query"),
         ("VectorCodes", "query", "search"),
     }
 
@@ -157,7 +158,15 @@ def shown_array(cls: type[Any]) -> str | None:
 
 
 #: Classes whose arrays say nothing of how full they are, or that say it in words of their own.
-OTHER_WORDS = {"FourierSketch", "FrequentDirections", "HyperLogLog", "KLLSketch", "SecondMoments", "TopK"}
+OTHER_WORDS = {
+    "FourierSketch",
+    "HyperLogLog",
+    "FrequentDirections",
+    "KLLSketch",
+    "SecondMoments",
+    "TermStatistics",
+    "TopK",
+}
 
 
 def test_only_releases_show_nothing_that_was_counted() -> None:

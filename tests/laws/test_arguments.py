@@ -35,6 +35,7 @@ LEFT_OUT = {
     "ImportanceCache.causal positions": "rising: none repeats",
     **{f"LearnedPartition.{n} ids": "distinct: none repeats" for n in ("fit", "fit_neighbors", "update")},
     **dict.fromkeys(("SparseCodeIndex.fit ids", "SparseCodeIndex.partial_fit ids"), "distinct, too"),
+    "federated_tables_strategy others": "needs Flower",
     "LearnedProjection.collision_probability distance": "always refused",
     "LearnedProjection.distance probability": "always refused",
 }

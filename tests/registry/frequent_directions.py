@@ -23,7 +23,7 @@ def _batches(sketch: FrequentDirections) -> st.SearchStrategy[tuple]:
 
 
 def _large(rng: np.random.Generator, sketch: FrequentDirections) -> tuple:
-    return (rng.integers(-40, 40, (5_000, sketch.n_features)) / 8,)
+    return (rng.integers(-40, 40, (1_000, sketch.n_features)) / 8,)
 
 
 def _within_error(a: FrequentDirections, b: FrequentDirections, batches: Sequence[tuple]) -> None:

@@ -143,7 +143,7 @@ class FederatedTables(Stored):
             raise ValueError(f"weights must have shape (n_parameters,), got shape {array.shape}")
         array = _finite("weights", array, array.dtype)
         new = cls(array.size, dtype=array.dtype.name)
-        new._arrays["weights"][:] = array
+        new._state.arrays["weights"][:] = array
         return new
 
     # -- state ----------------------------------------------------------------------------------------

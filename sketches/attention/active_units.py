@@ -51,8 +51,8 @@ class ActiveUnits(Stored):
     Parameters
     ----------
     W : array_like of shape (n_units, n_features)
-        The weights into each unit: ``layer.weight.detach()`` of PyTorch's `Linear`. Numbers of at most 1e30 in
-        magnitude, and for the method "codes" not all below 1e-30, unless all are 0. They are not kept.
+        The weights into each unit: ``layer.weight.detach()`` of PyTorch's `Linear`. Numbers of at most 1e30
+        in magnitude, and for the method "codes" not all below 1e-30, unless all are 0. They are not kept.
     bias : array_like of shape (n_units,), optional
     calibration : SecondMoments, optional
         Of typical inputs of the layer, for the method "low_rank": some thousands of rows. Sketches that ranks
@@ -153,8 +153,8 @@ class ActiveUnits(Stored):
             raise ValueError(f"W must lie within {_LARGEST:g} of 0, got a number of magnitude {largest:g}")
         if method == "codes" and 0.0 < largest < _SMALLEST:
             raise ValueError(
-                f'W must have a number of magnitude {_SMALLEST:g} or more for the method "codes", got at most '
-                f"{largest:g}; multiply W and bias by a power of two"
+                f'W must have a number of magnitude {_SMALLEST:g} or more for the method "codes", got at '
+                f"most {largest:g}; multiply W and bias by a power of two"
             )
         if calibration is not None and calibration.n_updates <= 0:
             raise ValueError("calibration must have rows, got a sketch without")

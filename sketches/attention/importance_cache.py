@@ -110,14 +110,14 @@ class ImportanceCache(MergeableSketch):
 
     **Merging** keeps the tokens of the union: the first `sinks`, the latest `window`, and the most important
     others, `budget` in all. Importances are those that each part has found in its own context. Two tokens of
-    one position must be the same token, and then the larger importance counts. So give `positions` where parts
-    do not begin at 0. Then what is kept depends neither on the order of merges nor on their grouping.
+    one position must be the same token, and then the larger importance counts. So give `positions` where
+    parts do not begin at 0. Then what is kept depends neither on the order of merges nor on their grouping.
     Different tokens of one position are refused where both are still kept. Where one was dropped, nothing
     tells.
 
     **Bits.** With `bits`, a row of keys or values is rounded to ``2**bits`` numbers from its smallest to its
-    largest one. Queries then attend to the rounded rows. For 64 columns of keys and of values, the same memory
-    keeps 5.5 times as many tokens with 4 bits, and 3.3 times with 8. Narrow rows save less.
+    largest one. Queries then attend to the rounded rows. For 64 columns of keys and of values, the same
+    memory keeps 5.5 times as many tokens with 4 bits, and 3.3 times with 8. Narrow rows save less.
 
     **Rotary positions.** Give keys after their rotation by position (RoPE), and rotate queries by their true
     position. The number of tokens that are kept is not the position of the next one.

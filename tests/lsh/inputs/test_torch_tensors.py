@@ -7,7 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mergesketch import ImportanceCache, SecondMoments, VectorCodes, sparse_attention, sparse_layer, top_tokens
+from mergesketch import (
+    ImportanceCache,
+    SecondMoments,
+    VectorCodes,
+    sparse_attention,
+    sparse_layer,
+    top_tokens,
+)
 from mergesketch.lsh import SignedRandomProjection
 
 torch = pytest.importorskip("torch")
@@ -40,7 +47,9 @@ def test_they_are_refused_by_name(name: str, call: Callable[[Any], Any]) -> None
         with pytest.raises(TypeError) as error:
             call(tensor)
         message = str(error.value)
-        assert message.startswith(f"{name} must be numbers that NumPy can read, got a tensor of {tensor.dtype}")
+        assert message.startswith(
+            f"{name} must be numbers that NumPy can read, got a tensor of {tensor.dtype}"
+        )
         assert message.endswith(f"; pass {name}.{calls}")
         # The advice helps.
         call(eval(f"tensor.{calls}", {"tensor": tensor}))

@@ -153,7 +153,11 @@ def test_dropped_tokens_of_one_position_are_not_seen() -> None:
         empty = ImportanceCache(1, 1, 4, sinks=0, window=1, drop=1)
         return empty.update(np.array(keys)[:, None], np.ones((len(keys), 1)), positions)
 
-    a, b, c = part([1.0, 2.0, 3.0, 4.0], [0, 1, 2, 3]), part([5.0, 6.0, 7.0, 8.0], [4, 5, 6, 7]), part([9.0], [0])
+    a, b, c = (
+        part([1.0, 2.0, 3.0, 4.0], [0, 1, 2, 3]),
+        part([5.0, 6.0, 7.0, 8.0], [4, 5, 6, 7]),
+        part([9.0], [0]),
+    )
     assert (a | b | c).positions.tolist() == [4, 5, 6, 7]
     with pytest.raises(IncompatibleSketchError, match="got 0 for two tokens"):
         a.merge(c)

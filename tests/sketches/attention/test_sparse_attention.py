@@ -95,7 +95,11 @@ def test_masked_tokens_are_not_selected() -> None:
 
 
 def test_long_doubles_beyond_float64_give_no_warning() -> None:
-    K = np.array([["1", "1e4000"]], np.longdouble).T if np.finfo(np.longdouble).max > 1e308 else np.ones((2, 1))
+    K = (
+        np.array([["1", "1e4000"]], np.longdouble).T
+        if np.finfo(np.longdouble).max > 1e308
+        else np.ones((2, 1))
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert sparse_attention([[1.0]], K, [[1.0], [2.0]], [[0]]).outputs.tolist() == [[1.0]]

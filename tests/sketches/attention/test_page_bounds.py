@@ -105,7 +105,7 @@ def test_only_contexts_of_whole_pages_are_followed_by_others() -> None:
             first.merge(*others)
         assert first == before
     for other in (PageBounds(3), PageBounds(4, 8), mergesketch.VectorCodes(3)):
-        with pytest.raises(IncompatibleSketchError, match=r"page_size|n_features|expected PageBounds"):
+        with pytest.raises(IncompatibleSketchError, match=r"page_size|n_features|expected a PageBounds"):
             whole.merge(other)  # type: ignore[arg-type]
 
 

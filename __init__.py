@@ -43,6 +43,7 @@ _LAZY = {
     "RaceDensity": ".sketches.race.race_density",
     "SharedArray": ".sketches.parameters.torch_array",
     "DistributedSlideClassifier": ".distributed.learning.slide_classifier",
+    "average_over_ranks": ".distributed.learning.average_over_ranks",
     "SketchedErrorFeedbackState": ".distributed.learning.torch_sketched_error_feedback",
     "sketched_error_feedback_hook": ".distributed.learning.torch_sketched_error_feedback",
     "SlideClassifier": ".sketches.learned.slide_classifier",
@@ -85,6 +86,7 @@ _LAZY = {
     "spark_sketch": ".distributed",
     "sparse_all_reduce": ".distributed",
     "FederatedTables": ".distributed",
+    "federated_tables_strategy": ".distributed",
 }
 
 #: The names of packages that these may need; the extras that install them have the names of their modules.
@@ -93,6 +95,7 @@ _PACKAGES = {"sklearn": "scikit-learn", "torch": "PyTorch"}
 if TYPE_CHECKING:
     from . import distributed as distributed
     from .distributed import *
+    from .distributed.learning.average_over_ranks import average_over_ranks as average_over_ranks
     from .distributed.learning.slide_classifier import (
         DistributedSlideClassifier as DistributedSlideClassifier,
     )
@@ -254,6 +257,7 @@ __all__ = [
     "__version__",
     "errors",
     "family_from_config",
+    "federated_tables_strategy",
     "frank_wolfe",
     "from_bytes",
     "get_num_threads",

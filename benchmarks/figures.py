@@ -13,6 +13,7 @@ from typing import Any
 
 import attention_tables
 import dedup_tables
+import federation_tables
 import feedback_tables
 import float_tables
 import graph_tables
@@ -701,6 +702,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "learned_index_recall": learned_index_table.recall,
     "learned_index_loads": learned_index_table.loads,
     **attention_tables.TABLES,
+    **federation_tables.TABLES,
     **feedback_tables.TABLES,
     **term_tables.TABLES,
     **label_tables.TABLES,

@@ -29,6 +29,7 @@ LEFT_OUT = {
     "dedup_tables.py",
     "error_feedback.py",
     "federated_tables.py",
+    "federation_tables.py",
     "feedback_tables.py",
     "figures.py",
     "fine_tune.py",

@@ -82,9 +82,14 @@ def mean_ndcg(found, gains):
     return float(np.mean([cranfield.ndcg(*pair) for pair in zip(found, gains, strict=True)]))
 
 
-def row(what, found, expected, gains, **more):
+def row(what, cut, found, expected, gains):
     same = [np.array_equal(a[:K], b[:K]) for a, b in zip(found, expected, strict=True)]
-    return {"ranking by": what, "nDCG@10": mean_ndcg(found, gains), "equal first 10": sum(same), **more}
+    return {
+        "ranking by": what,
+        "shards": cut,
+        "nDCG@10": mean_ndcg(found, gains),
+        "equal first 10": sum(same),
+    }
 
 
 def shard_index(documents, k1=K1, b=B):
@@ -132,34 +137,42 @@ def expansions(collection, found):
     return chosen
 
 
+def cuts(documents):
+    """Return the places of the documents of each shard, for three ways to cut a collection."""
+    n, by_length = len(documents), np.argsort([len(document) for document in documents], kind="stable")
+    return {
+        "every 4th document": [np.arange(i, n, SHARDS) for i in range(SHARDS)],
+        "consecutive documents": np.array_split(np.arange(n), SHARDS),
+        "by length": np.array_split(by_length, SHARDS),
+    }
+
+
 def rank_rows(documents, queries, gains):
-    collection = Collection(documents)
-    n, places = len(documents), [np.arange(i, len(documents), SHARDS) for i in range(SHARDS)]
-    shards = [[documents[i] for i in at] for at in places]
+    collection, n = Collection(documents), len(documents)
     frequencies, n_documents, mean_length = exact(documents)
     df = np.array([frequencies[term] for term in collection.terms])
     expected = rankings(collection, np.log(1.0 + (n_documents - df + 0.5) / (df + 0.5)), mean_length, queries)
-    rows = [row("exact counts of the whole", expected, expected, gains)]
-
-    statistics = [TermStatistics().update(shard) for shard in shards]
-    whole = TermStatistics().merge(statistics)
-    assert whole == TermStatistics().update(documents)
-    assert np.array_equal(whole.query(collection.terms), df)
-    assert whole.mean_length == mean_length
-    found = rankings(collection, whole.weights(collection.terms), whole.mean_length, queries)
-    assert all(np.array_equal(*pair) for pair in zip(found, expected, strict=True))
-    size = len(whole.to_bytes())
-    rows.append(row("TermStatistics, merged from 4 shards", found, expected, gains, bytes=size))
-
+    rows = [row("exact counts", "none", expected, expected, gains)]
     index = shard_index(documents)
     theirs = [order(scores_of(index, query)) for query in queries]
-    rows.append(row("bm25s, one index of the whole", theirs, expected, gains))
-    local = [shard_index(shard) for shard in shards]
-    found = [order(joined(local, places, n, query)) for query in queries]
-    rows.append(row("bm25s, 4 indexes with their own statistics", found, expected, gains))
-    merged = [global_index(*pair, whole) for pair in zip(shards, statistics, strict=True)]
-    found = [order(joined(merged, places, n, query)) for query in queries]
-    rows.append(row("bm25s, 4 indexes with merged TermStatistics", found, expected, gains))
+    rows.append(row("bm25s, one index", "none", theirs, expected, gains))
+    for cut, places in cuts(documents).items():
+        shards = [[documents[i] for i in at] for at in places]
+        statistics = [TermStatistics().update(shard) for shard in shards]
+        whole = TermStatistics().merge(statistics)
+        assert whole == TermStatistics().update(documents)
+        assert np.array_equal(whole.query(collection.terms), df)
+        assert whole.mean_length == mean_length
+        found = rankings(collection, whole.weights(collection.terms), whole.mean_length, queries)
+        assert all(np.array_equal(*pair) for pair in zip(found, expected, strict=True))
+        rows.append(row("merged TermStatistics", cut, found, expected, gains))
+        local = [shard_index(shard) for shard in shards]
+        found = [order(joined(local, places, n, query)) for query in queries]
+        rows.append(row("bm25s, 4 indexes, own statistics", cut, found, expected, gains))
+        merged = [global_index(*pair, whole) for pair in zip(shards, statistics, strict=True)]
+        found = [order(joined(merged, places, n, query)) for query in queries]
+        rows.append(row("bm25s, 4 indexes, merged TermStatistics", cut, found, expected, gains))
+    shards = [documents[i::SHARDS] for i in range(SHARDS)]
 
     approximate = []
     for n_buckets in BUCKETS:
@@ -175,7 +188,7 @@ def rank_rows(documents, queries, gains):
                 "mean error": float(error.mean()),
                 "error(0.99)": some.error(),
                 "nDCG@10": mean_ndcg(found, gains),
-                "equal first 10": row("", found, expected, gains)["equal first 10"],
+                "equal first 10": row("", "", found, expected, gains)["equal first 10"],
             }
         )
     return rows, approximate, collection, whole, expected

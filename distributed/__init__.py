@@ -29,7 +29,8 @@ _LAZY = {
     "save_documents": ".dedup.state_file",
     "search_over_ranks": ".index.search_over_ranks",
     "spark_sketch": ".engines",
-    # It needs scikit-learn.
+    # They need scikit-learn.
+    "average_over_ranks": ".learning.average_over_ranks",
     "DistributedSlideClassifier": ".learning.slide_classifier",
     # They need PyTorch.
     "SketchedErrorFeedbackState": ".learning.torch_sketched_error_feedback",
@@ -37,6 +38,7 @@ _LAZY = {
     "sparse_all_reduce": ".learning.sparse_all_reduce",
     "SketchedErrorFeedback": ".learning.sketched_error_feedback",
     "FederatedTables": ".learning.federated_tables",
+    "federated_tables_strategy": ".learning.flower",
 }
 
 if TYPE_CHECKING:
@@ -52,7 +54,9 @@ if TYPE_CHECKING:
     from .engines import spark_sketch as spark_sketch
     from .index.distributed_index import DistributedIndex as DistributedIndex
     from .index.search_over_ranks import search_over_ranks as search_over_ranks
+    from .learning.average_over_ranks import average_over_ranks as average_over_ranks
     from .learning.federated_tables import FederatedTables as FederatedTables
+    from .learning.flower import federated_tables_strategy as federated_tables_strategy
     from .learning.sketched_error_feedback import SketchedErrorFeedback as SketchedErrorFeedback
     from .learning.slide_classifier import DistributedSlideClassifier as DistributedSlideClassifier
     from .learning.sparse_all_reduce import sparse_all_reduce as sparse_all_reduce
@@ -95,6 +99,7 @@ __all__ = [
     "communicator",
     "dask_sketch",
     "deduplicate",
+    "federated_tables_strategy",
     "fit_over_ranks",
     "iter_svmlight",
     "memory_per_rank",

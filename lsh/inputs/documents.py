@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..support.backend import device_of, read_only
+from ..support.backend import read_only, refuse_gpu
 from .arrays import check_array, refuse_flags
 from .columns import refuse_masked
 from .sparse_structure import check_offsets
@@ -39,6 +39,8 @@ def read_documents(documents: Any, name: str = "documents") -> tuple[Any, NDArra
     ------
     TypeError, ValueError
         If `documents` is none of these, or the offsets fall or do not begin at 0.
+    NotImplementedError
+        If documents or offsets lie on a GPU.
     """
     if isinstance(documents, tuple) and len(documents) == 2:
         return documents[0], _read_offsets(documents[1], f"{name} offsets")
@@ -50,6 +52,7 @@ def read_documents(documents: Any, name: str = "documents") -> tuple[Any, NDArra
     refuse_masked(documents, name)
     for i, document in enumerate(documents):
         if not isinstance(document, _DOCUMENTS) or (isinstance(document, np.ndarray) and document.ndim != 1):
+            refuse_gpu(f"{name}[{i}]", document)
             raise TypeError(
                 f"{name}[{i}] must be a list of terms, got {_describe(document)}"
                 + ("; split texts into terms first" if isinstance(document, (str, bytes)) else "")
@@ -74,10 +77,11 @@ def _listed(document: Any) -> Any:
 
 
 def _read_offsets(offsets: Any, name: str) -> NDArray[np.int64]:
+    refuse_gpu(name, offsets)
     refuse_flags(name, offsets)
     array = check_array(name, offsets)
-    if device_of(array) == "gpu" or array.dtype.kind not in "iu":
-        raise TypeError(f"{name} must be integers in main memory, got dtype {array.dtype}")
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
     check_offsets(array, int(array[-1]) if array.ndim == 1 and array.size else 0, name)
     return read_only(np.ascontiguousarray(array, dtype=np.int64))
 

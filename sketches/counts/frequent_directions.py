@@ -18,7 +18,7 @@ from ...lsh.support.random import uniform
 from ...lsh.support.threads import cut_range
 from ...lsh.support.types import RowsLike
 from ..core.base import MergeableSketch
-from ..core.guard import changing, uninterrupted
+from ..core.guard import changing, check_interrupt, uninterrupted
 from ..core.state import StateSpec
 
 __all__ = ["Directions", "FrequentDirections"]
@@ -29,8 +29,9 @@ _LARGEST = 1e140
 _MOST_NUMBERS = 1 << 30
 #: Numbers of rows that are converted to float64 at a time.
 _BLOCK = 1 << 22
-#: The rounding error of the eigenvalues of a matrix with n rows, over n times the largest, is below this.
-_ROUNDING = 8.0 * float(np.finfo(np.float64).eps)
+#: The rounding error of the eigenvalues of the products of n rows of d columns is below this times 2 n + d
+#: times the sum of all eigenvalues.
+_ROUNDING = 4.0 * float(np.finfo(np.float64).eps)
 
 
 class Directions(NamedTuple):
@@ -72,14 +73,14 @@ class FrequentDirections(MergeableSketch):
 
     where ``|A|**2`` is the sum of the squares of all entries, and ``A_k`` the best approximation of rank k
     (Ghashami et al. 2016). So matrices that are near a matrix of rank k, with k well below l, have small
-    errors. This holds with certainty, for any order of the rows. Nothing is random.
+    errors. This holds with certainty, for any order of the rows. Nothing is random. (`error` itself includes
+    a bound on rounding: each time that values are lowered, about 2e-15 (4 l + d) of the squares of the rows
+    that are there. By so much it may exceed the bound above. Squares below 1e-308 count as 0.)
 
     **Merging** puts the rows of both sketches together and lowers the singular values if there are more than
-    2 l rows. The errors add up, and the bound still holds. Up to 2 l rows nothing is lost, and sketches of
-    parts merge bit for bit into the sketch of the whole. Beyond that, other parts give other rows B within
-    the same error.
-
-    `error` includes a bound on rounding: each time that values are lowered, about 4e-15 l of ``|A|**2``.
+    2 l rows. The errors add up, and the bound still holds. Up to 2 l rows nothing is lost, and the rows of
+    sketches of parts are those of the sketch of the whole, bit for bit; `squared_norm` is equal up to
+    rounding. Beyond that, other parts give other rows B within the same error.
 
     **Memory** is ``16 l d`` bytes. **Cost**: a row takes O(l d) operations, which are matrix products.
 
@@ -103,6 +104,8 @@ class FrequentDirections(MergeableSketch):
     """
 
     _parameters = ("n_features", "n_directions")
+    # The sum of all squares is rounded, in the order in which they were added.
+    _not_compared = frozenset({"squares"})
 
     def __init__(self, n_features: int, n_directions: int = 32) -> None:
         self.n_features = check_int("n_features", n_features, 1, 1 << 24)
@@ -212,6 +215,7 @@ class FrequentDirections(MergeableSketch):
         lengths = np.add.reduce(added * added, axis=1)
         squares[0] = np.add.accumulate(np.concatenate([squares, lengths]))[-1]
         while done < len(added):
+            check_interrupt()
             n = int(arrays["n_rows"][0])
             if n == len(rows):
                 self._replace_rows(*_shrunk(rows, self.n_directions))
@@ -284,6 +288,7 @@ class FrequentDirections(MergeableSketch):
         Returns
         -------
         ndarray of shape (n,), float64
+            Infinity where a square exceeds the range of float64.
 
         Raises
         ------
@@ -343,7 +348,9 @@ class FrequentDirections(MergeableSketch):
         k : int
             From 1 to ``2 n_directions``.
         seed : int, default 0
-            In [0, 2**64). Equal sketches and seeds give equal directions, on every machine.
+            In [0, 2**64). Equal sketches and seeds give equal directions on machines of one kind. Other
+            processors and libraries of linear algebra round differently. Then directions differ in the last
+            bits, and altogether where several of them are equally long.
 
         Returns
         -------
@@ -415,14 +422,15 @@ def _shrunk(rows: NDArray[np.float64], n_directions: int) -> tuple[NDArray[np.fl
     values, vectors = np.linalg.eigh(rows @ rows.T if is_wide else rows.T @ rows)
     values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
     lost = float(values[n_directions]) if values.size > n_directions else 0.0
-    slack = _ROUNDING * n * float(values[0])
+    slack = _ROUNDING * (2 * n + d) * float(values.sum())
     kept = np.flatnonzero(values[:n_directions] > lost + slack)
-    lengths = np.sqrt(values[kept] - lost)
+    # Lengths are lowered by what rounding may have added, so that none is too long.
+    lengths = np.sqrt(values[kept] - lost - slack)
     if is_wide:
         shrunk = (lengths / np.sqrt(values[kept]))[:, None] * (vectors[:, kept].T @ rows)
     else:
         shrunk = lengths[:, None] * vectors[:, kept].T
-    return shrunk * unit, (lost + slack) * unit**2
+    return shrunk * unit, (lost + 2.0 * slack) * unit**2
 
 
 publish("mergesketch", __all__, globals())

@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ...lsh.support.backend import read_only
+from ...lsh.support.backend import Backend, read_only
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.lazy import lazy
 from ...lsh.support.random import random_uint64
@@ -29,9 +29,12 @@ __all__ = [
     "CountSketchTable",
     "KeyCounts",
     "KeyTable",
+    "add_to_rows",
+    "ask_rows",
     "buckets_for",
     "check_total",
     "count_min_size",
+    "row_words",
 ]
 
 N = TypeVar("N", bound=np.generic)
@@ -54,6 +57,37 @@ def count_min_size(relative_error: float, confidence: float) -> tuple[int, int]:
     confidence = check_real("confidence", confidence, 0.0, 1.0)
     n_rows = max(1, math.ceil(-math.log1p(-confidence)))
     return n_rows, buckets_for(relative_error, math.e / relative_error)
+
+
+def row_words(seed: int, n_rows: int) -> NDArray[np.uint64]:
+    """Return the random words by which each row of a table hashes keys."""
+    return random_uint64(seed, "KeyTable rows", 3 * n_rows).reshape(n_rows, 3)
+
+
+def add_to_rows(
+    backend: Backend,
+    kernel: Any,
+    hashes: NDArray[np.uint64],
+    weights: NDArray[np.int64],
+    words: NDArray[np.uint64],
+    table: NDArray[Any],
+) -> None:
+    """Add keys to all rows of a table; a thread owns whole rows, so that no two add to one counter."""
+    weights, n_rows = read_only(weights), table.shape[0]
+    block = 1 if hashes.size > KEYS_BLOCK else n_rows
+    backend.map_blocks(lambda a, b: kernel(hashes, weights, words, a, b, table), n_rows, block)
+
+
+def ask_rows(
+    backend: Backend,
+    kernel: Any,
+    table: NDArray[Any],
+    hashes: NDArray[np.uint64],
+    words: NDArray[np.uint64],
+    out: NDArray[Any],
+) -> None:
+    """Write what a kernel estimates for each key from the rows of a table."""
+    backend.map_blocks(lambda a, b: kernel(table, hashes, words, a, b, out), hashes.size, KEYS_BLOCK)
 
 
 def check_total(arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -86,7 +120,7 @@ class KeyTable(MergeableSketch):
 
     @lazy
     def _words(self) -> NDArray[np.uint64]:
-        return random_uint64(self.seed, "KeyTable rows", 3 * self.n_rows).reshape(self.n_rows, 3)
+        return row_words(self.seed, self.n_rows)
 
     # -- updates ----------------------------------------------------------------------------------
 
@@ -103,11 +137,8 @@ class KeyTable(MergeableSketch):
         """The kernel that adds keys to some rows of the table."""
 
     def _add_to_table(self, hashes: NDArray[np.uint64], weights: NDArray[np.int64]) -> None:
-        """Add keys to all rows of the table; a thread owns whole rows, so that no two add to one counter."""
-        table, words, kernel = self._arrays["counts"], self._words, self._add_kernel
-        weights = read_only(weights)
-        block = 1 if hashes.size > KEYS_BLOCK else self.n_rows
-        self._backend.map_blocks(lambda a, b: kernel(hashes, weights, words, a, b, table), self.n_rows, block)
+        """Add keys to all rows of the table."""
+        add_to_rows(self._backend, self._add_kernel, hashes, weights, self._words, self._arrays["counts"])
 
     @contextmanager
     def _counted(
@@ -133,10 +164,7 @@ class KeyTable(MergeableSketch):
     def _ask(self, hashes: NDArray[np.uint64], kernel: Any, dtype: type[N]) -> NDArray[N]:
         """Return what a kernel estimates for each key."""
         out = self._backend.xp.empty(hashes.size, dtype)
-        table, words = self._arrays["counts"], self._words
-        self._backend.map_blocks(
-            lambda a, b: kernel(table, hashes, words, a, b, out), hashes.size, KEYS_BLOCK
-        )
+        ask_rows(self._backend, kernel, self._arrays["counts"], hashes, self._words, out)
         return out
 
     def _row_products(self, other: Self) -> NDArray[np.float64]:

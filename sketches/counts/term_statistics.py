@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple, Self, overload
+from typing import Any, Literal, NamedTuple, Self, get_args, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +17,12 @@ from ...lsh.support.backend import read_only
 from ...lsh.support.checks import check_choice, check_int, check_real
 from ...lsh.support.lazy import lazy
 from ...lsh.support.public import publish
-from ...lsh.support.random import random_uint64
 from ...lsh.support.types import KeyLike, KeysLike
 from ...lsh.support.wording import counted
 from ..core.key_kinds import KeysOfOneKind, kind_specs, refuse_other_kinds
 from ..core.state import StateSpec
 from ..kernels import counting, term_statistics
-from .key_table import KEYS_BLOCK
+from .key_table import add_to_rows, ask_rows, row_words
 
 __all__ = ["TermStatistics"]
 
@@ -34,7 +33,7 @@ _MOST_LEFT_OUT = 1 << 23
 _MOST_COUNTERS = 1 << 32
 
 Method = Literal["lucene", "robertson", "atire", "bm25l", "bm25+"]
-_METHODS = ("lucene", "robertson", "atire", "bm25l", "bm25+")
+_METHODS: tuple[str, ...] = get_args(Method)
 
 
 class _Batch(NamedTuple):
@@ -88,10 +87,11 @@ class TermStatistics(KeysOfOneKind):
     The default has room for 131,072 terms. The list takes the memory of the table. A file has the list only,
     without the empty counters behind it.
 
-    **Many terms.** If there are more, all go into a Count-Min table [1]_. A document frequency is then never
-    too low. It is too high by `error` or more only with a small probability, which decreases exponentially
-    with `n_rows`. The table is linear, so the state depends only on the set of documents. Their order, their
-    batches and the order of merges do not matter: merged statistics are those of one pass, bit for bit.
+    **Many terms.** If there are more, all go into a Count-Min table (Cormode and Muthukrishnan 2005). A
+    document frequency is then never too low. It is too high by more than ``error(confidence)`` with
+    probability at most 1 - `confidence`. The table is linear, so the state depends on the documents only.
+    Their order, their batches and the order of merges do not matter: merged statistics are those of one
+    pass, bit for bit.
 
     A term counts once a document, also if the document repeats it. An empty document counts as a document.
     Terms are of any type that `mergesketch.lsh.hash_keys` takes, and of one kind in one sketch: strings, or
@@ -104,12 +104,12 @@ class TermStatistics(KeysOfOneKind):
 
     References
     ----------
-    .. [1] Cormode, Muthukrishnan. An improved data stream summary: the count-min sketch and its applications.
-       Journal of Algorithms 55(1), 2005.
-    .. [2] Robertson, Zaragoza. The probabilistic relevance framework: BM25 and beyond. Foundations and Trends
-       in Information Retrieval 3(4), 2009.
-    .. [3] Kamphuis, de Vries, Boytsov, Lin. Which BM25 do you mean? A large-scale reproducibility study of
-       scoring variants. ECIR 2020.
+    - Cormode, Muthukrishnan. An improved data stream summary: the count-min sketch and its applications.
+      Journal of Algorithms 55(1), 2005.
+    - Robertson, Zaragoza. The probabilistic relevance framework: BM25 and beyond. Foundations and Trends in
+      Information Retrieval 3(4), 2009.
+    - Kamphuis, de Vries, Boytsov, Lin. Which BM25 do you mean? A large-scale reproducibility study of scoring
+      variants. ECIR 2020.
 
     Examples
     --------
@@ -312,18 +312,16 @@ class TermStatistics(KeysOfOneKind):
     def _add_to(
         self, counts: NDArray[np.int64], hashes: NDArray[np.uint64], weights: NDArray[np.int64]
     ) -> None:
-        """Add terms to a table, each once if there are no weights; a thread owns whole rows."""
-        kernel, table, words = self._backend.kernels(counting).count_min_add, self._table(counts), self._words
-        weights = read_only(weights)
-        block = 1 if hashes.size > KEYS_BLOCK else self.n_rows
-        self._backend.map_blocks(lambda a, b: kernel(hashes, weights, words, a, b, table), self.n_rows, block)
+        """Add terms to a table, each once if there are no weights."""
+        kernel = self._backend.kernels(counting).count_min_add
+        add_to_rows(self._backend, kernel, hashes, weights, self._words, self._table(counts))
 
     def _table(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
         return counts.reshape(self.n_rows, self.n_buckets)
 
     @lazy
     def _words(self) -> NDArray[np.uint64]:
-        return random_uint64(self.seed, "KeyTable rows", 3 * self.n_rows).reshape(self.n_rows, 3)
+        return row_words(self.seed, self.n_rows)
 
     # -- answers ----------------------------------------------------------------------------------
 
@@ -442,10 +440,7 @@ class TermStatistics(KeysOfOneKind):
                 found[is_known] = known.frequencies[places[is_known]]
             return found
         kernel = self._backend.kernels(counting).count_min_query
-        table, words = self._table(self._arrays["counts"]), self._words
-        self._backend.map_blocks(
-            lambda a, b: kernel(table, hashes, words, a, b, found), hashes.size, KEYS_BLOCK
-        )
+        ask_rows(self._backend, kernel, self._table(self._arrays["counts"]), hashes, self._words, found)
         return np.minimum(found, self.n_documents)
 
     # -- files and text ---------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from .label_rows import LabelRows, are_sets, merged_classes, read_label_rows, re
 from .label_values import prepared, read_classes
 from .model_average import averages, read_weights, row_weights, set_averages
 
-__all__ = ["CONFIDENCE", "STANDARD_ERROR", "HashedLabels"]
+__all__ = ["CONFIDENCE", "STANDARD_ERROR", "HashedLabels", "set_average"]
 
 #: The largest standard error that is chosen, and the probability that all labels differ.
 STANDARD_ERROR, CONFIDENCE = 0.02, 0.99
@@ -291,9 +291,7 @@ class HashedLabels(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # type:
         if parts:
             models = [self, *parts]
             means, classes = averages(models, row_weights(models, type(self)))
-            set_averages(leaves_of(self.models_), means)
-            self._set_classes(classes)
-            self.n_rows_ = sum(model.n_rows_ for model in models)
+            set_average(self, means, classes, sum(model.n_rows_ for model in models))
         else:
             check_is_fitted(self, "models_")
         return self
@@ -343,9 +341,7 @@ class HashedLabels(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # type:
         means, classes = averages(models, given)
         new = deepcopy(models[0])
         if len(models) > 1:
-            set_averages(leaves_of(new.models_), means)
-            new._set_classes(classes)
-            new.n_rows_ = sum(model.n_rows_ for model in models)
+            set_average(new, means, classes, sum(model.n_rows_ for model in models))
         return new
 
     def __or__(self, other: Self) -> Self:
@@ -376,3 +372,12 @@ class HashedLabels(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # type:
 def _learnt(model: BucketModel, X: Any, targets: Targets, more: bool) -> BucketModel:
     model.fit(X, targets, more=more)
     return model
+
+
+def set_average(
+    model: HashedLabels, means: list[list[NDArray[Any]]], classes: NDArray[Any], n_rows: int
+) -> None:
+    """Give a model mean parameters, and the labels and the number of rows of all models of the mean."""
+    set_averages(leaves_of(model.models_), means)
+    model._set_classes(classes)
+    model.n_rows_ = n_rows

@@ -6,7 +6,7 @@ This module imports scikit-learn, so no module imports it that `import mergesket
 from __future__ import annotations
 
 import pickle
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,19 @@ from ...lsh.inputs.columns import refuse_masked
 from .bucket_models import leaves_of
 from .label_values import joined_classes
 
-__all__ = ["averages", "full_bytes", "parameter_bytes", "read_weights", "row_weights", "set_averages"]
+__all__ = [
+    "Description",
+    "averages",
+    "describe",
+    "full_bytes",
+    "joined_labels",
+    "parameter_bytes",
+    "parameters_of",
+    "read_weights",
+    "row_weights",
+    "set_averages",
+    "shares_of",
+]
 
 #: The fitted attributes in which models that are averaged must not differ.
 _MUST_AGREE = ("n_repetitions_", "n_buckets_", "seed_", "targets_", "readout_", "form_", "n_features_in_")
@@ -76,6 +88,89 @@ def read_weights(weights: Any, n: int) -> NDArray[np.float64]:
     return read
 
 
+class Leaf(NamedTuple):
+    """A classifier without its parameters."""
+
+    kind: str
+    classes: Any
+    shapes: list[tuple[int, ...]]
+
+
+class Description(NamedTuple):
+    """What models that are averaged must agree on, and the labels of one of them."""
+
+    facts: dict[str, Any]
+    features: Any
+    classes: NDArray[Any]
+    #: The classifiers; None for those that have seen one class only.
+    leaves: list[Leaf | None]
+
+
+def describe(model: Any) -> Description:
+    """Return the description of a fitted LabelHash; TypeError if its classifiers cannot be averaged."""
+    facts = {name: _SAME.get(getattr(model, name), getattr(model, name)) for name in _MUST_AGREE}
+    leaves = [_describe_leaf(leaf) for leaf in leaves_of(model.models_)]
+    return Description(facts, getattr(model, "feature_names_in_", None), model.classes_, leaves)
+
+
+def _describe_leaf(leaf: Any) -> Leaf | None:
+    if leaf is None:
+        return None
+    shapes = [array.shape for array in parameters_of(leaf)]
+    return Leaf(type(leaf).__name__, getattr(leaf, "classes_", None), shapes)
+
+
+def joined_labels(models: list[Description]) -> NDArray[Any]:
+    """Return the labels of all models; IncompatibleSketchError if the models differ in anything else."""
+    first = models[0]
+    for other in models[1:]:
+        for name in _MUST_AGREE:
+            ours, theirs = first.facts[name], other.facts[name]
+            if ours != theirs:
+                raise IncompatibleSketchError(
+                    f"LabelHash models differ in {name.rstrip('_')}: {ours!r} here, {theirs!r} there"
+                )
+        if not np.array_equal(first.features, other.features):
+            raise IncompatibleSketchError("LabelHash models differ in the names of their features")
+    for group in zip(*(model.leaves for model in models), strict=True):
+        _check_leaves(group)
+    classes = first.classes
+    for other in models[1:]:
+        if first.facts["form_"] == "matrix" and first.classes.size != other.classes.size:
+            raise IncompatibleSketchError(
+                f"LabelHash models differ in the columns of their labels: {first.classes.size} here, "
+                f"{other.classes.size} there"
+            )
+        try:
+            classes = joined_classes(classes, other.classes)
+        except ValueError as error:
+            raise IncompatibleSketchError(
+                f"LabelHash models differ in the type of their labels: {error}"
+            ) from error
+    return classes
+
+
+def _check_leaves(group: tuple[Leaf | None, ...]) -> None:
+    """Refuse classifiers of one place in several models that have no mean."""
+    first, *others = group
+    kinds = {leaf.kind for leaf in group if leaf is not None}
+    if len(kinds) > 1:
+        raise IncompatibleSketchError(f"LabelHash models differ in their classifiers: {sorted(kinds)}")
+    for leaf in others:
+        if (leaf is None) != (first is None):
+            raise IncompatibleSketchError(
+                "LabelHash models differ in the buckets that their rows have: train with partial_fit, which "
+                "gives every bucket parameters from the first batch on"
+            )
+        if leaf is None or first is None:
+            continue
+        if not np.array_equal(first.classes, leaf.classes) or leaf.shapes != first.shapes:
+            raise IncompatibleSketchError(
+                "LabelHash models differ in the buckets or features that their rows have: train with "
+                "partial_fit, which gives every bucket parameters from the first batch on"
+            )
+
+
 def averages(
     models: list[Any], weights: NDArray[np.float64]
 ) -> tuple[list[list[NDArray[Any]]], NDArray[Any]]:
@@ -86,90 +181,28 @@ def averages(
     models : list of LabelHash
     weights : ndarray
         A positive number for each model.
+
+    Returns
+    -------
+    list of lists of ndarray
+        The means, for each place in a model. An empty list for a place that is constant in all models.
+    ndarray
+        The labels.
     """
-    first = models[0]
-    for other in models[1:]:
-        for name in _MUST_AGREE:
-            ours, theirs = _SAME.get(getattr(first, name), getattr(first, name)), getattr(other, name)
-            theirs = _SAME.get(theirs, theirs)
-            if ours != theirs:
-                raise IncompatibleSketchError(
-                    f"LabelHash models differ in {name.rstrip('_')}: {ours!r} here, {theirs!r} there"
-                )
-        names: list[Any] = [getattr(model, "feature_names_in_", None) for model in (first, other)]
-        if not np.array_equal(names[0], names[1]):
-            raise IncompatibleSketchError("LabelHash models differ in the names of their features")
-    every = [leaves_of(model.models_) for model in models]
-    if any(type(a) is not type(b) for leaves in every[1:] for a, b in zip(every[0], leaves, strict=True)):
-        kinds = [type(leaves[0]).__name__ for leaves in every]
-        if len(set(kinds)) > 1:
-            raise IncompatibleSketchError(f"LabelHash models differ in their classifiers: {kinds}")
-    means = _average_leaves([*zip(*every, strict=True)], _shares(weights))
-    classes = first.classes_
-    for other in models[1:]:
-        if first.form_ in _SAME and first.classes_.size != other.classes_.size:
-            raise IncompatibleSketchError(
-                f"LabelHash models differ in the columns of their labels: {first.classes_.size} here, "
-                f"{other.classes_.size} there"
-            )
-        try:
-            classes = joined_classes(classes, other.classes_)
-        except ValueError as error:
-            raise IncompatibleSketchError(
-                f"LabelHash models differ in the type of their labels: {error}"
-            ) from error
-    return means, classes
+    classes = joined_labels([describe(model) for model in models])
+    shares = shares_of(weights)
+    groups = zip(*(leaves_of(model.models_) for model in models), strict=True)
+    return [_average(group, shares) for group in groups], classes
 
 
-def _shares(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+def shares_of(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return weights that add up to 1, scaled by a power of two first so that their sum is finite."""
     scaled = np.ldexp(weights, -int(np.frexp(weights.max())[1]))
     return np.asarray(scaled / scaled.sum())
 
 
-def _average_leaves(groups: list[tuple[Any, ...]], weights: NDArray[np.float64]) -> list[list[NDArray[Any]]]:
-    """Return the weighted means of the parameters of classifiers.
-
-    Parameters
-    ----------
-    groups : list of tuples
-        The classifiers of all models that are averaged, for each place in a model.
-    weights : ndarray
-        A weight for each model. They add up to 1.
-
-    Returns
-    -------
-    list of lists of ndarray
-        The means, for each place. An empty list for a place that is constant in all models.
-
-    Raises
-    ------
-    TypeError
-        If the classifiers are not linear ones or neural networks.
-    IncompatibleSketchError
-        If they have other classes or shapes than each other.
-    """
-    return [_average(group, weights) for group in groups]
-
-
 def _average(group: tuple[Any, ...], weights: NDArray[np.float64]) -> list[NDArray[Any]]:
-    if all(leaf is None for leaf in group):
-        return []
-    if any(leaf is None for leaf in group):
-        raise IncompatibleSketchError(
-            "LabelHash models differ in the buckets that their rows have: train with partial_fit, which "
-            "gives every bucket parameters from the first batch on"
-        )
-    every = [_checked(leaf) for leaf in group]
-    first = group[0]
-    for leaf, arrays in zip(group[1:], every[1:], strict=True):
-        classes: list[Any] = [getattr(one, "classes_", None) for one in (first, leaf)]
-        same = np.array_equal(classes[0], classes[1])
-        if not same or [a.shape for a in arrays] != [a.shape for a in every[0]]:
-            raise IncompatibleSketchError(
-                "LabelHash models differ in the buckets or features that their rows have: train with "
-                "partial_fit, which gives every bucket parameters from the first batch on"
-            )
+    every = [[] if leaf is None else parameters_of(leaf) for leaf in group]
     return [
         sum((w * part for w, part in zip(weights, parts, strict=True)), np.zeros_like(parts[0])).astype(
             parts[0].dtype
@@ -178,7 +211,8 @@ def _average(group: tuple[Any, ...], weights: NDArray[np.float64]) -> list[NDArr
     ]
 
 
-def _checked(leaf: Any) -> list[NDArray[Any]]:
+def parameters_of(leaf: Any) -> list[NDArray[Any]]:
+    """Return the parameters of a classifier; TypeError if they cannot be averaged."""
     arrays = _parameter_arrays(leaf)
     if arrays is None:
         raise TypeError(

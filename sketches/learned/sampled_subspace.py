@@ -11,7 +11,7 @@ from ...lsh.inputs.arrays import check_dense
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_flag, check_int, renamed
 from ...lsh.support.public import publish
-from ...lsh.support.random import normal
+from ...lsh.support.random import normal, random_uint64
 from ...lsh.support.wording import counted
 from ..counts.frequent_directions import FrequentDirections
 
@@ -80,7 +80,9 @@ class SampledSubspace:
     (20, 4)
     >>> weights -= 0.1 * subspace.restore(small)
 
-    Over ranks, ``subspace.refresh(merge_over_ranks(subspace.sketch))`` draws from the gradients of all.
+    Over ranks, ``subspace.refresh(merge_over_ranks(subspace.sketch))`` draws from the gradients of all. If
+    ranks have processors of different kinds, let one of them send its directions to the others:
+    ``subspace.vectors = comm.bcast(subspace.vectors)`` with mpi4py.
     """
 
     def __init__(
@@ -152,8 +154,8 @@ class SampledSubspace:
             raise TypeError(f"sketch must be a FrequentDirections, got {type(source).__name__}")
         if source.config() != self.sketch.config():
             raise ValueError(f"sketch must be like {self.sketch!r}, got {source!r}")
-        # Each refresh has draws of its own, which are the same on all machines.
-        seed = (self.seed + self.n_refreshes + 1) % 2**64
+        # Each refresh has draws of its own, unlike those of any other refresh and seed.
+        seed = int(random_uint64(self.seed, f"refresh {self.n_refreshes}", 1)[0])
         found = (
             source.sample_directions(self.rank, seed=seed) if self.sampled else source.directions(self.rank)
         )

@@ -17,6 +17,7 @@ pd, pl, pa = (pytest.importorskip(name) for name in ("pandas", "polars", "pyarro
 ARRAYS = {
     "BloomSignatures": "nodes and pairs of nodes, which are no keys",
     "MinHashSketch": "pairs of numbers of sets",
+    "ActiveUnits": "scores and numbers of units, many for each input",
     "DocumentSignatures": "numbers of documents",
     "LSHIndex": "ids and distances of neighbours, k in a row",
     "NeighbourGraph": "ids and distances of neighbours, k in a row",

@@ -30,8 +30,9 @@ def _tokens(cache: ImportanceCache) -> st.SearchStrategy[tuple]:
 
 
 def _large(rng: np.random.Generator, cache: ImportanceCache) -> tuple:
-    shape = (600, cache.n_features), (600, cache.n_values)
-    return rng.integers(-40, 40, shape[0]) / 8, rng.integers(-40, 40, shape[1]) / 8, rng.permutation(600)
+    # Three such batches fit the budget.
+    rows = tuple(rng.integers(-40, 40, (200, n)) / 8 for n in (cache.n_features, cache.n_values))
+    return (*rows, _positions(*rows))
 
 
 ENTRIES: dict[str, Entry] = {

@@ -12,6 +12,8 @@ from batches import KEY_TYPES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import CountMinSketch, StaticFunction, TermStatistics
+from mergesketch.errors import SketchFormatError
+from mergesketch.sketches.counts import term_statistics
 from mergesketch.sketches.counts.term_statistics import Method
 from naive import term_statistics as naive
 from ranks import Ranks, needs_mpi
@@ -178,6 +180,80 @@ def test_document_frequencies_are_frozen_for_serving() -> None:
     assert dict(zip(terms, frozen.lookup(terms).tolist(), strict=True)) == dict(
         Counter(term for document in TEXTS for term in set(document))
     )
+
+
+def test_a_file_of_a_large_table_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(term_statistics, "_MOST_LEFT_OUT", 100)
+    data = TermStatistics(2, 64).update(TEXTS).to_bytes()
+    assert len(data) > 8 * 2 * 64
+    assert TermStatistics.from_bytes(data) == TermStatistics(2, 64).update(TEXTS)
+
+
+def test_documents_on_a_gpu_are_refused() -> None:
+    array = type("ndarray", (), {"__module__": "cupy"})()
+    for documents in ([array], (array, [0, 1]), (["a"], array)):
+        with pytest.raises(NotImplementedError, match="has no GPU kernels"):
+            TermStatistics().update(documents)
+    with pytest.raises(NotImplementedError, match="TermStatistics has no GPU kernels"):
+        TermStatistics().to("gpu")
+    with pytest.raises(TypeError, match="documents offsets must be integers, got dtype float64"):
+        TermStatistics().update((["a"], [0.0, 1.0]))
+
+
+def test_hostile_states() -> None:
+    listed, table = (TermStatistics(2, n).update([["a", "b", "c"], ["a"]]) for n in (4, 2))
+    assert listed.is_exact and not table.is_exact
+
+    def refused(given: TermStatistics, name: str, place: Any, value: Any, match: str) -> None:
+        twin = given.copy()
+        twin._arrays[name][place] = value
+        with pytest.raises(SketchFormatError, match=match):
+            TermStatistics.from_bytes(twin.to_bytes())
+
+    assert TermStatistics.from_bytes(listed.to_bytes()) == listed
+    refused(listed, "is_dense", 0, 2, "is_dense must be 0 or 1")
+    refused(listed, "counts", 1, 3, "counts of terms must be from 1 to n_updates, 2")
+    refused(listed, "counts", 1, -2, "counts of terms must be from 1")
+    refused(listed, "counts", 0, -1, "counts must have the terms by rising hashes")
+    refused(listed, "n_postings", 0, 3, "counts of a row must have the sum n_postings, 3")
+    refused(listed, "n_postings", 0, 5, "n_postings must be from 0 to n_tokens, 4")
+    refused(listed, "n_updates", 0, 0, "n_tokens must be 0 without documents")
+    refused(table, "counts", 0, -1, "counts must be at least 0")
+    refused(table, "counts", 0, 2**62, "counts of a row must have the sum n_postings, 4")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_weights_and_corrected_shards_are_those_of_bm25s(method: Method) -> None:
+    bm25s = pytest.importorskip("bm25s")
+    rng, k1, b = np.random.default_rng(0), 1.5, 0.75
+    # The documents of a shard are longer than those of the others.
+    documents = [[f"t{t}" for t in rng.zipf(1.5, 8 + 9 * (i < 20)) % 30] for i in range(60)]
+    whole = TermStatistics().update(documents)
+
+    def index_of(documents: list[list[str]], **parameters: float) -> Any:
+        index = bm25s.BM25(method=method, **parameters)
+        index.index(documents, show_progress=False)
+        return index
+
+    scoring = pytest.importorskip("bm25s.scoring")._select_idf_scorer(method)
+    terms = sorted({term for document in documents for term in document})
+    expected = [scoring(int(n), N=60) for n in whole.query(terms)]
+    np.testing.assert_allclose(whole.weights(terms, method), expected, rtol=1e-12)
+    if method != "lucene":
+        return
+    found = np.zeros(60)
+    for start in range(0, 60, 20):
+        part = documents[start : start + 20]
+        shard = TermStatistics().update(part)
+        stretch = 1 - b + b * shard.mean_length / whole.mean_length
+        index = index_of(part, k1=k1 * stretch, b=1 - (1 - b) / stretch)
+        known = [term for term in index.vocab_dict if term]
+        factors = np.ones(len(index.scores["indptr"]) - 1)
+        factors[[index.vocab_dict[term] for term in known]] = whole.weights(known) / shard.weights(known)
+        index.scores["data"] *= np.repeat(factors, np.diff(index.scores["indptr"])).astype(np.float32)
+        found[start : start + 20] = index.get_scores([t for t in ("t1", "t2", "t9") if t in known])
+    scores = index_of(documents, k1=k1, b=b).get_scores(["t1", "t2", "t9"])
+    np.testing.assert_allclose(found, scores, rtol=1e-5)
 
 
 OVER_RANKS = """

@@ -93,3 +93,11 @@ def test_bad_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="sketch must be like"):
         subspace.refresh(FrequentDirections(20, 3))
     assert subspace.n_refreshes == 0 and (subspace.vectors == before).all() and not subspace.sketch.n_updates
+
+
+def test_seeds_and_refreshes_share_no_draws() -> None:
+    gradient, drawn = np.diag(np.linspace(1.0, 2.0, 20)), []
+    for seed in range(4):
+        subspace = SampledSubspace(20, 5, seed=seed)
+        drawn += [subspace.update(gradient).refresh().vectors for _ in range(5)]
+    assert len({vectors.tobytes() for vectors in drawn}) == len(drawn)

@@ -236,6 +236,7 @@ def draw_examples(n_ranks: int) -> list[Any]:
     return examples
 
 
+@pytest.mark.slow
 @needs_mpi
 @pytest.mark.parametrize("n_ranks", [2, 3, 4])
 def test_all_ranks_have_the_sums_of_the_naive_twin(ranks: Ranks, tmp_path: Path, n_ranks: int) -> None:

@@ -80,7 +80,7 @@ def add_errors(errors, keys, first, start, stop, memory):
             end = min(part_high, part_low + stop - part_place)
             skipped = max(0, start - part_place)
             place = part_place + skipped
-            block, signs = np.int64(-1), np.uint64(0)
+            block, signs = -1, np.uint64(0)
             for position in range(part_low + skipped, end):
                 if position >> 6 != block:
                     block = position >> 6

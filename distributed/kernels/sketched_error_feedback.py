@@ -71,19 +71,22 @@ def add_errors(errors, keys, first, start, stop, memory):
     if n == 0:
         return
     for run in range(first // m, (first + n - 1) // m + 1):
-        offset = (start - _rotation(keys, run, m)) % m
-        block, signs = np.int64(-1), np.uint64(0)
-        for place in range(start, stop):
-            position = run * m + offset
-            i = position - first
-            if 0 <= i < n:
+        # The positions of the run that there are errors of, and the place of the first one.
+        low, high = max(first, run * m), min(first + n, (run + 1) * m)
+        origin = (low - run * m + _rotation(keys, run, m)) % m
+        # They lie side by side up to the end of the memory, and the others from its beginning on.
+        wrap = min(high, low + m - origin)
+        for part_low, part_high, part_place in ((low, wrap, origin), (wrap, high, np.int64(0))):
+            end = min(part_high, part_low + stop - part_place)
+            skipped = max(0, start - part_place)
+            place = part_place + skipped
+            block, signs = -1, np.uint64(0)
+            for position in range(part_low + skipped, end):
                 if position >> 6 != block:
                     block = position >> 6
                     signs = mix64(keys[1] ^ np.uint64(block))
                 if (signs >> np.uint64(position & 63)) & np.uint64(1):
-                    memory[place] -= errors[i]
+                    memory[place] -= errors[position - first]
                 else:
-                    memory[place] += errors[i]
-            offset += 1
-            if offset == m:
-                offset = 0
+                    memory[place] += errors[position - first]
+                place += 1

@@ -20,9 +20,13 @@ _VALUES_BLOCK = 1 << 16
 
 def check_share(name: str, value: Any) -> float:
     """Return a share that is above 0 and at most 1."""
-    if isinstance(value, (int, float)) and not 0 < value <= 1:
-        raise ValueError(f"{name} must be a number in (0, 1], got {value!r}")
-    return check_real(name, value, 0.0, 1.0, closed=True)
+    try:
+        share = check_real(name, value, 0.0, 1.0, closed=True)
+        if share > 0:
+            return share
+        raise ValueError
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name} must be a number in (0, 1], got {value!r}") from None
 
 
 def share_of(n_parameters: int, share: float) -> int:
@@ -84,9 +88,13 @@ class ErrorMemory:
 
     def add(self, errors: NDArray[np.float32], first: int) -> None:
         """Add what was not sent of the parameters from `first` on."""
-        values = read_only(errors)
+        values, n_places = read_only(errors), self.places.size
+        if values.size == 0:
+            return
+        # Each thread has places of its own, and a share of the errors that is worth a thread.
+        n_threads = -(-values.size // _VALUES_BLOCK)
         backend_named("cpu").map_blocks(
             lambda start, stop: kernels.add_errors(values, self._keys, first, start, stop, self.places),
-            self.places.size,
-            _VALUES_BLOCK,
+            n_places,
+            max(_VALUES_BLOCK, -(-n_places // n_threads)),
         )

@@ -82,8 +82,7 @@ class ProcessGroup:
         rank = next(i for i, found in enumerate(messages) if found is not None)
         raise DistributedError(f"rank {rank} failed: {messages[rank]}") from failure
 
-    def learn_of(self, failure: Exception | None) -> None:
-        """Raise the error of the first process that failed, in every process; all of them call this."""
-        n_failed = torch.tensor([float(failure is not None)])
-        self.sum(n_failed)
-        self.raise_failures(bool(n_failed[0] > 0), failure)
+    def join_bits(self, words: Tensor) -> None:
+        """Set the bits of words of integers, in place, that any process has set."""
+        dist.all_reduce(words, dist.ReduceOp.BOR, group=self._group)
+        self.bytes_sent += 2 * words.numel() * words.element_size() * (self.size - 1) // self.size

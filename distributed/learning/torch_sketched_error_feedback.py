@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import torch
@@ -22,16 +22,33 @@ __all__ = ["SketchedErrorFeedbackState", "sketched_error_feedback_hook"]
 
 _COMPRESSORS = ("top_k", "random_block", "power_sgd")
 _MOST_RANK = 1 << 10
+_MOST_FLOAT = float(np.finfo(np.float32).max)
+#: Columns of a factor with smaller numbers are drawn again: their products could be rounded to 0.
+_LEAST_COLUMN = 1e-30
+
+
+class _Parameter(NamedTuple):
+    """A parameter of a bucket."""
+
+    #: The position of its first entry in the model.
+    first: int
+    #: Its entries in the bucket, in the order of its memory.
+    cut: slice
+    shape: torch.Size
+    strides: tuple[int, ...]
+
+    def of(self, bucket: Tensor) -> Tensor:
+        """Return this parameter's part of a tensor like the bucket, with the parameter's shape."""
+        return bucket[self.cut].as_strided(self.shape, self.strides)
 
 
 class _Part(NamedTuple):
-    """The parameters of a bucket, what this rank would send of them in full, and where they belong."""
+    """The parameters of a bucket, and what this rank would send of them in full."""
 
     gradient: NDArray[np.float32]
     #: The gradient and the errors that are sent again.
     corrected: NDArray[np.float32]
-    #: The position of each parameter's first entry in the model, its start in the bucket, and its shape.
-    parameters: list[tuple[int, int, torch.Size]]
+    parameters: list[_Parameter]
 
 
 class SketchedErrorFeedbackState(Configured):
@@ -44,7 +61,8 @@ class SketchedErrorFeedbackState(Configured):
     ----------
     module : torch.nn.Module
         The model, or the DistributedDataParallel module around it. Parameters that need gradients are float32
-        in main memory. They are numbered in the order of ``module.parameters()``.
+        in main memory, and their gradients are dense. They are numbered in the order of
+        ``module.parameters()``.
     compression : float, default 0.01
         The share of the entries of a bucket that a rank sends, in (0, 1]. "power_sgd" does not use it.
     memory, beta, seed
@@ -78,6 +96,13 @@ class SketchedErrorFeedbackState(Configured):
     -----
     Errors belong to the positions of parameters in the model. DistributedDataParallel makes new buckets after
     its first step, and no error is lost then. PyTorch's own hook of PowerSGD forgets them.
+
+    If the gradient of a parameter tensor is zero on all ranks, as when no rank has used it, its errors stay
+    in the memory until a later step. DistributedDataParallel would not apply them. The entries that were
+    chosen from it are sent for nothing.
+
+    A state cannot be copied or pickled: save its `state_dict`. So ``torch.save`` of the state itself and
+    ``copy.deepcopy`` of it raise TypeError.
 
     Gradients are exchanged while the hook runs, bucket after bucket, and the backward pass waits.
 
@@ -162,6 +187,13 @@ class SketchedErrorFeedbackState(Configured):
 
     # -- storage --------------------------------------------------------------------------------------
 
+    def __reduce__(self) -> NoReturn:
+        # A copy would belong to the parameters of this process, and two states would change one memory.
+        raise TypeError(
+            "a SketchedErrorFeedbackState cannot be copied or pickled: save its state_dict(), and load that "
+            "into a new state of the module"
+        )
+
     def state_dict(self) -> dict[str, Any]:
         """Return the state of this rank, for `torch.save`. Each rank has its own.
 
@@ -187,12 +219,14 @@ class SketchedErrorFeedbackState(Configured):
 
         Raises
         ------
-        ValueError
+        TypeError, ValueError
             If the state is of another configuration, or damaged. Nothing is changed then.
         """
         expected = {"config", "memory", "factors", "n_steps", "bytes_sent"}
         if not isinstance(state, Mapping) or set(state) != expected:
             raise ValueError(f"state must be a dict with the keys {sorted(expected)}")
+        if not isinstance(state["config"], Mapping):
+            raise ValueError(f"state['config'] must be a dict, got {type(state['config']).__name__}")
         difference = differing_field(self.config(), state["config"])
         if difference is not None:
             raise ValueError(f"state must be of the same configuration, but it differs in {difference}")
@@ -233,80 +267,115 @@ class SketchedErrorFeedbackState(Configured):
         Raises
         ------
         DistributedError
-            On every rank, if gradients of one of them are not finite, or if the ranks' states differ in their
-            configuration or number of steps. Buckets before this one have changed the memory then, so
-            training goes on from a saved state.
+            On every rank, if gradients of one of them are not finite, are so large that numbers could get
+            beyond float32, or are not dense arrays of float32, or if the ranks' states differ in their
+            configuration or number of steps. Buckets before this one have changed the memory then, and the
+            DistributedDataParallel module cannot be used any more. To go on, make the network, the module
+            and the state anew, and load saved states.
         """
         if bucket.index() == 0:
             self._group.check_same("their states", self.config() | {"n_steps": self.n_steps})
         buffer = bucket.buffer()
         part, failure = None, None
         try:
-            part = self._part(bucket, buffer.numpy())
+            part = self._part(bucket, buffer)
         except Exception as error:
             failure = error
-        exchange: dict[str, Callable[[_Part | None, Tensor, Exception | None], NDArray[np.float32]]] = {
+        exchange: dict[str, Callable[..., tuple[NDArray[np.float32], NDArray[np.bool_]]]] = {
             "top_k": self._exchange_top,
             "random_block": self._exchange_block,
             "power_sgd": self._exchange_matrices,
         }
-        own = exchange[self.compressor](part, buffer, failure)
+        is_used = np.zeros(len(bucket.parameters()), np.bool_)
+        if part is not None:
+            is_used[:] = [part.gradient[one.cut].any() for one in part.parameters]
+        own, is_used = exchange[self.compressor](part, buffer, failure, is_used)
         assert part is not None
         errors = part.gradient - own
-        for first, start, shape in part.parameters:
-            self._memory.add(errors[start : start + math.prod(shape)], first)
+        for one, used in zip(part.parameters, is_used, strict=True):
+            if used:
+                self._memory.add(errors[one.cut], one.first)
+            else:
+                # DistributedDataParallel may not apply what is sent of it, so nothing counts as sent.
+                buffer[one.cut] = 0
         if bucket.is_last():
             self.n_steps += 1
         return buffer
 
-    def _part(self, bucket: Any, buffer: NDArray[np.float32]) -> _Part:
-        gradient = buffer.copy()
+    def _part(self, bucket: Any, buffer: Tensor) -> _Part:
+        if buffer.layout != torch.strided:
+            raise TypeError(f"gradients must be dense, got {buffer.layout}: use Embedding with sparse=False")
+        if buffer.dtype != torch.float32:
+            raise TypeError(
+                f"gradients must be float32, got {buffer.dtype}: register the hook without wrapper"
+            )
+        gradient = buffer.numpy().copy()
         corrected, parameters, start = np.empty_like(gradient), [], 0
         for parameter in bucket.parameters():
             first, stop = self._first.get(id(parameter)), start + parameter.numel()
             if first is None:
                 raise ValueError("the module must have the parameters that the state was made for")
             self._memory.corrected(gradient[start:stop], first, corrected[start:stop])
-            parameters.append((first, start, parameter.shape))
+            parameters.append(_Parameter(first, slice(start, stop), parameter.shape, _strides(parameter)))
             start = stop
         if not np.isfinite(corrected).all():
             what = "the memory of errors" if np.isfinite(gradient).all() else "a gradient"
             raise ValueError(f"{what} is not finite")
+        self._check_size(gradient, corrected)
         return _Part(gradient, corrected, parameters)
 
+    def _check_size(self, gradient: NDArray[np.float32], corrected: NDArray[np.float32]) -> None:
+        """Refuse gradients that could make a sum over the ranks, or a number of the memory, infinite."""
+        places = self._memory.places
+        largest = [float(max(a.max(initial=0), -a.min(initial=0))) for a in (gradient, corrected, places)]
+        sent = largest[1]
+        if self.compressor == "power_sgd":
+            # A factor has numbers of at most 1 or normal random ones. Entries of a product are below this.
+            sent *= 8 * gradient.size
+        share = -(-self.n_parameters // places.size)
+        if max(self._group.size * sent, largest[2] + share * (largest[0] + sent)) > _MOST_FLOAT:
+            raise ValueError(
+                f"a gradient is so large that sums could be beyond float32: with the errors that are sent "
+                f"again, it has {largest[1]:g}"
+            )
+
     def _exchange_top(
-        self, part: _Part | None, buffer: Tensor, failure: Exception | None
-    ) -> NDArray[np.float32]:
+        self, part: _Part | None, buffer: Tensor, failure: Exception | None, is_used: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         k = share_of(buffer.numel(), self.compression)
-        # The failure, the positions and the values: all are words of 32 bits.
-        message = np.zeros(1 + 2 * k, np.int32)
-        message[0] = failure is not None
+        # The failure and the used parameters, the positions and the values: all are words of 32 bits.
+        bits = _packed([failure is not None, *is_used])
+        message = np.zeros(bits.size + 2 * k, np.int32)
+        message[: bits.size] = bits
+        at = slice(bits.size, bits.size + k)
         own = np.zeros(buffer.numel(), np.float32)
         if part is not None:
             positions = top_positions(part.corrected, k)
             own[positions] = part.corrected[positions]
-            message[1 : k + 1] = positions.view(np.int32)
-            message[k + 1 :] = part.corrected[positions].view(np.int32)
+            message[at] = positions.view(np.int32)
+            message[at.stop :] = part.corrected[positions].view(np.int32)
         every = self._group.gather(torch.from_numpy(message))
-        self._group.raise_failures(any(int(one[0]) for one in every), failure)
+        bits = np.bitwise_or.reduce([one.numpy()[: bits.size] for one in every])
+        any_failed, is_used = _unpacked(bits, is_used.size)
+        self._group.raise_failures(any_failed, failure)
         mean = buffer.numpy()
         mean[...] = 0
         for one in every:
             words = one.numpy()
             # The positions of a rank differ.
-            mean[words[1 : k + 1].view(np.uint32)] += words[k + 1 :].view(np.float32) / np.float32(
-                self._group.size
-            )
-        return own
+            values = words[at.stop :].view(np.float32)
+            mean[words[at].view(np.uint32)] += values / np.float32(self._group.size)
+        return _without_unused(own, part, is_used), is_used
 
     def _exchange_block(
-        self, part: _Part | None, buffer: Tensor, failure: Exception | None
-    ) -> NDArray[np.float32]:
+        self, part: _Part | None, buffer: Tensor, failure: Exception | None, is_used: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         n = buffer.numel()
         k = share_of(n, self.compression)
         positions = (block_start(n, self.seed, self.n_steps) + np.arange(k)) % n
-        own, message = np.zeros(n, np.float32), np.zeros(k + 1, np.float32)
+        own, message = np.zeros(n, np.float32), np.zeros(k + 1 + is_used.size, np.float32)
         message[k] = failure is not None
+        message[k + 1 :] = is_used
         if part is not None:
             message[:k] = own[positions] = part.corrected[positions]
         self._group.sum(torch.from_numpy(message))
@@ -314,24 +383,29 @@ class SketchedErrorFeedbackState(Configured):
         mean = buffer.numpy()
         mean[...] = 0
         mean[positions] = message[:k] / np.float32(self._group.size)
-        return own
+        is_used = message[k + 1 :] > 0
+        return _without_unused(own, part, is_used), is_used
 
     def _exchange_matrices(
-        self, part: _Part | None, buffer: Tensor, failure: Exception | None
-    ) -> NDArray[np.float32]:
+        self, part: _Part | None, buffer: Tensor, failure: Exception | None, is_used: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         # Two sums follow, in which a rank that has failed could not take part.
-        self._group.learn_of(failure)
+        bits = torch.from_numpy(_packed([failure is not None, *is_used]))
+        self._group.join_bits(bits)
+        any_failed, is_used = _unpacked(bits.numpy(), is_used.size)
+        self._group.raise_failures(any_failed, failure)
         assert part is not None
         corrected = torch.from_numpy(part.corrected)
         own, matrices, vectors = torch.zeros_like(corrected), [], []
-        for first, start, shape in part.parameters:
-            cut = slice(start, start + math.prod(shape))
-            if _is_factored(shape, self.rank):
-                matrices.append((first, cut, corrected[cut].view(shape[0], -1)))
+        for one, used in zip(part.parameters, is_used, strict=True):
+            if not used:
+                continue
+            if _is_factored(one.shape, self.rank):
+                matrices.append((one, one.of(corrected).reshape(one.shape[0], -1)))
             else:
-                vectors.append(cut)
-                own[cut] = corrected[cut]
-        left = [matrix @ self._factor(first, matrix.shape[1]) for first, _, matrix in matrices]
+                vectors.append(one.cut)
+                own[one.cut] = corrected[one.cut]
+        left = [matrix @ self._factor(one.first, matrix.shape[1]) for one, matrix in matrices]
         sums = _join([*left, *(corrected[cut] for cut in vectors)])
         self._group.sum(sums)
         left, rest = _split(sums, left)
@@ -339,28 +413,71 @@ class SketchedErrorFeedbackState(Configured):
             n = cut.stop - cut.start
             buffer[cut], rest = rest[:n] / self._group.size, rest[n:]
         left = [torch.linalg.qr(one).Q for one in left]
-        right = [matrix.T @ one for (_, _, matrix), one in zip(matrices, left, strict=True)]
-        for (_, cut, _), p, q in zip(matrices, left, right, strict=True):
-            own[cut] = (p @ q.T).flatten()
+        right = [matrix.T @ one for (_, matrix), one in zip(matrices, left, strict=True)]
+        for (parameter, _), p, q in zip(matrices, left, right, strict=True):
+            parameter.of(own).copy_((p @ q.T).view(parameter.shape))
         sums = _join(right)
         self._group.sum(sums)
         right, _ = _split(sums / self._group.size, right)
-        for (first, cut, _), p, q in zip(matrices, left, right, strict=True):
-            buffer[cut] = (p @ q.T).flatten()
-            self._factors[first] = q.clone()
-        return own.numpy()
+        for (parameter, _), p, q in zip(matrices, left, right, strict=True):
+            parameter.of(buffer).copy_((p @ q.T).view(parameter.shape))
+            self._factors[parameter.first] = q.clone()
+        return own.numpy(), is_used
 
     def _factor(self, first: int, n_columns: int) -> Tensor:
-        """Return the right factor that a matrix begins with: that of the last step, or random numbers."""
-        if first not in self._factors:
+        """Return the right factor that a matrix begins with: that of the last step, or random numbers.
+
+        Only the directions of its columns matter. Columns of the last step have 1 as their largest magnitude.
+        """
+        factor = self._factors.get(first)
+        largest = torch.zeros(self.rank) if factor is None else factor.abs().amax(0)
+        # A column of zeros, as a gradient of zeros leaves it, could stay so for ever.
+        is_lost = largest < _LEAST_COLUMN
+        if factor is None or is_lost.any():
             generator = torch.Generator().manual_seed((self.seed + first) % 2**63)
-            self._factors[first] = torch.randn(n_columns, self.rank, generator=generator)
-        return self._factors[first]
+            drawn = torch.randn(n_columns, self.rank, generator=generator)
+            factor = drawn if factor is None else torch.where(is_lost, drawn, factor)
+        return factor / torch.where(is_lost, 1.0, largest)
+
+
+def _strides(parameter: Tensor) -> tuple[int, ...]:
+    """Return the strides that a parameter's gradient has in a bucket."""
+    # They are those of the parameter if it is dense, and so copies have them too, or those of rows.
+    like = torch.empty_like(parameter, device="meta", memory_format=torch.preserve_format)
+    if like.stride() == parameter.stride():
+        return like.stride()
+    return torch.empty(parameter.shape, device="meta").stride()
+
+
+def _packed(flags: list[bool]) -> NDArray[np.int32]:
+    """Return flags as the bits of words."""
+    padded = np.zeros(-(-len(flags) // 32) * 32, np.bool_)
+    padded[: len(flags)] = flags
+    return np.packbits(padded).view(np.int32)
+
+
+def _unpacked(words: NDArray[np.int32], n: int) -> tuple[bool, NDArray[np.bool_]]:
+    """Return the first flag of packed words, and the n flags that follow."""
+    flags = np.unpackbits(words.view(np.uint8))
+    return bool(flags[0]), flags[1 : n + 1].astype(np.bool_)
+
+
+def _without_unused(
+    own: NDArray[np.float32], part: _Part | None, is_used: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """Return what a rank sends, with zeros for parameters that no rank has used."""
+    assert part is not None
+    for one, used in zip(part.parameters, is_used, strict=True):
+        if not used:
+            own[one.cut] = 0
+    return own
 
 
 def _fits(value: Any, shape: tuple[int, ...]) -> bool:
     """Return if a value is a tensor of finite numbers, of a shape, in main memory."""
     if not isinstance(value, Tensor) or value.shape != shape or value.device.type != "cpu":
+        return False
+    if value.layout != torch.strided:
         return False
     return value.dtype == torch.float32 and not value.requires_grad and bool(value.isfinite().all())
 
@@ -407,7 +524,9 @@ def sketched_error_feedback_hook(
     Raises
     ------
     DistributedError
-        On every rank, if gradients of one of them are not finite, or if the states differ.
+        On every rank, if gradients of one of them are not finite, too large, not dense or not float32, or
+        if the states differ. The DistributedDataParallel module cannot be used after that. To go on, make the
+        network, the module and the state anew, and load saved states.
     """
     future: torch.futures.Future[Tensor] = torch.futures.Future()
     future.set_result(state.exchange(bucket))

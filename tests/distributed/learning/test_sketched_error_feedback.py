@@ -294,6 +294,11 @@ for compressor in ("top_k", "random_block"):
     sent = 8 * k * (size - 1) if compressor == "top_k" else 2 * 4 * k * (size - 1) // size
     assert (ours.n_steps, ours.bytes_sent) == (4, 4 * sent)
 
+# The sum of the ranks would be beyond float32, and the mean is not.
+for compressor in ("top_k", "random_block"):
+    large = SketchedErrorFeedback(4, compression=1.0, memory=1.0, compressor=compressor)
+    np.testing.assert_allclose(large.step(np.full(4, 3e38), comm), 3e38, rtol=1e-6)
+
 def refused(text, feedback, gradient):
     before = feedback.to_bytes()
     try:

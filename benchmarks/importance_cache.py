@@ -1,4 +1,4 @@
-"""How much attention a bounded cache of keys and values keeps, beside other rules, and its time a token.
+"""Measure how much attention a bounded cache of keys and values keeps, beside other rules, and its time.
 
 Attention (`importance_cache.json`): queries, keys and values are those of all-MiniLM-L6-v2 on the Python
 language reference, which Python ships as `pydoc_data`: a window of 512 tokens, 6 layers of 12 heads, 32

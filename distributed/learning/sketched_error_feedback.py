@@ -30,7 +30,7 @@ _SENT = np.dtype([("position", np.uint32), ("value", np.float32)])
 
 
 class _Part(NamedTuple):
-    """What a rank sends of its gradient, and its memory afterwards."""
+    """Contain what a rank sends of its gradient, and its memory afterwards."""
 
     #: Positions, ascending unless a block runs over the end.
     positions: NDArray[Any]

@@ -97,7 +97,7 @@ class Leaf(NamedTuple):
 
 
 class Description(NamedTuple):
-    """What models that are averaged must agree on, and the labels of one of them."""
+    """Contain what models that are averaged must agree on, and the labels of one of them."""
 
     facts: dict[str, Any]
     features: Any

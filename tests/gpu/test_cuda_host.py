@@ -34,6 +34,7 @@ extern "C" __global__ void part(int* out) {
 """
 
 
+@pytest.mark.slow
 def test_shuffles_and_ballots() -> None:
     shown, ballots = np.zeros(128, np.uint32), np.zeros(128, np.uint32)
     cuda_host.HostModule(SOURCE).launch("lanes", (2,), (64,), (shown, ballots, np.int32(0)))

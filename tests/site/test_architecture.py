@@ -144,6 +144,7 @@ def room_of(module: str) -> str:
     return max(rooms, key=len, default=module)
 
 
+@pytest.mark.slow
 def test_every_import_keeps_to_the_table() -> None:
     assert len(imports()) > 700
     wrong = []

@@ -261,6 +261,7 @@ sys.exit(main())
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed(run, corpus):
     write("killed.py", KILLED)
     ended = subprocess.run([sys.executable, "killed.py", "dedup", "in", "--clean", "out"], env=environment())

@@ -690,6 +690,7 @@ def test_inspect(run, fails, sketches):
     assert fails("inspect", "foreign").startswith("foreign: expected a sketch file")
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_seen_enough(sketches):
     """The reader stops early, as in ``mergesketch inspect FILE... | head``."""
     done = subprocess.run(

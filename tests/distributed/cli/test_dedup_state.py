@@ -269,6 +269,7 @@ def test_best_of_old_and_new(run: Run) -> None:
     refused(run, message, "dedup", "2024-06-02", "--against", "none.state", "--keep", "best:score")
 
 
+@pytest.mark.slow
 @needs_mpi
 def test_ranks(run: Run, ranks: Ranks) -> None:
     """The files are equal, byte for byte."""

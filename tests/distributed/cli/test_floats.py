@@ -190,6 +190,7 @@ def test_ranks_write_the_same_archive(run, ranks):
     assert sorted(os.listdir()) == ["again", "model", "packed", "ranks", "tuned.safetensors"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_leaves_nothing():
     """The run is at a file of many zeros when it is stopped."""
     with open("model/z.bin", "wb") as file:

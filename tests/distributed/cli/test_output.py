@@ -66,6 +66,7 @@ def fails(capsys, *arguments) -> str:
 # -- streams --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link"])
 def test_the_standard_output(name):
     """Only the records are on the standard output, and the text for people is on stderr."""
@@ -79,6 +80,7 @@ def test_the_standard_output(name):
     assert sorted(os.listdir()) == ["in", "link"] and os.path.islink("link")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["-", "/dev/stdout", "/proc/self/fd/1"])
 def test_a_log_that_the_standard_output_is_added_to(name):
     """A file behind the standard output is neither replaced nor overwritten at its beginning."""
@@ -95,6 +97,7 @@ def test_a_log_that_the_standard_output_is_added_to(name):
     assert (lines[0], groups(lines[1]), lines[2:]) == ("first", [GROUP], ["last"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1"])
 def test_a_standard_output_that_is_closed(name):
     """Results are not lost in silence, and none gets into a file that has the descriptor now."""
@@ -109,6 +112,7 @@ def test_a_file_is_written_where_the_standard_output_is_closed():
     assert groups(Path("groups.jsonl").read_text()) == [GROUP]
 
 
+@pytest.mark.slow
 def test_other_descriptors(capsys):
     done = shell("COMMAND dedup in -o /dev/fd/3 3> three; COMMAND dedup in -o >(cat > four); wait; sleep 0.2")
     assert done.returncode == 0 and "duplicates       1 document" in done.stdout
@@ -300,6 +304,7 @@ def test_a_sketch_on_the_standard_output():
     assert "2 files merged into /dev/stdout: <CountMinSketch" in done.stderr
 
 
+@pytest.mark.slow
 def test_index_commands(tmp_path):
     rows = np.random.default_rng(0).standard_normal((20, 4))
     np.save("rows.npy", rows)

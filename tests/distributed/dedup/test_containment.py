@@ -51,6 +51,7 @@ def test_the_first_of_equal_documents_is_kept() -> None:
 spans = st.tuples(st.integers(0, 60), st.integers(5, 60))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.lists(spans, min_size=1, max_size=3), min_size=1, max_size=12), st.sampled_from([0.5, 0.8, 1])

@@ -176,6 +176,7 @@ def check_consistent(result: Deduplication, n: int) -> None:
     assert sum(map(len, members)) == n - (result.keep.sum() - result.n_groups)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verify", ["exact", "signature"])
 def test_pages_of_one_template(verify: str) -> None:
     """The candidate curve holds: unrelated pages at 0.65, planted pairs just above 0.7."""

@@ -55,6 +55,7 @@ def test_one_rank_answers_as_the_sketch() -> None:
     assert again.n_duplicates == 182 and seen.n_updates == 366
 
 
+@pytest.mark.slow
 @needs_mpi
 @pytest.mark.parametrize("n_ranks", [2, 3, 4])
 def test_ranks_answer_as_one(ranks: Ranks, tmp_path: Path, n_ranks: int) -> None:

@@ -542,6 +542,7 @@ def test_scores_of_all_types_of_numbers(kind: str) -> None:
     assert result.keep.tolist() == ([True, False, False] if kind == "null" else [False, False, True])
 
 
+@pytest.mark.slow
 def test_without_pyarrow() -> None:
     """Tables of pandas and polars and dicts need no pyarrow, and no other package is imported."""
     pytest.importorskip("pandas")
@@ -589,6 +590,7 @@ if comm.rank == 0:
 """
 
 
+@pytest.mark.slow
 @needs_mpi
 @pytest.mark.parametrize(
     "kind",

@@ -123,6 +123,7 @@ def test_only_whole_marks_are_recognised():
     assert codec_of(b"BZh9 is how bzip2 begins") is None and codec_of(b"") is None
 
 
+@pytest.mark.slow
 def test_memory_is_bounded():
     """Small files of endless text are given out in small pieces."""
     for name in NAMES:

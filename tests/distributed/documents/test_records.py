@@ -63,6 +63,7 @@ def test_elements_are_those_of_the_module_json(array, indent, ascii_only, separa
         assert json.loads(raw.decode("utf-8", "surrogatepass")) == value
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(ARRAYS.filter(len), st.data())
 def test_a_cut_array_gives_the_elements_before_the_cut(array, data):

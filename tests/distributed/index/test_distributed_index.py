@@ -426,6 +426,7 @@ def test_every_candidate_list_reaches_its_owner_once(size: int) -> None:
     assert all(sum(len(step.sent) for step in plan) == size - 1 for plan in plans)
 
 
+@pytest.mark.slow
 def test_votes_in_cells_equal_the_slow_way() -> None:
     rng = np.random.default_rng(0)
     n_queries, n_tables, capacity, rows, width, k = 5, 6, 8, 3, 16, 10

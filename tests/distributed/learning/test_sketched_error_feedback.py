@@ -208,6 +208,7 @@ def test_a_loaded_state_goes_on_as_the_saved_one(tmp_path) -> None:
     assert loaded == feedback == copied
 
 
+@pytest.mark.slow
 def test_a_process_that_has_not_imported_the_class_loads_its_files(tmp_path) -> None:
     SketchedErrorFeedback(20).save(tmp_path / "state")
     code = "import mergesketch; print(type(mergesketch.load('state')).__name__)"

@@ -119,6 +119,7 @@ print("done", len(model.network_.ranges), model.bytes_sent_)
 )
 
 
+@pytest.mark.slow
 @needs_mpi
 @pytest.mark.parametrize("n_ranks", [1, 2, 3, 4])
 def test_models_do_not_depend_on_the_number_of_ranks(ranks: Ranks, n_ranks: int) -> None:
@@ -252,6 +253,7 @@ print("done")
 )
 
 
+@pytest.mark.slow
 @needs_mpi
 def test_all_ranks_refuse_what_one_refuses(ranks: Ranks) -> None:
     run = ranks.run(3, REFUSED, timeout=300.0)
@@ -306,6 +308,7 @@ def test_parameters_are_those_of_one_process() -> None:
     assert {**parameters, "n_ranges": 1} == SlideClassifier().get_params()
 
 
+@pytest.mark.slow
 @parametrize_with_checks([DistributedSlideClassifier(n_hidden=16, learning_rate=0.05, n_epochs=8)])
 def test_scikit_learns_checks(estimator, check) -> None:
     check(estimator)

@@ -56,6 +56,7 @@ def test_signatures_are_the_naive_ones(scheme, sets, n_hashes, seed):
     assert family.signatures(rows(sets)).tolist() == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize(("size", "n_hashes"), [(1, 130), (2, 64), (100, 128), (200, 300), (9000, 33)])
 def test_sets_of_every_length_are_the_naive_ones(scheme, size, n_hashes):
@@ -104,6 +105,7 @@ def test_codes_are_the_naive_ones(sets, n_hashes, power, n_buckets, seed):
     assert codes.tolist() == expected
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(x=SETS, y=SETS, power=st.integers(1, 3))
 def test_kernel_is_the_jaccard_similarity(x, y, power):
@@ -127,6 +129,7 @@ def test_order_and_repetition_do_not_matter(scheme, sets, data):
     np.testing.assert_array_equal(family.signatures(rows(shuffled[i] for i in order)), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_threads_do_not_matter(scheme):
     rng = np.random.default_rng(2)
@@ -302,6 +305,7 @@ def pairs(n, size, common, *, structured=False):
     return flat(tokens[:, :size]), flat(tokens[:, size - common :]), common / width
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structured", [False, True])
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize(("size", "n_hashes"), [(1, 16), (8, 48), (60, 64), (400, 64)])

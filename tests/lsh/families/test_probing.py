@@ -62,6 +62,7 @@ def test_bits_flip_in_the_order_of_their_squared_products(products: np.ndarray, 
             assert probes[0] == sum(1 << k for k in range(power) if products[i, k, h] >= 0)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(
     quarters=hnp.arrays(
@@ -214,6 +215,7 @@ def test_neighbours_in_probed_buckets_of_steps() -> None:
 # -- what probes depend on --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @every_family
 def test_the_first_probe_is_the_code(make) -> None:
     rng = np.random.default_rng(3)
@@ -231,6 +233,7 @@ def test_the_first_probe_is_the_code(make) -> None:
     np.testing.assert_array_equal(family.probe(Q, 40)[:, :, :8], family.probe(Q, 8))
 
 
+@pytest.mark.slow
 @every_family
 @pytest.mark.parametrize("d", [1, 30, 1200])
 def test_probes_depend_on_the_row_alone(make, d: int) -> None:

@@ -69,6 +69,7 @@ def test_p_stable_codes_are_the_mixed_steps_of_exact_products(X: np.ndarray, see
     assert family.hash(X).tolist() == expected
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(X=matrices, seed=st.integers(0, 5))
 def test_hadamard_codes_are_the_signs_of_the_matrix(X: np.ndarray, seed: int) -> None:
@@ -292,6 +293,7 @@ def test_entries_that_are_kept_are_those_that_are_hashed() -> None:
             np.testing.assert_array_equal(family.hash(X[i : i + 1]), codes[i : i + 1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("projection", ["gaussian", "hadamard", "sparse"])
 def test_a_million_features(projection: str) -> None:
     """Dense and sparse rows have the same codes, and collide at the rate of their angles."""
@@ -401,6 +403,7 @@ def test_bad_arguments_of_p_stable(arguments: dict, message: str) -> None:
         PStable(**{"n_features": 3, "n_hashes": 2, **arguments})
 
 
+@pytest.mark.slow
 def test_bits_of_one_hadamard_block_agree_less_often_together_as_is_stated() -> None:
     rng, n_seeds, rates = np.random.default_rng(1), 150, []
     for seed in range(n_seeds):

@@ -39,6 +39,7 @@ def expected_codes(family: WinnerTakeAll, rows: np.ndarray) -> list[list[int]]:
 # -- codes ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @quickly
 @given(data=st.data())
 def test_codes_are_those_of_the_winners(data: st.DataObject) -> None:

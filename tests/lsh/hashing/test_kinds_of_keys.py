@@ -61,6 +61,7 @@ def expected(keys: list[Any], seed: int = 0) -> list[int]:
     return [hash_of(key, seed) for key in keys]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", atoms)
 @settings(max_examples=50, deadline=None)
 @given(data=st.data(), seed=st.integers(0, 2**64 - 1))
@@ -72,6 +73,7 @@ def test_lists_against_the_definition(kind: str, data: st.DataObject, seed: int)
         assert hash_keys(key, seed) == hash_of(key, seed)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(data=st.data(), seed=st.integers(0, 2**64 - 1))
 def test_tuples_against_the_definition(data: st.DataObject, seed: int) -> None:

@@ -115,6 +115,7 @@ def test_utf8(texts: list[bytes], unit: str, form: str) -> None:
     assert rows(shingle(texts, unit=unit, size=2, normalize=form)) == expected
 
 
+@pytest.mark.slow
 def test_every_pair_of_bytes_and_every_three_byte_form() -> None:
     texts = [bytes([a, b]) for a in range(256) for b in range(256)]
     texts += [bytes([a, b, 0x80]) for a in range(0xE0, 0xF0) for b in range(256)]
@@ -363,6 +364,7 @@ def test_texts_of_symbols_alone() -> None:
         assert found[3][1] == [xxhash.xxh3_64_intdigest(b". .")] * 2
 
 
+@pytest.mark.slow
 def test_lower_casing_is_idempotent() -> None:
     everything = "".join(chr(c) for c in range(sys.maxunicode + 1) if not 0xD800 <= c <= 0xDFFF)
     once = "".join(map(naive.lower_one_to_one, everything))

@@ -95,6 +95,7 @@ def test_values_come_back(table: dict[int, int], limit: int | None, escapes: boo
         assert (code, length, escaped, raw) == tuple(part[i] for part in batch)
 
 
+@pytest.mark.slow
 @given(tables, st.integers(0, 2**32))
 @settings(deadline=None)
 def test_every_window_is_the_word_it_begins_with(table: dict[int, int], seed: int) -> None:

@@ -91,6 +91,7 @@ def resealed(archive: bytes, rng) -> bytes:
     return body + index + len(index).to_bytes(8, "little") + xxhash.xxh3_64_digest(index) + MAGIC
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", [None, "base"])
 def test_changed_archives_are_refused(base):
     rng = np.random.default_rng(2)

@@ -33,6 +33,7 @@ def test_shuffles_find_the_sums_of_the_loop(n_bytes: int) -> None:
 
 
 # 700 groups of 4 bits have more bytes than sums of 16 bits allow, and 9 bytes are less than a register.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n_groups", "bits"), [(1, 4), (18, 4), (45, 4), (700, 4), (33, 1), (9, 3), (9, 8), (5, 6)]
 )

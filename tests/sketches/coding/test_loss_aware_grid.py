@@ -51,6 +51,7 @@ def test_free_grids_have_the_least_error(row: np.ndarray, bits: int, seed: int) 
     assert (np.diff(grids[0]) >= 0).all()
 
 
+@pytest.mark.slow
 def test_long_rows_have_the_least_error() -> None:
     row, importances = np.sort(RNG.standard_normal(150)), RNG.random(150) + 0.01
     grids = np.zeros((1, 8), np.float32)

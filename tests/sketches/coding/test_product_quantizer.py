@@ -34,6 +34,7 @@ def coupled_rows(n: int, n_features: int, seed: int) -> Any:
     return rng.standard_normal((n, n_features)) @ rng.standard_normal((n_features, n_features))
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(
     st.integers(1, 3), st.integers(1, 3), st.sampled_from([2, 8, 256]), st.integers(1, 9), st.integers(0, 99)

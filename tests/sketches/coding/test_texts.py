@@ -176,6 +176,7 @@ FOLDERS = itertools.product(("lib", "share"), ("x", "yy"), range(150))
 PATHS = sorted([b"z" * 40_000, *(f"/usr/{a}/{b}/{c}".encode() for a, b, c in FOLDERS)])
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(max_examples=300, deadline=None)
 def test_damaged_arrays_are_refused_or_decoded(data: st.DataObject) -> None:

@@ -54,6 +54,7 @@ class Trickle(io.RawIOBase):
         return len(part)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", stored_examples())
 def test_every_class_is_read_from_the_middle_of_a_stream(name: str) -> None:
     stored = stored_examples()[name]

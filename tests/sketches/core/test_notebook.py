@@ -13,6 +13,7 @@ from registry import stored_examples
 from toy_family import ToyFamily
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", stored_examples())
 def test_every_class_shows_its_configuration_size_and_fullness(name: str) -> None:
     stored = stored_examples()[name]

@@ -48,6 +48,7 @@ def test_counts_equal_those_of_the_naive_twin(
     assert sketch.total == sum(weights) and sketch.n_updates == len(values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("relative_error", [1e-5, 1e-4, 0.003, 0.01, 0.02, 1 / 3, 0.34, 0.999999])
 def test_floats_on_both_sides_of_an_edge_have_their_exact_bins(relative_error: float) -> None:
     m = bins_per_octave(relative_error)

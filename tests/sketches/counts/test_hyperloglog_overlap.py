@@ -79,6 +79,7 @@ def test_intersections_are_unbiased_and_their_error_is_as_stated(left: int, shar
     assert (errors**2).mean() == pytest.approx(variance, rel=6.0 * math.sqrt(3.0 / n_seeds))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sketch", [HyperLogLog(4), HyperLogLog(8), HyperLogLog(12), HyperLogLog(11, n_registers=1500)], ids=repr
 )

@@ -106,6 +106,7 @@ def streams(rng: np.random.Generator, n: int) -> dict[str, np.ndarray]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(streams(np.random.default_rng(0), 2)))
 @pytest.mark.parametrize("n_parts", [1, 7])
 def test_ranks_are_unbiased_and_err_as_the_theorem_says(kind: str, n_parts: int) -> None:

@@ -271,6 +271,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 @needs_mpi
 def test_ranks_merge_their_documents(ranks: Ranks) -> None:
     ran = ranks.run(3, OVER_RANKS)

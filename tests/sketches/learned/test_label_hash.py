@@ -338,6 +338,7 @@ def test_equal_clients_have_the_mean_of_one() -> None:
     assert_array_equal((several | several).decision_function(XX), several.decision_function(XX))
 
 
+@pytest.mark.slow
 def test_rounds_of_clients_with_labels_of_their_own_learn_all_labels() -> None:
     halves = [np.flatnonzero(y < 20), np.flatnonzero(y >= 20)]
     server = None

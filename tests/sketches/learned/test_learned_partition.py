@@ -133,6 +133,7 @@ def test_search_ranks_the_candidates_exactly(fitted: LearnedPartition, X: np.nda
 # -- training -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_step_follows_the_gradient_of_the_loss() -> None:
     rng = np.random.default_rng(3)
     n, d, hidden, buckets, rate = 5, 4, 3, 6, 1e-3

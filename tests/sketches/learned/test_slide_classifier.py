@@ -20,6 +20,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 FAST = {"n_hidden": 32, "n_epochs": 25, "learning_rate": 0.04, "batch_size": 16}
 
 
+@pytest.mark.slow
 @parametrize_with_checks([SlideClassifier(**FAST), SlideClassifier(sparsity=0.5, **FAST)])
 def test_scikit_learns_checks(estimator, check) -> None:
     check(estimator)
@@ -57,6 +58,7 @@ def scores_of(model: SlideClassifier, X: csr_matrix) -> np.ndarray:
 # -- training -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"weights": "bfloat16"}, {"family": "winner_take_all"}])
 @pytest.mark.parametrize("negatives", ["lsh", "uniform", "frequency"])
 def test_labels_are_learnt(negatives: str, options: dict) -> None:

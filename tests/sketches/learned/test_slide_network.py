@@ -89,6 +89,7 @@ def problems(draw: st.DrawFn) -> tuple:
     return n_features, n_labels, n_hidden, seed, steps
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(problems())
 def test_a_step_is_that_of_dense_matrices(problem: tuple) -> None:

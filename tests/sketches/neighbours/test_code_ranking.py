@@ -145,6 +145,7 @@ def test_missing_neighbours_are_marked() -> None:
     assert LSHIndex(Coded(2, 1, "angle")).add(rows).search(rows[:0], codes, 4).ids.shape == (0, 4)
 
 
+@pytest.mark.slow
 def test_ids_beyond_32_bits() -> None:
     rows = np.eye(3, 5)
     ids = np.array([5, 2**40, 2**62])

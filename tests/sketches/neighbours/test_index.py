@@ -87,6 +87,7 @@ def test_the_life_of_an_index(tmp_path: Any) -> None:
 # -- against the slow index -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     batches=st.lists(ROWS, min_size=1, max_size=5),
@@ -179,6 +180,7 @@ def test_equal_counts_rank_by_id_and_missing_neighbours_are_marked() -> None:
     assert index.query([[0, 0]], k=1).counts.tolist() == [[6]]
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(data=st.data(), k=st.integers(1, 6), n=st.integers(0, 5))
 def test_lists_merge_as_the_slow_ones(data: st.DataObject, k: int, n: int) -> None:
@@ -567,6 +569,7 @@ def test_codes_are_refused() -> None:
 # -- families of many codes -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "rows"),
     [
@@ -604,6 +607,7 @@ def test_an_index_of_an_earlier_version_keeps_its_many_buckets() -> None:
     assert LSHIndex._from_config(config).family.n_buckets == 2**29
 
 
+@pytest.mark.slow
 def test_near_duplicates_are_found_in_bands_for_a_threshold() -> None:
     rng = np.random.default_rng(0)
     sets = [rng.integers(0, 10**6, 100) for _ in range(100)]

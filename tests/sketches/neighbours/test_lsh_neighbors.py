@@ -76,6 +76,7 @@ def test_few_rows_have_the_neighbours_of_scikit_learn(metric: str, dtype: type) 
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", METRICS)
 def test_a_radius_has_the_neighbours_of_scikit_learn(metric: str) -> None:
     X = load_digits().data[:600]
@@ -113,6 +114,7 @@ ROWS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "metric"),
     [(kind, "euclidean") for kind in ROWS]
@@ -195,6 +197,7 @@ def test_stored_zeros_and_repeated_entries_are_read_as_numbers() -> None:
         assert_array_equal(getattr(repeated, name), getattr(before, name))
 
 
+@pytest.mark.slow
 def test_tables_for_sets_find_the_recall() -> None:
     X = csr_matrix(sets(5000))
     model = LSHNeighbors(metric="jaccard").fit(X)
@@ -225,6 +228,7 @@ def recall_of(model: LSHNeighbors, X: np.ndarray, k: int) -> tuple[float, float]
     return float(shares.mean()), float(6 * shares.std() / np.sqrt(len(chosen)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recall", [0.5, 0.9, 0.99])
 @pytest.mark.parametrize("metric", METRICS)
 def test_a_family_that_is_given_finds_the_recall_among_digits(metric: str, recall: float) -> None:
@@ -237,6 +241,7 @@ def test_a_family_that_is_given_finds_the_recall_among_digits(metric: str, recal
         assert model.n_probes_ > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", METRICS)
 def test_tables_found_from_the_rows_find_the_recall(metric: str) -> None:
     X = clusters(8000)
@@ -256,6 +261,7 @@ def test_tables_found_from_the_rows_find_the_recall(metric: str) -> None:
     assert counts.sum() / wanted.sum() >= 0.9 - 6 * spread
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (SHARED / "mnist_t10k.npz").exists(), reason="the MNIST images are not here")
 def test_recall_among_images(monkeypatch) -> None:
     X = np.load(SHARED / "mnist_t10k.npz")["images"].reshape(10_000, -1).astype(np.float32)
@@ -267,6 +273,7 @@ def test_recall_among_images(monkeypatch) -> None:
         assert found >= 0.9 - error
 
 
+@pytest.mark.slow
 def test_queries_that_find_too_few_rows_are_compared_with_all() -> None:
     X = clusters(5000)
     model = LSHNeighbors().fit(X)
@@ -304,6 +311,7 @@ def family(request):
     return "auto" if request.param == "all rows" else FAMILIES["euclidean"]
 
 
+@pytest.mark.slow
 def test_dbscan_finds_the_clusters_of_dbscan(family) -> None:
     X = load_digits().data
     with warnings.catch_warnings():
@@ -327,6 +335,7 @@ def test_classifiers_take_the_graph(family) -> None:
     assert model.score(X[1500:], y[1500:]) > exact - 6 * np.sqrt(0.05 * 0.95 / 297)
 
 
+@pytest.mark.slow
 def test_embeddings_take_the_graph() -> None:
     X, y = (part[:300] for part in load_digits(return_X_y=True))
     tsne = TSNE(metric="precomputed", init="random", perplexity=5, max_iter=250, random_state=0)

@@ -61,6 +61,7 @@ def situations(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @given(situations())
 @settings(max_examples=80, deadline=None)
 def test_draws_and_probabilities_equal_the_naive_twin(case: dict[str, Any]) -> None:
@@ -241,6 +242,7 @@ def test_merged_indexes_give_the_draws_of_the_whole(capacity: int) -> None:
         np.testing.assert_array_equal(found.probabilities, expected.probabilities)
 
 
+@pytest.mark.slow
 def test_copies_and_pickles_continue() -> None:
     X = rows_of(80)
     sampler = LSHSampler(index_of(X, capacity=2), ids=np.arange(90), uniform=0.3, n_probes=2, seed=3)
@@ -376,6 +378,7 @@ def test_asymmetric_families_hash_queries_as_queries() -> None:
 # -- all ids of the buckets -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*MAKERS, "normal"])
 def test_retrieved_ids_have_their_probabilities_over_hash_functions(name: str) -> None:
     X = MAKERS[name](30, D, 3) if name in MAKERS else rows_of(30)

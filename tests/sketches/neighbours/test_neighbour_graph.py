@@ -127,6 +127,7 @@ def test_lists_and_links_equal_the_naive_twin(case: Any, k: int) -> None:
         assert lists[node].tolist() == (expected_list if listed else before[node])
 
 
+@pytest.mark.slow
 @given(graphs(), st.integers(0, 2**64 - 1), st.integers(0, 2**32))
 @settings(max_examples=settings.default.max_examples // 10)
 def test_long_links_equal_the_naive_twin(case: Any, word: int, seed: int) -> None:
@@ -224,6 +225,7 @@ def test_nodes_that_are_spread_are_the_farthest_from_those_before() -> None:
         assert building.spread_nodes(unit.astype(np.float32), some, 1, 5).size == 5
 
 
+@pytest.mark.slow
 def test_few_nodes_are_searched_at_a_time_where_lists_are_long(monkeypatch: Any) -> None:
     X = rows_of(1500, 8)
     sizes: list[int] = []

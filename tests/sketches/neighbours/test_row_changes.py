@@ -118,6 +118,7 @@ def roomy(wide: bool = False) -> tuple[LSHIndex, np.ndarray]:
     return LSHIndex(family, capacity=200, wide_ids=wide), X
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wide", [False, True])
 @pytest.mark.parametrize("with_rows", [False, True])
 def test_an_index_is_as_if_removed_rows_had_never_been_there(wide: bool, with_rows: bool) -> None:

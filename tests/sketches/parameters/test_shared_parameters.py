@@ -136,6 +136,7 @@ def structured(kind: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndar
     return rng.choice([-1.0, 1.0], n), rng.standard_normal(n)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ones", "few", "grid", "random"])
 @pytest.mark.parametrize("block", [1, 64])
 def test_inner_products_have_the_mean_and_the_variance_of_the_theorem(kind: str, block: int) -> None:

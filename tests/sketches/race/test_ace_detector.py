@@ -44,6 +44,7 @@ def rare(data: tuple[np.ndarray, np.ndarray], which: int, n: int, seed: int) -> 
     return np.vstack([X[y != which], X[odd]]), np.arange((y != which).sum() + n) >= (y != which).sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("load", "which", "n", "least"), [(load_wine, 2, 8, 0.9), (load_breast_cancer, 0, 20, 0.9)]
 )

@@ -67,6 +67,7 @@ def test_sums_are_those_of_the_naive_twin(d: int, m: int, n: int, width: float, 
     assert sketch.total == weights.sum()
 
 
+@pytest.mark.slow
 def test_sparse_rows_and_dtypes_have_the_same_sums() -> None:
     rng = np.random.default_rng(3)
     X = np.round(rng.standard_normal((70, 9)) * (rng.random((70, 9)) < 0.4), 1).astype(np.float32)
@@ -107,6 +108,7 @@ def test_orthogonal_frequencies_are_orthogonal_and_as_long_as_normal_ones() -> N
     assert (np.abs(frequencies.mean(axis=0)) < 6 / np.sqrt(m)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("d", [1, 255, 256, 257, 700])
 def test_hadamard_transforms_are_products_with_the_matrices(d: int) -> None:
     """Sizes are even and odd powers of two, and the last block is cut."""
@@ -162,6 +164,7 @@ def test_intervals_hold_the_kernel_sum(kind: str, rows: str) -> None:
     assert np.mean(held) >= 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("distance", [0.0, 1e-3, 0.03, 0.3, 3.0])
 def test_intervals_hold_for_equal_rows_at_any_distance(kind: str, distance: float) -> None:

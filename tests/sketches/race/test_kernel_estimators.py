@@ -25,6 +25,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 SCALES = np.array([1.0, 1e4, 1e-5])
 
 
+@pytest.mark.slow
 @parametrize_with_checks([RaceDensity(), NadarayaWatsonRegressor()])
 def test_scikit_learns_checks(estimator, check) -> None:
     check(estimator)
@@ -115,6 +116,7 @@ def test_targets_of_categories_are_their_means(seed: int) -> None:
     np.testing.assert_allclose(model.predict(np.eye(6)), means, atol=0.15)
 
 
+@pytest.mark.slow
 def test_rows_like_none_that_was_seen_get_the_mean() -> None:
     rng = np.random.default_rng(5)
     X, y = rng.standard_normal((500, 3)), rng.normal([7.0, -3.0], 1.0, (500, 2))
@@ -128,6 +130,7 @@ def test_rows_like_none_that_was_seen_get_the_mean() -> None:
         NadarayaWatsonRegressor(confidence=2.0).fit(X, y).predict(X)
 
 
+@pytest.mark.slow
 def test_the_width_is_that_of_the_least_error() -> None:
     """A fast wave takes narrow steps, a slow one wide steps; the choice ignores order and repeats."""
     rng = np.random.default_rng(6)

@@ -157,6 +157,7 @@ def test_one_record_changes_no_likelihood_by_more_than_the_budget(n_hashes: int)
     assert not audited(lambda race, epsilon: race.release(epsilon).counts, n_hashes, 0.5)
 
 
+@pytest.mark.slow
 def test_the_audit_catches_noise_divided_by_the_number_of_rows() -> None:
     """The paper's public code has this mistake: noise of scale R / (epsilon N) protects nothing."""
     for n_hashes in (1, 8):
@@ -165,6 +166,7 @@ def test_the_audit_catches_noise_divided_by_the_number_of_rows() -> None:
         )
 
 
+@pytest.mark.slow
 def test_the_audit_catches_lesser_mistakes() -> None:
     """Half the noise, a budget for each repetition, and noise of a known seed are noticed."""
     assert audited(lambda race, epsilon: noisy(race, 1, 2 * epsilon))

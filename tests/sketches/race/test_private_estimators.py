@@ -36,6 +36,7 @@ def blobs(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return rng.standard_normal((n, 4)) + 3.0 * np.eye(3, 4)[y], y
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::mergesketch.errors.PrivacyLeakWarning")
 @parametrize_with_checks([PrivateClassifier(epsilon=1e6), PrivateRegressor(epsilon=1e6)])
 def test_scikit_learns_checks(estimator, check) -> None:
@@ -217,6 +218,7 @@ def test_ten_tenths_are_one_and_not_more() -> None:
     assert PrivacyBudget(1.0, spent=budget.spent).remaining == budget.remaining
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("epsilon", "most"), [(1e-5, 1000), (1.1e-7, 90909), (1e-3 / 3, 30)])
 def test_small_parts_do_not_add_up_to_more_than_the_total(epsilon: float, most: int) -> None:
     """The part counts in full: the mechanism is the caller's, whose noise the library does not round."""

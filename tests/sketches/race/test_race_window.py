@@ -24,6 +24,7 @@ def slow_window(batches: list[tuple], n_panes: int, family: ToyFamily, dtype: st
     return race
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 9), st.integers(0, 12), st.booleans()), max_size=8),

@@ -52,6 +52,7 @@ def test_the_first_rows_in_any_batches_are_one_fit(kind: Any, n: int, drawn: st.
     assert_same(model, kind(n_bytes=4096).fit(X, y))
 
 
+@pytest.mark.slow
 @BOTH
 def test_row_by_row_is_one_fit(kind: Any) -> None:
     """The scaling was once learnt from one row alone, and the model was of no use."""

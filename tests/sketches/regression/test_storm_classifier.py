@@ -76,6 +76,7 @@ def halves(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
     return (*(X[half] for half in np.array_split(rows, 2)), *(y[half] for half in np.array_split(rows, 2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SETS)
 @pytest.mark.filterwarnings("ignore:the counters err")
 def test_recall_and_log_loss_are_those_of_the_discriminant(name: str) -> None:
@@ -114,6 +115,7 @@ def test_probabilities_agree_with_predictions_and_values(n_classes: int) -> None
         np.testing.assert_array_equal(best, values.argmax(axis=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [1.0, 0.7, 1.4])
 def test_probabilities_are_the_shares_of_classes_among_rows_like_these(factor: float) -> None:
     """Normal classes with one covariance: as many rows belong to a class as its probabilities say.

@@ -199,6 +199,7 @@ def test_rare_classes_are_found(share: float) -> None:
         assert (model.predict(X[y == 0]) == 0).mean() > 0.99
 
 
+@pytest.mark.slow
 def test_classes_that_the_first_rows_lack_are_found_later() -> None:
     rng = np.random.default_rng(10)
     y = np.sort(rng.integers(0, 3, 6000))

@@ -65,6 +65,7 @@ def test_the_life_of_a_filter(tmp_path: Any) -> None:
 # -- against the slow filter ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(size=SIZES, keys=st.lists(st.integers(-5, 50) | st.integers(-(2**63), 2**64 - 1), max_size=25))
 def test_bits_equal_the_slow_ones(size: tuple[int, int, int], keys: list[int]) -> None:
@@ -84,6 +85,7 @@ def test_bits_equal_the_slow_ones(size: tuple[int, int, int], keys: list[int]) -
     assert [key in found for key in asked[-3:]] == expected[-3:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_blocks", [1, 2, 3, 1000, key_groups.LARGE + 5])
 def test_threads_and_ordering_change_nothing(n_blocks: int, threads: Any, monkeypatch: Any) -> None:
     """Blocks of a thread, keys ordered by block, and one key after another make the same filter."""
@@ -366,6 +368,7 @@ def test_disjoint_sets_in_full_filters_are_not_said_to_be_equal() -> None:
         assert math.isnan(a.jaccard(b))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n_blocks", "n_hashes"), [(1, 4), (20, 5), (300, 7), (8, 1)])
 def test_overlaps_err_as_stated_until_they_are_nan(n_blocks: int, n_hashes: int) -> None:
     """Unions of disjoint, half equal and equal sets have from a tenth of all bits to more than all set."""

@@ -189,6 +189,7 @@ def test_beliefs_separate_as_well_as_published_prototypes(n, tests, size, expect
     assert area >= expected - 6 * error
 
 
+@pytest.mark.slow
 def test_sure_posteriors_are_as_true_as_they_say_where_tests_are_enough():
     """30 tests for 100 samples at 2 %: sums over rounds are within 6 standard errors. Fewer: see the page."""
     rng, beyond = np.random.default_rng(3), []

@@ -176,6 +176,7 @@ def test_full_signatures_say_that_they_tell_nothing():
     assert features["smaller_size"][0] == pytest.approx(1.0, abs=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_bits", [64, 512])
 def test_overlaps_err_as_stated_until_they_are_nan(n_bits):
     """Pairs of disjoint, half equal and equal sets have from a tenth of the bits to 6 times as many nodes."""

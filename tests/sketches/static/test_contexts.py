@@ -74,6 +74,7 @@ def test_values_take_their_conditional_entropy():
     assert function.nbytes < entropy_bytes(values) < plain.nbytes
 
 
+@pytest.mark.slow
 def test_unicode_categories_by_block():
     """A real table of 1.1 million keys takes a quarter of its zero-order entropy."""
     points = np.arange(0x110000)

@@ -408,6 +408,7 @@ def test_filter_has_no_false_negatives_and_the_stated_error_rate():
         assert RibbonFilter.from_bytes(seen.to_bytes()) == seen
 
 
+@pytest.mark.slow
 @given(st.lists(st.text(max_size=5)))
 def test_filter_of_any_strings(words):
     seen = RibbonFilter(words, error_rate=0.1)

@@ -93,6 +93,7 @@ def test_any_texts(values):
     assert StaticFunction.from_bytes(function.to_bytes()) == function
 
 
+@pytest.mark.slow
 def test_values_of_a_megabyte():
     rng = np.random.default_rng(0)
     long = rng.bytes(1 << 20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -16,6 +17,8 @@ __all__ = ["Options", "attend", "check_options", "race_attention"]
 
 #: The most bits of a code, for each of which soft codes double.
 _MOST_BITS = 12
+#: Beta and scale are below this. Their products with other numbers stay finite in float32.
+_LARGEST = 1e30
 #: Tokens of a causal chunk, inside of which all pairs are compared.
 _CHUNK = 128
 #: The most entries of soft codes of a chunk of tokens that is not causal.
@@ -56,7 +59,8 @@ def race_attention(
     query : Tensor of floats of shape (..., n_queries, n_features)
     key : Tensor of shape (..., n, n_features)
     value : Tensor of shape (..., n, n_values)
-        All three have one dtype and one device. Leading dimensions, such as batch and heads, are broadcast.
+        All three have one device and one dtype. Under autocast their dtypes may differ, and the widest
+        counts. Leading dimensions, such as batch and heads, are broadcast.
     attn_mask : Tensor of booleans of shape (..., 1, n), optional
         False for keys that no query attends to, such as padding.
     dropout_p : float, default 0
@@ -64,7 +68,8 @@ def race_attention(
     is_causal : bool, default False
         True if query i attends to the keys up to i alone. There is one query for each key then.
     scale : float, optional
-        The factor of queries and of keys before they are hashed, ``1 / sqrt(n_features)`` by default.
+        The factor of queries and of keys before they are hashed, ``1 / sqrt(n_features)`` by default. Below
+        1e30.
     enable_gqa : bool, default False
         True if key and value may have fewer heads than the query, in the third dimension from the end. Each
         of their heads then serves several heads of the query in turn.
@@ -73,14 +78,15 @@ def race_attention(
     power : int, default 4
         Number of bits of a code, P, at most 12.
     beta : float, default 4
-        Sharpness of soft codes, finite and above 0.
+        Sharpness of soft codes, above 0 and below 1e30.
     seed : int, default 0
         In [0, 2**64).
 
     Returns
     -------
     Tensor of shape (..., n_queries, n_values)
-        In the dtype of the query. Rows that attend to no key are 0.
+        In the dtype of the query, also under autocast. Rows that attend to no key are 0, and so are those
+        whose weights of all keys underflow.
 
     Raises
     ------
@@ -91,9 +97,10 @@ def race_attention(
     Notes
     -----
     With ``scale=1`` the output is that of a `RaceAttention` of the same parameters for each head, up to
-    rounding. Products with the random vectors then grow with the length of the rows, and tanh has no gradient
-    where they are large. The default scale brings rows whose entries are around 1 to a length around 1. Hard
-    codes have no gradient, and are not offered.
+    rounding. `RaceAttention` rounds weights to multiples of 2**-24, so it gives NaN where all keys are far
+    away or there is none. Products with the random vectors then grow with the length of the rows, and tanh
+    has no gradient where they are large. The default scale brings rows whose entries are around 1 to a
+    length around 1. Hard codes have no gradient, and are not offered.
 
     **Cost**: a token takes ``L P n_features`` operations for its code and ``L 2**P n_values`` for its sums. A
     causal token takes ``128 L 2**P`` more, for the tokens of its chunk. Memory is that of one chunk and
@@ -115,12 +122,28 @@ def race_attention(
     torch.Size([2, 4, 100, 16])
     """
     options = check_options(n_hashes, power, beta, seed)
+    dtype = getattr(query, "dtype", None)
+    query, key, value = _widen_under_autocast(query, key, value)
     _check_tensors(query, key, value)
     if is_causal and query.shape[-2] != key.shape[-2]:
         raise ValueError(
             f"query must have {key.shape[-2]} rows, one for each key, if is_causal, got {query.shape[-2]}"
         )
-    return attend(options, query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
+    output = attend(options, query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
+    return output.to(dtype)
+
+
+def _widen_under_autocast(*tensors: Any) -> Any:
+    """Return tensors in the widest of their dtypes if autocast is on, and as they are otherwise."""
+    if not all(isinstance(x, Tensor) and x.is_floating_point() for x in tensors):
+        return tensors
+    kind = tensors[0].device.type
+    if kind == "meta" or not torch.is_autocast_enabled(kind):
+        return tensors
+    wide = tensors[0].dtype
+    for x in tensors[1:]:
+        wide = torch.promote_types(wide, x.dtype)
+    return tuple(x.to(wide) for x in tensors)
 
 
 def check_options(n_hashes: Any, power: Any, beta: Any, seed: Any) -> Options:
@@ -128,7 +151,7 @@ def check_options(n_hashes: Any, power: Any, beta: Any, seed: Any) -> Options:
     return Options(
         check_int("n_hashes", n_hashes, 1, 1 << 20),
         check_int("power", power, 1, _MOST_BITS),
-        check_real("beta", beta, 0.0, float("inf")),
+        check_real("beta", beta, 0.0, _LARGEST),
         check_int("seed", seed, 0, 2**64 - 1),
     )
 
@@ -150,12 +173,14 @@ def attend(
             f"dropout_p must be 0, for there are no weights of tokens to drop, got {dropout_p!r}"
         )
     n, d = key.shape[-2:]
-    scale = d**-0.5 if scale is None else check_real("scale", scale, 0.0, float("inf"))
+    scale = d**-0.5 if scale is None else check_real("scale", scale, 0.0, _LARGEST)
     columns = None if attn_mask is None else _column_of(attn_mask, n)
     if enable_gqa:
         query, key, value, columns = _group_heads(query, key, value, columns)
     wide = torch.promote_types(query.dtype, torch.float32)
-    with torch.autocast(query.device.type, enabled=False):
+    # Autocast knows no device "meta", whose tensors have shapes alone.
+    on_meta = query.device.type == "meta"
+    with nullcontext() if on_meta else torch.autocast(query.device.type, enabled=False):
         like = torch.empty(0, dtype=wide, device=query.device)
         vectors = _vectors(like, d, options.n_hashes, options.power, str(options.seed))
         codes = _SoftCodes(vectors * scale, options)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 __all__ = ["register_attention"]
 
 #: The first version whose masks are made as `_key_mask` expects.
-_VERSION = 5
+_VERSION = (5, 4)
+#: The module of the base class of models, which looks up attentions for all of them.
+_BASE = "transformers.modeling_utils"
 #: Arguments of attention that models pass, and that this attention cannot follow.
-_REFUSED = ("position_bias", "softcap", "s_aux", "sliding_window")
+_REFUSED = ("position_bias", "softcap", "s_aux", "sliding_window", "cu_seq_lens_q", "cu_seq_lens_k")
 
 
 def register_attention(
@@ -18,7 +21,8 @@ def register_attention(
     """Register RACE attention with Hugging Face's transformers, as an implementation that models can use.
 
     Afterwards ``AutoModel.from_config(config, attn_implementation="race")`` returns a model in which
-    `race_attention` takes the place of the softmax attention. Registering a name again replaces it.
+    `race_attention` takes the place of the softmax attention, if the model uses registered attentions.
+    Registering a name again replaces it.
 
     Parameters
     ----------
@@ -30,7 +34,7 @@ def register_attention(
     Raises
     ------
     ImportError
-        If transformers is missing, or older than version 5.
+        If transformers is missing, or older than version 5.4.
     TypeError, ValueError
         If an argument has the wrong type or lies outside its range, or if `name` is that of an implementation
         of transformers.
@@ -41,6 +45,14 @@ def register_attention(
     model with this attention: weights of the softmax attention do not fit it. Models raise ValueError in
     their forward pass if they use dropout of attention weights, sliding windows, packed sequences, caches of
     fixed size, or biases of positions.
+
+    Some models compute attention in their own code, and never call a registered one. Those that ask for a
+    causal mask, such as Bloom and XGLM, raise ValueError in their forward pass. Others, such as DebertaV2,
+    MPNet, BigBird and XLNet, use softmax without an error: a registered attention cannot see that it is
+    left out.
+
+    Packed sequences are refused if the model gets ``cu_seq_lens_q``. Those that only ``position_ids`` show
+    are noticed with ``use_cache=False`` alone.
 
     The cache of a model still has the keys and values of all tokens, and each call hashes all of them. To
     answer from counters alone, add the keys and values to a `RaceAttention`.
@@ -98,11 +110,13 @@ def _key_mask(
     q_offset: Any = 0,
     mask_function: Any = None,
     attention_mask: Any = None,
+    config: Any = None,
     **_: Any,
 ) -> Any:
     """Return the mask of keys of a model, or None if no key is left out."""
     from transformers.masking_utils import bidirectional_mask_function, causal_mask_function
 
+    _check_model(config)
     if mask_function not in (None, causal_mask_function, bidirectional_mask_function):
         raise ValueError("RACE attention has no sliding windows, packed sequences or other patterns of masks")
     if mask_function is causal_mask_function and int(q_offset) + q_length != kv_length:
@@ -115,6 +129,34 @@ def _key_mask(
     return attention_mask[:, None, None, -kv_length:]
 
 
+def _check_model(config: Any) -> None:
+    """Raise if a model of this configuration may compute attention in its own code.
+
+    Such a model would read the mask of keys as its whole mask, and see the tokens to come.
+    """
+    from transformers import PreTrainedModel
+
+    waiting, found = [PreTrainedModel], False
+    while waiting:
+        kind = waiting.pop()
+        waiting.extend(kind.__subclasses__())
+        if kind.config_class is type(config):
+            found = True
+            if not _uses_registered_attentions(kind):
+                raise ValueError(
+                    f"{kind.__name__} computes attention in its own code, and cannot use RACE attention"
+                )
+    if not found:
+        raise ValueError(f"RACE attention knows no model of a configuration of type {type(config).__name__}")
+
+
+def _uses_registered_attentions(kind: Any) -> bool:
+    """Tell if a class of models says that its attention can be replaced, and its code looks it up."""
+    modules = [sys.modules.get(base.__module__) for base in kind.__mro__ if base.__module__ != _BASE]
+    looks_up = any(hasattr(module, "ALL_ATTENTION_FUNCTIONS") for module in modules)
+    return looks_up and (kind._supports_sdpa or kind._supports_attention_backend)
+
+
 def _interfaces() -> tuple[Any, Any]:
     """Return the classes of transformers with which attentions and masks are registered."""
     from ...lsh.support.install import how_to_install
@@ -125,9 +167,10 @@ def _interfaces() -> tuple[Any, Any]:
         raise ImportError(
             f"register_attention needs transformers: {how_to_install('transformers')}", name="transformers"
         ) from error
-    if int(transformers.__version__.split(".")[0]) < _VERSION:
+    if tuple(int(part) for part in transformers.__version__.split(".")[:2]) < _VERSION:
         raise ImportError(
-            f"register_attention needs transformers {_VERSION} or later, got {transformers.__version__}",
+            f"register_attention needs transformers {_VERSION[0]}.{_VERSION[1]} or later, "
+            f"got {transformers.__version__}",
             name="transformers",
         )
     return transformers.AttentionInterface, transformers.AttentionMaskInterface

@@ -198,6 +198,25 @@ def test_a_model_learns_which_token_to_attend_to() -> None:
     assert losses[0] > 0.6 and losses[-1] < 0.5 * losses[0]
 
 
+def test_autocast_takes_dtypes_that_differ() -> None:
+    q, k, v = torch.randn(3, 2, 5, 4)
+    expected = race_attention(q, k, v.bfloat16().float(), **OPTIONS)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(race_attention(q, k, v.bfloat16(), **OPTIONS), expected)
+    with pytest.raises(TypeError, match="value must have the dtype"):
+        race_attention(q, k, v.bfloat16(), **OPTIONS)
+
+
+def test_edges_of_numbers_and_devices() -> None:
+    rows = torch.zeros(3, 4)
+    assert race_attention(rows, rows, rows, scale=9e29, beta=9e29).isfinite().all()
+    for wrong in ({"beta": 1e39}, {"scale": 1e39}):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
+            race_attention(rows, rows, rows, **wrong)
+    on_meta = rows.to("meta")
+    assert race_attention(on_meta, on_meta, on_meta, is_causal=True).shape == (3, 4)
+
+
 def test_wrong_arguments_are_refused() -> None:
     x = torch.zeros(3, 4)
     good: dict[str, Any] = {"query": x, "key": x, "value": x}

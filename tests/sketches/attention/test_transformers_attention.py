@@ -22,13 +22,28 @@ def test_a_missing_or_old_transformers_is_named(monkeypatch: pytest.MonkeyPatch)
     old = ModuleType("transformers")
     old.__version__ = "4.57.1"  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "transformers", old)
-    with pytest.raises(ImportError, match=r"needs transformers 5 or later, got 4\.57\.1"):
-        register_attention()
+    for version in ("4.57.1", "5.0.0", "5.3.0"):
+        old.__version__ = version  # type: ignore[attr-defined]
+        with pytest.raises(ImportError, match=rf"needs transformers 5\.4 or later, got {version}"):
+            register_attention()
+
+
+@pytest.mark.parametrize("name", ["Bloom", "XGLM", "GPTNeoXJapanese"])
+def test_models_that_would_see_the_tokens_to_come_are_refused(name: str) -> None:
+    transformers = pytest.importorskip("transformers", minversion="5.4")
+    register_attention("race", n_hashes=8, power=3)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4}
+    if name == "XGLM":
+        sizes = {"d_model": 32, "ffn_dim": 32, "num_layers": 1, "attention_heads": 4}
+    config = getattr(transformers, f"{name}Config")(vocab_size=50, **sizes)
+    model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="race").eval()
+    with pytest.raises(ValueError, match=rf"{name}\w* computes attention in its own code"):
+        model(IDS)
 
 
 def tiny(name: str) -> Any:
     """Return a causal model with RACE attention."""
-    transformers = pytest.importorskip("transformers", minversion="5.0")
+    transformers = pytest.importorskip("transformers", minversion="5.4")
     register_attention("race", n_hashes=8, power=3, seed=7)
     torch.manual_seed(0)
     if name == "gpt2":
@@ -99,6 +114,8 @@ def test_what_it_cannot_follow_is_refused() -> None:
         model.generate(IDS, max_new_tokens=5, cache_implementation="static", pad_token_id=0)
     with pytest.raises(ValueError, match="attn_mask must have shape"):
         model(IDS, attention_mask=torch.ones(2, 1, 20, 20, dtype=torch.bool))
+    with pytest.raises(ValueError, match="cu_seq_lens_q must be None"):
+        model(IDS[:1], cu_seq_lens_q=torch.tensor([0, 8, 20]))
     model.config.attention_dropout = 0.1
     for layer in model.model.layers:
         layer.self_attn.attention_dropout = 0.1

@@ -56,7 +56,7 @@ class ActiveUnits(Stored):
     bias : array_like of shape (n_units,), optional
     calibration : SecondMoments, optional
         Of typical inputs of the layer, for the method "low_rank": some thousands of rows. Sketches that ranks
-        have built merge. Squares of inputs below 1e-160 in magnitude are 0 in it.
+        have built merge. Of inputs below 1e-150 in magnitude, it loses digits, or all.
     method : {"low_rank", "codes"}
         "low_rank" is learned from the calibration: it replaces `W` by a product of two narrow matrices.
         "codes" needs no inputs: it scores the rows of `W` in few bits, as `VectorCodes` does.

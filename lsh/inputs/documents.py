@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import KeysView, Sequence
 from itertools import chain
 from typing import Any
 
@@ -24,7 +25,7 @@ def read_documents(documents: Any, name: str = "documents") -> tuple[Any, NDArra
 
     Parameters
     ----------
-    documents : list of lists of terms, or pair ``(terms, offsets)``
+    documents : list or column of lists of terms, or pair ``(terms, offsets)``
         Document i of a pair is ``terms[offsets[i]:offsets[i + 1]]``. A tuple of two is always a pair.
     name : str
         The name of the argument in messages.
@@ -44,15 +45,20 @@ def read_documents(documents: Any, name: str = "documents") -> tuple[Any, NDArra
     """
     if isinstance(documents, tuple) and len(documents) == 2:
         return documents[0], _read_offsets(documents[1], f"{name} offsets")
+    refuse_masked(documents, name)
+    documents = _opened(documents, name)
     if not isinstance(documents, (list, tuple)):
         raise TypeError(
             f"{name} must be a list of lists of terms, or a pair (terms, offsets), got "
             f"{type(documents).__name__}"
         )
+    documents = [
+        document if isinstance(document, _DOCUMENTS) else _opened(document, f"{name}[{i}]")
+        for i, document in enumerate(documents)
+    ]
     refuse_masked(documents, name)
     for i, document in enumerate(documents):
         if not isinstance(document, _DOCUMENTS) or (isinstance(document, np.ndarray) and document.ndim != 1):
-            refuse_gpu(f"{name}[{i}]", document)
             raise TypeError(
                 f"{name}[{i}] must be a list of terms, got {_describe(document)}"
                 + ("; split texts into terms first" if isinstance(document, (str, bytes)) else "")
@@ -60,6 +66,19 @@ def read_documents(documents: Any, name: str = "documents") -> tuple[Any, NDArra
     offsets = np.zeros(len(documents) + 1, np.int64)
     np.cumsum([len(document) for document in documents], out=offsets[1:])
     return _joined(documents), read_only(offsets)
+
+
+def _opened(values: Any, name: str) -> Any:
+    """Return a column, a tensor or another sequence as a list, and all else as it is."""
+    refuse_gpu(name, values)
+    if isinstance(values, (deque, range, KeysView)):
+        return list(values)
+    # Scalars of NumPy have `tolist` as well. Arrays of NumPy and tensors have rows; columns have none.
+    if getattr(values, "ndim", 1) >= 1 and hasattr(values, "__len__"):
+        for method in ("tolist", "to_pylist", "to_list"):
+            if hasattr(values, method):
+                return getattr(values, method)()
+    return values
 
 
 def _joined(documents: Sequence[Any]) -> Any:

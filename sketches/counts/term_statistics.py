@@ -207,8 +207,9 @@ class TermStatistics(KeysOfOneKind):
 
         Parameters
         ----------
-        documents : list of n lists of terms, or pair ``(terms, offsets)``
-            Each document is a list, tuple, set or 1-D array of terms. Document i of a pair is
+        documents : list or column of n lists of terms, or pair ``(terms, offsets)``
+            Each document is a list, tuple, set, 1-D array or column of terms. A matrix has a document in
+            each row, and a column of lists (pandas, polars, Arrow) in each entry. Document i of a pair is
             ``terms[offsets[i]:offsets[i + 1]]``, where `terms` is an array, a list or a column of all terms,
             and `offsets` are n + 1 integers. A tuple of two is always read as a pair.
 
@@ -335,7 +336,8 @@ class TermStatistics(KeysOfOneKind):
         Parameters
         ----------
         terms : array or list of n terms, or one term
-            Of any type that `mergesketch.lsh.hash_keys` takes.
+            Of any type that `mergesketch.lsh.hash_keys` takes. A tuple is read as n terms, so pass one term
+            that is a tuple in a list: ``[("new", "york")]``.
 
         Returns
         -------
@@ -371,7 +373,8 @@ class TermStatistics(KeysOfOneKind):
         Parameters
         ----------
         terms : array or list of n terms, or one term
-            Of any type that `mergesketch.lsh.hash_keys` takes.
+            Of any type that `mergesketch.lsh.hash_keys` takes. A tuple is read as n terms, so pass one term
+            that is a tuple in a list: ``[("new", "york")]``.
         method : {"lucene", "robertson", "atire", "bm25l", "bm25+"}, default "lucene"
             The names are those of the library bm25s.
 
@@ -401,9 +404,12 @@ class TermStatistics(KeysOfOneKind):
         Parameters
         ----------
         terms : array or list of n terms, or one term
-            Of any type that `mergesketch.lsh.hash_keys` takes.
+            Of any type that `mergesketch.lsh.hash_keys` takes. A tuple is read as n terms, so pass one term
+            that is a tuple in a list: ``[("new", "york")]``.
         low, high : float, default 0 and 1
-            The smallest and the largest share of the documents that may hold a term, from 0 to 1.
+            The smallest and the largest share of the documents that may hold a term, from 0 to 1. These are
+            no numbers of documents: ``low=1`` keeps only terms that all documents hold. To drop terms of a
+            single document, pass ``low=2 / n_documents``.
 
         Returns
         -------

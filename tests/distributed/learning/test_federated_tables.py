@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import tracemalloc
 from fractions import Fraction
 from typing import Any
 
@@ -117,6 +118,48 @@ def test_a_client_that_learns_nothing_changes_nothing() -> None:
         np.testing.assert_array_equal(server.weights, weights)
 
 
+def test_idle_clients_do_not_move_small_parameters_beside_large_ones() -> None:
+    weights = np.array([1e8, 1e-3])
+    server = FederatedTables.from_weights(weights)
+    for _ in range(50):
+        server.update([server.fold(1)] * 7, [3, 5, 7, 11, 13, 17, 19])
+    np.testing.assert_allclose(server.weights, weights, rtol=1e-13)
+    # But their rows count in the mean.
+    mixed = FederatedTables(2, dtype="float64").update([[1.0, 1.0], [0.0]], [1, 9])
+    np.testing.assert_allclose(mixed.weights, 0.1, rtol=1e-15)
+
+
+def test_a_fold_is_finite_where_the_sum_of_the_parameters_is_not() -> None:
+    largest = np.finfo(np.float64).max
+    for weights in ([1.7e308] * 2, [largest] * 3, [-largest] * 7, [largest, largest, -largest, -largest]):
+        server = FederatedTables.from_weights(np.array(weights))
+        fold = server.fold(1)
+        np.testing.assert_allclose(fold, [float(sum(map(Fraction, weights)) / len(weights))], rtol=1e-15)
+        np.testing.assert_allclose(server.update([fold], [1]).weights, weights, rtol=1e-15)
+    with pytest.raises(OverflowError, match="tables must have a mean within float64"):
+        FederatedTables.from_weights(np.full(2, largest)).update([[-largest]], [1])
+
+
+def test_views_of_a_dictionary_are_read_in_its_order() -> None:
+    tables, n_rows = {"a": np.array([1.0, 2.0]), "b": np.array([4.0])}, {"a": 1, "b": 3}
+    expected = FederatedTables(2).update(list(tables.values()), [1, 3])
+    assert FederatedTables(2).update(tables.values(), n_rows.values(), tables.keys()) == expected
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_memory_of_a_round_is_as_documented(dtype: str) -> None:
+    m = 1 << 18
+    for sizes in ([m], [m // 2, m], [m // 8, m // 4, m // 2], [m // 16]):
+        server = FederatedTables(m, dtype=dtype).update([np.ones(1)], [1])
+        tables = [np.ones(size, dtype) for size in sizes]
+        tracemalloc.start()
+        server.update(tables, np.ones(len(sizes)))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        # NumPy converts numbers in buffers, which take some memory of a fixed size.
+        assert peak <= 16 * m + 24 * sum(size for size in sizes if size < m) + (1 << 17)
+
+
 def test_the_order_of_clients_and_how_they_are_passed_do_not_matter() -> None:
     start = np.arange(12.0)
     given = [np.arange(4), [1.5, 2.5], np.ones(12, np.float32), np.arange(4)[::-1]]
@@ -202,6 +245,11 @@ ONE, LARGE = np.ones(3), np.full(3, 3e38)
         (([ONE, ONE], [1, 1], "ab"), TypeError, "clients must be a sequence of names, got str"),
         (([ONE, ONE], [1, 1], ["a"]), ValueError, "clients must be 2 names, one a table, got 1"),
         (([ONE], [1], [[]]), TypeError, "clients must be names that can be compared, got list"),
+        (([ONE], [1], [("a", [1])]), TypeError, "clients must be names that can be compared, got tuple"),
+        (([ONE], [1], np.array(1)), TypeError, "clients must be a sequence of names, got ndarray"),
+        (([ONE], [1], {"a"}), TypeError, "clients must be a sequence of names, got set"),
+        (({(1.0,)}, [1]), TypeError, "tables must be a sequence of arrays, got set"),
+        ((np.array(1), [1]), TypeError, "tables must be a sequence of arrays, got ndarray"),
         (([LARGE], [1]), OverflowError, "tables must have a mean within float32"),
     ],
 )
@@ -265,7 +313,14 @@ refused(f"rank {size - 1} failed: ValueError: tables[0] must have one dimension 
         [good[1:] if last else good], [1])
 refused("tables must have at least one table, got none", [], [])
 refused("clients must be named once, got 'phone' twice on ranks 0 and 1", [good], [1], ["phone"])
+refused(f"rank {size - 1} failed: TypeError: clients must be names that can be pickled, got function",
+        [good], [1], [(lambda: 0) if last else rank])
 refused("ranks must agree on the server", [good], [1], server=FederatedTables.from_weights(start + last))
+# Equal servers are taken, also if their zeros have different signs.
+signed = FederatedTables.from_weights(np.array([-0.0 if last else 0.0, 1.0]))
+signed.update([[2.0]], [1], comm=comm)
+words = comm.allgather(signed.to_bytes())
+assert words == words[:1] * size
 print("done")
 """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, deque
 from typing import Any, get_args
 
 import numpy as np
@@ -187,6 +187,46 @@ def test_a_file_of_a_large_table_is_whole(monkeypatch: pytest.MonkeyPatch) -> No
     data = TermStatistics(2, 64).update(TEXTS).to_bytes()
     assert len(data) > 8 * 2 * 64
     assert TermStatistics.from_bytes(data) == TermStatistics(2, 64).update(TEXTS)
+
+
+def test_columns_and_other_sequences_are_documents() -> None:
+    expected = TermStatistics().update([["a", "b"], ["b"]])
+    assert TermStatistics().update([deque(["a", "b"]), {"b": 1}.keys()]) == expected
+    assert TermStatistics().update([deque(["a", "b"]), np.array(["b"])]) == expected
+    numbers = TermStatistics().update([[0, 1, 2], [0, 1, 1]])
+    assert TermStatistics().update(np.array([[0, 1, 2], [0, 1, 1]])) == numbers
+    assert TermStatistics().update([range(3), np.array([0, 1, 1])]) == numbers
+    for wrong in ({"a"}, np.array(3), np.int64(3), {"a": ["b"]}):
+        with pytest.raises(TypeError, match="documents must be a list of lists of terms"):
+            TermStatistics().update(wrong)
+    with pytest.raises(TypeError, match=r"documents\[0\] must be a list of terms, got str; split texts"):
+        TermStatistics().update(np.array(["a b", "b"]))
+
+
+@pytest.mark.parametrize(
+    ("library", "column"),
+    [
+        ("pandas", lambda pandas, values: pandas.Series(values)),
+        ("polars", lambda polars, values: polars.Series(values)),
+        ("pyarrow", lambda pyarrow, values: pyarrow.array(values)),
+        ("pyarrow", lambda pyarrow, values: pyarrow.chunked_array([values])),
+        ("torch", lambda torch, values: torch.tensor(values)),
+    ],
+)
+def test_columns_of_other_libraries_are_documents(library: str, column: Any) -> None:
+    module, documents = pytest.importorskip(library), [[7, 9], [9]]
+    expected = TermStatistics().update(documents)
+    assert TermStatistics().update([column(module, document) for document in documents]) == expected
+    if library == "torch":
+        return
+    assert TermStatistics().update(column(module, documents)) == expected
+    with pytest.raises(TypeError, match=r"documents\[1\] must be a list of terms, got NoneType"):
+        TermStatistics().update(column(module, [[7], None]))
+
+
+def test_a_pair_of_words_is_asked_for_in_a_list() -> None:
+    found = TermStatistics().update([[("new", "york")]])
+    assert found.query([("new", "york")]).tolist() == [1]
 
 
 def test_documents_on_a_gpu_are_refused() -> None:

@@ -73,7 +73,11 @@ def _opened(values: Any, name: str) -> Any:
     refuse_gpu(name, values)
     if isinstance(values, (deque, range, KeysView)):
         return list(values)
-    # Scalars of NumPy have `tolist` as well. Arrays of NumPy and tensors have rows; columns have none.
+    if isinstance(values, np.ndarray):
+        # The rows of a matrix of terms are documents, and so are lists in an array of Python objects.
+        is_rows = values.ndim == 2 and values.dtype.kind in "iuSUOT"
+        return list(values) if is_rows or (values.ndim == 1 and values.dtype.kind == "O") else values
+    # Scalars of NumPy have `tolist` as well.
     if getattr(values, "ndim", 1) >= 1 and hasattr(values, "__len__"):
         for method in ("tolist", "to_pylist", "to_list"):
             if hasattr(values, method):

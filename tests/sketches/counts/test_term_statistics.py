@@ -196,11 +196,14 @@ def test_columns_and_other_sequences_are_documents() -> None:
     numbers = TermStatistics().update([[0, 1, 2], [0, 1, 1]])
     assert TermStatistics().update(np.array([[0, 1, 2], [0, 1, 1]])) == numbers
     assert TermStatistics().update([range(3), np.array([0, 1, 1])]) == numbers
-    for wrong in ({"a"}, np.array(3), np.int64(3), {"a": ["b"]}):
+    lists = np.empty(2, object)
+    lists[:] = [["a", "b"], ["b"]]
+    assert TermStatistics().update(lists) == expected
+    for wrong in ({"a"}, np.array(3), np.int64(3), {"a": ["b"]}, np.array(["a b", "b"]), np.zeros((2, 2))):
         with pytest.raises(TypeError, match="documents must be a list of lists of terms"):
             TermStatistics().update(wrong)
     with pytest.raises(TypeError, match=r"documents\[0\] must be a list of terms, got str; split texts"):
-        TermStatistics().update(np.array(["a b", "b"]))
+        TermStatistics().update(deque(["a b", "b"]))
 
 
 @pytest.mark.parametrize(

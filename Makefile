@@ -23,9 +23,9 @@ run: .venv/run.stamp
 test: .venv/test.stamp
 	$(PYTEST)
 
-# Without the tests that take longest, and those of GPU code.
+# Without the tests that take longest, and those of GPU code; and with fewer random examples.
 quick: .venv/test.stamp
-	$(PYTEST) -q -m "not slow and not gpu"
+	$(PYTEST) -q -m "not slow and not gpu" --hypothesis-profile=quick
 
 # All tests on other examples than those of `make test`, and the comparison of processors.
 nightly: processors

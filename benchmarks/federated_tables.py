@@ -9,10 +9,12 @@ batches of 512 at a rate of 0.005, and sends the table back. There are 500,000 e
 
 "clients" says what is done with different memories: all train their folds ("folds"), small ones are left
 out ("large only"), all have the smallest size ("smallest for all"), or all have enough memory for the full
-size ("full size for all", which these clients do not have). "one client" trains on all examples in one
-place, with as many passes. "AUC" and "log loss" are those of 100,000 further examples. "gain" is the AUC
-less that of "smallest for all" after as many rounds on the same data. "MB a round" are those that all
-clients together receive and send. ± is the standard error over 3 seeds, each with data of its own.
+size ("full size for all", which these clients do not have). "folds, tables unfolded" unfolds the tables that
+clients return, and not their changes. "folds by sums" adds parameters up, as `SharedParameters.fold` does.
+"one client" trains on all examples in one place, with as many passes. "AUC" and "log loss" are those of
+100,000 further examples. "gain" is the AUC less that of "smallest for all" after as many rounds on the same
+data. "MB a round" are those that all clients together receive and send. ± is the standard error over 3 seeds,
+each with data of its own.
 """
 
 import numpy as np
@@ -26,6 +28,32 @@ from parameter_sharing_clicks import FIELDS, STD, TRAIN, Clicks, D, Machine, sco
 M, SHARES, CLIENTS = 1 << 18, (1, 4, 16), 12
 EXAMPLES, ROUNDS, BATCH, RATE, SEEDS, SHOWN = 500_000, 8, 512, 0.005, (1, 2, 3), (1, 2, 4, 8)
 FIELD = 3
+
+
+class Unfolded:
+    """The server with other rules, for comparison."""
+
+    def __init__(self, weights):
+        self.weights = weights.copy()
+
+    def fold(self, size):
+        return self.weights.reshape(-1, size).mean(axis=0)
+
+    def opposite(self, table):
+        return np.tile(table, M // table.size)
+
+    def update(self, tables, n_rows):
+        shares = np.array(n_rows) / sum(n_rows)
+        new = sum(share * self.opposite(table) for share, table in zip(shares, tables, strict=True))
+        self.weights = new.astype(np.float32)
+
+
+class Sums(Unfolded):
+    def fold(self, size):
+        return self.weights.reshape(-1, size).sum(axis=0)
+
+    def opposite(self, table):
+        return self.weights + np.tile(table - self.fold(table.size), M // table.size) / (M // table.size)
 
 
 def machine(size, constant, weights=None):
@@ -57,11 +85,11 @@ def rows_of_clients(data, seed):
     return [np.flatnonzero(owners == client) for client in range(CLIENTS)]
 
 
-def federated(data, seed, sizes, parts):
+def federated(data, seed, sizes, parts, start=FederatedTables.from_weights):
     """Yield measurements after each round; clients with the size 0 are left out."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    server = FederatedTables.from_weights(machine(max(sizes), 0.0).table.shared.weights.detach().numpy())
+    server = start(machine(max(sizes), 0.0).table.shared.weights.detach().numpy())
     constant = 0.0
     used = [(size, rows) for size, rows in zip(sizes, parts, strict=True) if size]
     for _ in range(ROUNDS):
@@ -86,18 +114,22 @@ def main():
     mixed = [M // SHARES[client % len(SHARES)] for client in range(CLIENTS)]
     arms = {
         "folds": mixed,
+        "folds, tables unfolded": mixed,
+        "folds by sums": mixed,
         "large only": [size if size == M else 0 for size in mixed],
         "smallest for all": [min(mixed)] * CLIENTS,
         "full size for all": [M] * CLIENTS,
         "one client": [M],
     }
+    others = {"folds, tables unfolded": Unfolded, "folds by sums": Sums}
     found = {}
     for seed in SEEDS:
         data = Clicks(seed, FIELDS)
         parts = rows_of_clients(data, seed)
         for name, sizes in arms.items():
+            start = others.get(name, FederatedTables.from_weights)
             here = parts if len(sizes) > 1 else [np.arange(EXAMPLES)]
-            for number, row in enumerate(federated(data, seed, sizes, here), 1):
+            for number, row in enumerate(federated(data, seed, sizes, here, start), 1):
                 found.setdefault((name, number), []).append(row)
                 print(name, seed, number, row, flush=True)
     rows = []

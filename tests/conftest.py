@@ -35,6 +35,8 @@ os.environ["MERGESKETCH_QUIET"] = "1"
 # on chance either: every run draws the same examples, except the nightly one, which draws others and
 # prints how to repeat a failure. It also draws more where a test asks for a share of `max_examples`.
 settings.register_profile("mergesketch", deadline=None, derandomize=True)
+# `make quick` draws a fifth of the examples where a test asks for a share.
+settings.register_profile("quick", max_examples=20, deadline=None, derandomize=True)
 settings.register_profile("nightly", max_examples=400, deadline=None, derandomize=False, print_blob=True)
 settings.load_profile("mergesketch")
 

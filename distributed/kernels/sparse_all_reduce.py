@@ -13,9 +13,10 @@ import numpy as np
 from ...lsh.kernels.compiled import helper, kernel
 from ...lsh.kernels.words import lowest_bit, mix64, reduce_word
 
-__all__ = ["add_rows", "find_owners", "measure_codes", "read_codes", "write_codes"]
+__all__ = ["add_integer_rows", "add_rows", "find_owners", "measure_codes", "read_codes", "write_codes"]
 
 _ONE, _SEVEN, _EIGHT, _LOW = np.uint64(1), np.uint64(7), np.uint64(8), np.uint64(127)
+_LEAST, _LARGEST = np.int64(-(2**63)), np.int64(2**63 - 1)
 
 
 @helper
@@ -115,9 +116,26 @@ def read_codes(codes, owners, begins, sizes, starts, n_owners, first_group, n_bi
 
 
 @kernel
-def add_rows(values, places, sums):
-    """Add row i of the values to ``sums[places[i]]``, one row after the other."""
+def add_rows(values, places, is_added, sums):
+    """Add row i of the values to ``sums[places[i]]``, one row after the other, unless it is added already."""
     for i in range(places.size):
+        if is_added[i]:
+            continue
         row = sums[places[i]]
         for j in range(row.size):
             row[j] += values[i, j]
+
+
+@kernel
+def add_integer_rows(values, places, is_added, sums):
+    """Do the same for int64; return the first i whose sum leaves int64, or -1 if none does."""
+    for i in range(places.size):
+        if is_added[i]:
+            continue
+        row = sums[places[i]]
+        for j in range(row.size):
+            value = values[i, j]
+            if (value > 0 and row[j] > _LARGEST - value) or (value < 0 and row[j] < _LEAST - value):
+                return i
+            row[j] += value
+    return -1

@@ -330,18 +330,23 @@ class FederatedTables(Stored):
         """Return what the clients of this rank contribute to the mean: each its share."""
         weights = self._arrays["weights"]
         shares = (trained.n_rows / n).tolist()
+        small = math.fsum(s for s, t in zip(shares, trained.tables, strict=True) if t.size < weights.size)
+        # Adding to -0.0 keeps every number, 0.0 and -0.0 among them.
+        mean = np.full(weights.size, -0.0)
+        if small:
+            np.multiply(weights, small, out=mean, dtype=np.float64)
         # Changes are added up for each size first, and each sum is unfolded once.
+        folds: dict[int, NDArray[np.float64]] = {}
         changes: dict[int, NDArray[np.float64]] = {}
         for table, share in zip(trained.tables, shares, strict=True):
-            if table.size not in changes:
+            if table.size == weights.size:
+                mean += np.multiply(table, share, dtype=np.float64)
+                continue
+            if table.size not in folds:
+                folds[table.size] = self._fold(table.size).astype(np.float64)
                 changes[table.size] = np.zeros(table.size)
-            changes[table.size] += share * table.astype(np.float64)
-        mean = np.zeros(weights.size)
+            changes[table.size] += share * (table - folds[table.size])
         for size, change in changes.items():
-            if size < weights.size:
-                seen = math.fsum(s for s, t in zip(shares, trained.tables, strict=True) if t.size == size)
-                change -= seen * self._fold(size).astype(np.float64)
-                mean += seen * weights.astype(np.float64)
             mean.reshape(-1, size)[:] += change
         return mean
 

@@ -20,7 +20,7 @@ from .swapping import swap
 
 __all__ = ["sparse_all_reduce"]
 
-#: Bytes of ids and values that all ranks together send in a round at most.
+#: Bytes of ids and values that all ranks together send to owners in a round at most.
 ROUND_BYTES = 64 << 20
 #: The largest sum of integers.
 _LARGEST = 2**63 - 1
@@ -48,7 +48,8 @@ def sparse_all_reduce(
         The ids of this rank, in any order. The values of ids that repeat are added up. A rank may have none.
     values : array_like of shape (n,) or (n, d), numbers
         The value of each id, or its row of d values. float32, float64 and int64 are kept; other real numbers
-        become one of them. All ranks with ids need one dtype and one d.
+        become one of them. All ranks with ids need one dtype and one d; those of a rank without ids do not
+        count. Columns of other libraries must have no nulls.
     comm : mpi4py communicator or Communicator, optional
         By default all ranks, if MPI started this process, and this process alone otherwise.
 
@@ -63,9 +64,11 @@ def sparse_all_reduce(
     ------
     DistributedError
         On every rank, if the arguments of one of them are refused, if ranks have values of different dtypes
-        or widths, or if one has too little memory. With one rank the exception itself is raised.
+        or widths, if a sum of integers leaves int64, or if one has too little memory. With one rank the
+        exception itself is raised.
     OverflowError
-        On every rank, if a sum of integers might lie beyond int64.
+        With one rank, if a sum of integers leaves int64. Sums count as they grow: those of a rank's values in
+        their order, and then those over the ranks in the order of ranks.
     TypeError
         If `comm` is none of these.
 
@@ -82,9 +85,10 @@ def sparse_all_reduce(
     sends about ``n_r (p - 1) / p`` values to the owners, and as an owner ``m (p - 1) / p`` values. A dense
     all-reduce of N values sends ``2 N (p - 1) / p``.
 
-    The exchange goes in rounds, in each of which a rank sends and receives at most 64 MiB (or one row from
-    each rank, if rows are longer). So a rank needs memory for a sorted copy of its values, for the result
-    twice, and for some arrays of 64 MiB. Time is O(n log n + m log p).
+    The exchange goes in rounds. In each, all ranks together send at most 64 MiB to owners (or one row from
+    each rank, if rows are longer), and an owner sends the sums of what it got to each other rank. So a rank
+    needs memory for a sorted copy of its values, for the result twice, and for some arrays of 64 MiB. Time is
+    O(n log n + m log p).
 
     References
     ----------
@@ -126,14 +130,16 @@ def _read(ids: Any, values: Any) -> _Entries:
         raise TypeError(f"ids must be integers in one dimension, got {places.dtype} of shape {places.shape}")
     if places.size and (int(places.min()) < 0 or int(places.max()) > _LARGEST):
         raise ValueError(f"ids must lie from 0 to 2**63 - 1, got {places.min()} to {places.max()}")
-    if numbers.dtype.kind not in "fiu":
+    if places.size and numbers.dtype.kind not in "fiu":
         raise TypeError(f"values must hold real numbers, got dtype {how_to_convert('values', numbers.dtype)}")
     if numbers.ndim not in (1, 2) or len(numbers) != len(places):
         raise ValueError(
             f"values must have {counted(len(places), 'number')} or rows, one for each id, got shape "
             f"{numbers.shape}"
         )
-    if numbers.ndim == 2 and numbers.shape[1] == 0:
+    if not places.size and numbers.dtype.kind not in "fiu":  # as pandas and Arrow make empty columns
+        numbers = np.zeros(numbers.shape)
+    if places.size and not numbers.size:
         raise ValueError("values must have at least one column, got 0")
     dtype = float_dtype(numbers.dtype) if numbers.dtype.kind == "f" else np.dtype(np.int64)
     if dtype == np.int64 and numbers.size and int(numbers.max()) > _LARGEST:
@@ -149,18 +155,24 @@ def _add_repeats(ids: NDArray[np.int64], values: NDArray[Any]) -> _Entries:
         return _Entries(ids, values)
     # A stable sort of a few sorted runs only merges them.
     order = np.argsort(ids, kind="stable")
-    ids = ids[order]
-    is_first = np.concatenate([[True], ids[1:] != ids[:-1]])
-    distinct = ids[is_first]
+    rising = ids[order]
+    is_first = np.concatenate([[True], rising[1:] != rising[:-1]])
+    distinct = rising[is_first]
     if distinct.size == ids.size:
-        return _Entries(ids, values[order])
-    if values.dtype == np.int64:
-        firsts = np.flatnonzero(is_first)
-        _check_sum(_largest(values) * int(np.diff(firsts, append=ids.size).max()))
+        return _Entries(distinct, values[order])
     places = np.empty(ids.size, np.int64)
     places[order] = np.cumsum(is_first) - 1
-    sums = np.zeros((distinct.size, *values.shape[1:]), values.dtype)
-    kernels.add_rows(read_only(_as_rows(values)), read_only(places), _as_rows(sums))
+    firsts = order[is_first]
+    sums = values[firsts]  # They do not start from 0, because 0.0 + -0.0 is 0.0.
+    is_added = np.zeros(ids.size, np.bool_)
+    is_added[firsts] = True
+    arrays = read_only(_as_rows(values)), read_only(places), read_only(is_added), _as_rows(sums)
+    if values.dtype != np.int64:
+        kernels.add_rows(*arrays)
+    elif (at := int(kernels.add_integer_rows(*arrays))) >= 0:
+        raise OverflowError(
+            f"sums of values must lie from -2**63 to 2**63 - 1, but that of id {ids[at]} leaves this range"
+        )
     return _Entries(distinct, sums)
 
 
@@ -168,29 +180,17 @@ def _as_rows(values: NDArray[Any]) -> NDArray[Any]:
     return values.reshape(len(values), -1) if values.ndim == 2 else values[:, None]
 
 
-def _largest(values: NDArray[Any]) -> int:
-    """Return the largest magnitude of some integers."""
-    return max(-int(values.min()), int(values.max())) if values.size else 0
-
-
-def _check_sum(bound: int) -> None:
-    if bound > _LARGEST:
-        raise OverflowError(f"sums of values must lie from -2**63 to 2**63 - 1, but might reach {bound}")
-
-
 def _check_ranks(own: _Entries, comm: Communicator) -> _Entries:
     """Refuse values that do not add up; return those of a rank without ids in the others' dtype."""
     ids, values = own
-    bound = _largest(values) if values.dtype == np.int64 else 0
-    every = comm.allgather((len(ids), values.dtype.name, values.shape[1:], bound))
-    first, (_, dtype, columns, _) = next(((r, e) for r, e in enumerate(every) if e[0]), (0, every[0]))
-    for rank, (n, *kind, _) in enumerate(every):
+    every = comm.allgather((len(ids), values.dtype.name, values.shape[1:]))
+    first, (_, dtype, columns) = next(((r, e) for r, e in enumerate(every) if e[0]), (0, every[0]))
+    for rank, (n, *kind) in enumerate(every):
         if n and kind != [dtype, columns]:
             raise DistributedError(
                 f"ranks must agree on the dtype and the columns of values: rank {first} has "
                 f"{_describe(dtype, columns)}, rank {rank} has {_describe(*kind)}"
             )
-    _check_sum(sum(bound for *_, bound in every))
     return own if len(ids) else own._replace(values=np.zeros((0, *columns), dtype))
 
 

@@ -36,11 +36,14 @@ def how_to_convert(name: str, dtype: np.dtype[Any]) -> str:
 
 
 def check_array(name: str, value: Any) -> NDArray[Any]:
-    """Return `value` as an array where it lies. Masked values, and rows of unequal lengths, are refused."""
+    """Return `value` as an array where it lies; masked values and rows of unequal lengths are refused.
+
+    So are tensors of PyTorch that NumPy cannot read, as those of bfloat16 or with gradients.
+    """
     refuse_masked(value, name)
     value = open_rows(value, name)
     try:
-        return as_array(value)
+        return as_array(value, name)
     except ValueError as error:
         raise ValueError(f"{name} must be an array or a list of equal rows: {error}") from None
 

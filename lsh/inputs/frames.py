@@ -35,7 +35,7 @@ def open_rows(values: Any, name: str) -> Any:
     TypeError
         If a column holds no numbers, or the table must be computed or read first.
     ValueError
-        If a column has nulls, or vectors have unequal lengths.
+        If a column of numbers has nulls, or vectors have unequal lengths.
     """
     if isinstance(values, (np.ndarray, list, tuple)):
         return values
@@ -47,7 +47,7 @@ def open_rows(values: Any, name: str) -> Any:
         return _joined(zip(values.schema.names, values.columns, strict=True), values.num_rows, name)
     if is_arrow_column(values):
         return _of_vectors(values, name)
-    if is_from(values, "pandas", "Series") or is_from(values, "polars", "Series"):
+    if is_pandas_column(values) or is_from(values, "polars", "Series"):
         return _of_series(values, name)
     if type(values).__name__ == "LazyFrame":
         raise TypeError(f"{name} must be rows, got {describe(values)}: call collect() first")
@@ -173,29 +173,38 @@ def _refuse_nulls(is_null: Any, width: int, label: str) -> None:
         )
 
 
+def _without_nulls(column: Any, name: str) -> Any:
+    """Return a column as it is. Nulls among its numbers are refused, which NumPy would make NaN."""
+    found = read_numbers(column)
+    if found is not None:
+        _refuse_nulls(found.is_null, 1, name)
+    return column
+
+
 # -- columns of vectors ---------------------------------------------------------------------------
 
 
 def _of_series(series: Any, name: str) -> Any:
-    """Return a Series of vectors as a matrix, and another one as it is."""
-    if is_from(series, "pandas", "Series"):
+    """Return a Series of vectors as a matrix, and another one as it is; nulls among numbers are refused."""
+    if is_pandas_column(series):
         kind = getattr(series.dtype, "pyarrow_dtype", None)
         # A Series of pandas exports its index neither as a column nor otherwise.
-        return series if kind is None or not kind.num_fields else open_rows(_column_of(series), name)
+        is_nested = kind is not None and kind.num_fields
+        return open_rows(_column_of(series), name) if is_nested else _without_nulls(series, name)
     pl, dtype = sys.modules["polars"], series.dtype
     if dtype == pl.Struct:
         raise TypeError(
             f"{name} must be rows, got {describe(series)} of structs: pass {name}.struct.unnest()"
         )
     if dtype not in (pl.Array, pl.List):
-        return series
+        return _without_nulls(series, name)
     _refuse_nulls(series.is_null().to_numpy(), 1, name)
     lengths = series.list.len().to_numpy() if dtype == pl.List else np.full(len(series), dtype.size)
     return _matrix(series.explode(), lengths, dtype.size if dtype == pl.Array else None, name, dtype)
 
 
 def _of_vectors(column: Any, name: str) -> Any:
-    """Return an Arrow column of lists as a matrix, and another column as it is."""
+    """Return an Arrow column of lists as a matrix, and another one as it is; as `_of_series` does."""
     import pyarrow as pa
 
     kinds, kind = pa.types, column.type
@@ -209,7 +218,7 @@ def _of_vectors(column: Any, name: str) -> Any:
         )
     is_fixed = kinds.is_fixed_size_list(kind)
     if not (is_fixed or kinds.is_list(kind) or kinds.is_large_list(kind)):
-        return column
+        return _without_nulls(column, name)
     width = kind.list_size if is_fixed else None
     if not chunks:
         return np.empty((0, width or 0))

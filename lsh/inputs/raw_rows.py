@@ -68,7 +68,7 @@ def read_raw_rows(X: Any, name: str = "X") -> RawRows:
     if isinstance(X, (list, tuple)):
         return RawRows(X, len(X), CPU)
     if device_of(X) == "gpu":
-        array = as_array(X)
+        array = as_array(X, name)
     elif hasattr(X, "__array__") or hasattr(X, "__dataframe__") or is_arrow(X):
         array = check_array(name, X)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cache
@@ -30,6 +31,7 @@ __all__ = [
     "device_of",
     "read_only",
     "refuse_gpu",
+    "refuse_tensor",
     "sum_rows",
     "to_host",
 ]
@@ -189,20 +191,56 @@ def backend_of(array: Any) -> Backend:
     return backend_named(device_of(array))
 
 
-def as_array(X: Any) -> NDArray[Any]:
+def as_array(X: Any, name: str = "X") -> NDArray[Any]:
     """Return `X` as an array where it lies: CuPy arrays as they are, other values by ``numpy.asarray``.
 
     Arrays in the other byte order, or at unaligned addresses, are copied, because kernels and views of bits
     cannot read them. Arrays of other libraries that lie on a GPU (PyTorch's, JAX's) become CuPy arrays of the
-    same memory.
+    same memory. Tensors of PyTorch that are no arrays yet are refused by the `name` of the argument.
     """
-    if device_of(X) == "gpu":
-        X = X if _is_cupy(X) else backend_named("gpu").xp.from_dlpack(X)
-        return cast(NDArray[Any], X)
-    array = np.asarray(X)
+    try:
+        if device_of(X) == "gpu":
+            X = X if _is_cupy(X) else backend_named("gpu").xp.from_dlpack(X)
+            return cast(NDArray[Any], X)
+        array = np.asarray(X)
+    except (TypeError, RuntimeError, BufferError):
+        refuse_tensor(X, name)
+        raise
     if array.dtype.isnative and array.flags.aligned:
         return array
     return array.astype(array.dtype.newbyteorder("="))
+
+
+def refuse_tensor(X: Any, name: str) -> None:
+    """Raise TypeError if `X` is a tensor of PyTorch, or a list of some, that NumPy cannot read.
+
+    The message names the calls that make it readable.
+    """
+    tensor = X
+    while isinstance(tensor, (list, tuple)) and tensor:
+        tensor = tensor[0]
+    # Only a program that has imported PyTorch can have made a tensor.
+    torch: Any = sys.modules.get("torch")
+    if torch is None or not isinstance(tensor, torch.Tensor):
+        return
+    has_dtype = hasattr(np, str(tensor.dtype).removeprefix("torch."))
+    reasons = (
+        (tensor.requires_grad, "that requires grad", "detach()"),
+        (tensor.layout != torch.strided, f"in the layout {tensor.layout}", "to_dense()"),
+        (tensor.is_quantized, "that is quantized", "dequantize()"),
+        (tensor.is_floating_point() and not has_dtype, "that NumPy does not have", "float()"),
+        (tensor.is_conj(), "with conjugate bit", "resolve_conj()"),
+        (tensor.is_neg(), "with negative bit", "resolve_neg()"),
+        (tensor.device.type not in ("cpu", "cuda", "meta"), f"on {tensor.device}", "cpu()"),
+    )
+    found = [(reason, call) for is_so, reason, call in reasons if is_so]
+    if found:
+        calls = ".".join(call for _, call in found)
+        raise TypeError(
+            f"{name} must be numbers that NumPy can read, got a tensor of {tensor.dtype} "
+            f"{' and '.join(reason for reason, _ in found)}; pass "
+            + (f"{name}.{calls}" if tensor is X else f"tensors after {calls}")
+        )
 
 
 def refuse_gpu(what: str, *arrays: Any) -> None:

@@ -32,10 +32,11 @@ _ARRAYS = {
 }
 #: The default rank is one for each of these features.
 _FEATURES_PER_RANK = 8
-#: The largest magnitude of a weight, so that lengths of rows fit float32.
-_LARGEST = 1e30
-#: What is added to the diagonal of the moments, as a share of its mean, so that every direction counts.
-_DAMPING = 1e-6
+#: Bounds of the largest magnitude of a weight, so that lengths of rows fit float32; the lower one for codes.
+_LARGEST, _SMALLEST = 1e30, 1e-30
+#: The least variation of inputs in a direction, as a share of the largest, so that every direction counts.
+#: Rounding of the moments, which are float64, is below it.
+_LEAST = 1e-12
 #: Inputs that are worth a thread of their own.
 _INPUTS = 4
 
@@ -50,11 +51,12 @@ class ActiveUnits(Stored):
     Parameters
     ----------
     W : array_like of shape (n_units, n_features)
-        The weights into each unit. Numbers of at most 1e30 in magnitude. They are not kept.
+        The weights into each unit: ``layer.weight.detach()`` of PyTorch's `Linear`. Numbers of at most 1e30
+        in magnitude, and for the method "codes" not all below 1e-30, unless all are 0. They are not kept.
     bias : array_like of shape (n_units,), optional
     calibration : SecondMoments, optional
         Of typical inputs of the layer, for the method "low_rank": some thousands of rows. Sketches that ranks
-        have built merge.
+        have built merge. Of inputs below 1e-150 in magnitude, it loses digits, or all.
     method : {"low_rank", "codes"}
         "low_rank" is learned from the calibration: it replaces `W` by a product of two narrow matrices.
         "codes" needs no inputs: it scores the rows of `W` in few bits, as `VectorCodes` does.
@@ -86,7 +88,9 @@ class ActiveUnits(Stored):
     **low_rank**. Of all matrices of the rank, the one is taken whose products with the calibration's inputs
     have the least squared error: ``U U.T W``, where the columns of U are the directions of the largest
     variation of the outputs ``W x`` (reduced-rank regression, in closed form). Deja Vu trains a classifier of
-    two layers by gradient steps instead. Building takes O(n_units n_features**2) time, a query
+    two layers by gradient steps instead. Inputs count as if they varied in every direction, by at least a
+    millionth of the largest variation. So what varies less is not fitted, and where columns differ by such
+    factors, scale or centre them first. Building takes O(n_units n_features**2) time, a query
     ``rank (n_features + n_units)`` multiplications, and memory is 4 bytes for each of these.
 
     **codes**. The scores are those of `VectorCodes`, which estimate products without bias. A query reads
@@ -147,6 +151,11 @@ class ActiveUnits(Stored):
         largest = float(np.abs(weights).max())
         if largest > _LARGEST:
             raise ValueError(f"W must lie within {_LARGEST:g} of 0, got a number of magnitude {largest:g}")
+        if method == "codes" and 0.0 < largest < _SMALLEST:
+            raise ValueError(
+                f'W must have a number of magnitude {_SMALLEST:g} or more for the method "codes", got at '
+                f"most {largest:g}; multiply W and bias by a power of two"
+            )
         if calibration is not None and calibration.n_updates <= 0:
             raise ValueError("calibration must have rows, got a sketch without")
         if method == "low_rank" and rank is None:
@@ -313,10 +322,10 @@ def _factorise(
     unit = float(np.abs(W).max()) or 1.0
     weights = W / unit
     moments = moments / (float(np.abs(moments).max()) or 1.0)
-    moments += _DAMPING * (np.trace(moments) / len(moments) or 1.0) * np.eye(len(moments))
     values, vectors = np.linalg.eigh(moments)
+    values = np.maximum(values, _LEAST * values[-1]) if values[-1] > 0.0 else np.ones_like(values)
     # Column j has the outputs along direction j of the inputs, as large as the inputs vary along it.
-    outputs = (weights @ vectors) * np.sqrt(np.maximum(values, 0.0))
+    outputs = (weights @ vectors) * np.sqrt(values)
     _, directions = np.linalg.eigh(outputs.T @ outputs)
     left, _ = np.linalg.qr(outputs @ directions[:, ::-1][:, :rank])
     right = unit * (left.T @ weights)

@@ -33,6 +33,7 @@ _MOST_NUMBERS = 1 << 32
 #: The largest scale, by which products of float32 numbers stay finite in float64.
 _LARGEST_SCALE = 1e100
 _LAST_POSITION = (1 << 62) - 1
+_ZERO = np.float32(0.0)
 
 
 class _Batch(NamedTuple):
@@ -76,7 +77,7 @@ class ImportanceCache(MergeableSketch):
         Number of queries in which importance fades: each query multiplies importances by ``1 - 1 / history``.
         By default a quarter of `budget`. With 2**62 nothing fades.
     scale : float, optional
-        The factor of inner products, up to 1e100; ``1 / sqrt(n_features)`` by default.
+        The factor of inner products, above 0 and below 1e100; ``1 / sqrt(n_features)`` by default.
     bits : {4, 8}, optional
         Bits of a number of keys and values. By default they are kept as float32.
 
@@ -108,12 +109,18 @@ class ImportanceCache(MergeableSketch):
     and the outputs are the same, bit for bit.
 
     **Merging** keeps the tokens of the union: the first `sinks`, the latest `window`, and the most important
-    others, `budget` in all. What is kept depends neither on the order of merges nor on their grouping.
-    Importances are those that each part has found in its own context. Two tokens of one position must be the
-    same token, and then the larger importance counts. Give `positions` where parts do not begin at 0.
+    others, `budget` in all. Importances are those that each part has found in its own context. Two tokens of
+    one position must be the same token, and then the larger importance counts. So give `positions` where
+    parts do not begin at 0. Then what is kept depends neither on the order of merges nor on their grouping.
+    Different tokens of one position are refused where both are still kept. Where one was dropped, nothing
+    tells.
 
     **Bits.** With `bits`, a row of keys or values is rounded to ``2**bits`` numbers from its smallest to its
-    largest one. Queries then attend to the rounded rows. The same memory keeps several times more tokens.
+    largest one. Queries then attend to the rounded rows. For 64 columns of keys and of values, the same
+    memory keeps 5.5 times as many tokens with 4 bits, and 3.3 times with 8. Narrow rows save less.
+
+    **Rotary positions.** Give keys after their rotation by position (RoPE), and rotate queries by their true
+    position. The number of tokens that are kept is not the position of the next one.
 
     **Memory** of a token is ``4 (n_features + n_values) + 16`` bytes, and about
     ``bits (n_features + n_values) / 8 + 32`` with `bits`. **Cost**: a query takes
@@ -322,7 +329,8 @@ class ImportanceCache(MergeableSketch):
         out, masses = np.empty((n_outputs, self.n_values)), np.empty(n_outputs)
         if found is not None:
             found.append(AttentionOutput(out, masses))
-        rows: Arrays = {"keys": keys, "values": values, "positions": places}
+        # Equal caches have equal bytes only if zeros have one sign.
+        rows: Arrays = {"keys": keys + _ZERO, "values": values + _ZERO, "positions": places}
         if self.bits is not None:
             for name in ("keys", "values"):
                 rows[name], rows[f"{name}_ranges"] = encode_rows(rows[name], self.bits)

@@ -74,6 +74,8 @@ class PageBounds(StoredMergeable):
     **Merging** appends the keys of the other contexts, so the order of contexts matters. The result has the
     state of one context that was given all keys. Keys are not kept, and a page cannot be cut. So each context
     that another one follows must end with a whole page: cut a long context at multiples of `page_size`.
+    `merge_over_ranks` takes sketches whose order does not matter, so it refuses `PageBounds`: send those of
+    the ranks to one, and merge them in the order of the context.
 
     References
     ----------
@@ -296,7 +298,7 @@ class PageBounds(StoredMergeable):
         numbers = array.astype(np.int64)[..., None]
         found = np.where(numbers < 0, -1, numbers * self.page_size + np.arange(self.page_size))
         found[found >= len(self)] = -1
-        return found.reshape(*array.shape[:-1], -1)
+        return found.reshape(*array.shape[:-1], array.shape[-1] * self.page_size)
 
     # -- merging ----------------------------------------------------------------------------------
 

@@ -23,7 +23,8 @@ def read_dense(name: str, rows: Any) -> NDArray[Any]:
     if array.size and array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
     is_exact = array.dtype.itemsize <= (4 if array.dtype.kind == "f" else 2)
-    return array.astype(np.float32 if is_exact else np.float64, copy=False)
+    with np.errstate(over="ignore"):  # A long double beyond float64 becomes infinity.
+        return array.astype(np.float32 if is_exact else np.float64, copy=False)
 
 
 def read_numbers(name: str, numbers: Any, shape: tuple[int, ...], n: int) -> NDArray[np.int64]:

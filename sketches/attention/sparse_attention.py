@@ -40,14 +40,16 @@ def top_tokens(
     Parameters
     ----------
     scores : array_like of shape (n_queries, n)
-        A score of each token for each query, such as `VectorCodes.scores` returns. Infinite scores are
-        allowed. They are compared as float64.
+        A score of each token for each query, such as `VectorCodes.scores` returns. They are compared as
+        float64. A token with the score minus infinity is never selected, also not as one of the first or
+        latest: so a mask is added to scores as in PyTorch. Infinity is allowed.
     k : int
         The number of tokens, at least 1.
     sinks : int, default 0
-        The number of first tokens that are always selected (attention sinks).
+        The number of first tokens that are always selected (attention sinks), unless they are masked.
     window : int, default 0
-        The number of latest tokens that are always selected. `sinks` and `window` are at most k in all.
+        The number of latest tokens that are always selected, unless they are masked. `sinks` and `window` are
+        at most k in all.
     positions : array_like of n_queries integers, optional
         The position of each query, from -1 to n - 1. Later tokens are not selected, and the latest tokens end
         with the position. By default it is the last token for all queries.
@@ -69,9 +71,11 @@ def top_tokens(
 
     Examples
     --------
-    >>> import mergesketch
+    >>> import numpy as np, mergesketch
     >>> mergesketch.top_tokens([[0.1, 0.9, 0.5, 0.7, 0.2, 0.3]], 4, sinks=1, window=1)
     array([[0, 1, 3, 5]])
+    >>> mergesketch.top_tokens([[0.3, -np.inf, -np.inf, -np.inf]], 2)  # a mask
+    array([[ 0, -1]])
     """
     refuse_gpu("top_tokens", scores, positions)
     array = check_numbers("scores", scores)
@@ -114,7 +118,7 @@ def sparse_attention(
         The tokens of all queries, or those of each, as `top_tokens` returns them: from 0 to n - 1, or -1 for
         none. By default these are all tokens. A token that is given twice counts twice.
     scale : float, optional
-        The factor of inner products, ``1 / sqrt(n_features)`` by default.
+        The factor of inner products, any finite number; ``1 / sqrt(n_features)`` by default.
 
     Returns
     -------
@@ -125,7 +129,8 @@ def sparse_attention(
     ------
     TypeError, ValueError
         If shapes do not agree, tokens lie outside their range, or numbers of selected tokens or products with
-        them are not finite.
+        them are not finite. Rows of `K` and `V` that no query selects are not read, and neither is a query
+        without tokens.
 
     Notes
     -----
@@ -134,7 +139,8 @@ def sparse_attention(
     float32, or both of float64, in C order, they are used where they are; others are converted as a whole.
 
     Outputs over two disjoint sets of tokens, of two machines for example, merge into that over both: it is
-    their mean with the weights ``exp(log_mass)``.
+    their mean with the weights ``exp(log_mass)``. Leave out parts without tokens, whose mass is 0 and whose
+    output is NaN.
 
     Examples
     --------

@@ -42,9 +42,10 @@ def sparse_layer(
     X : array_like or sparse matrix of shape (n, n_features)
         The inputs.
     W : array_like of shape (n_units, n_features)
-        The weights into each unit: the `weight` of PyTorch's first `Linear`.
+        The weights into each unit: ``first.weight.detach()`` of PyTorch's first `Linear`.
     V : array_like of shape (n_units, n_outputs)
-        The weights out of each unit: the transpose of the `weight` of PyTorch's second `Linear`.
+        The weights out of each unit: the transpose, ``second.weight.detach().T``, of PyTorch's second
+        `Linear`.
     units : array_like of integers, of shape (k,) or (n, k), optional
         The units that are computed for all inputs, or for each, as `ActiveUnits.select` returns them: from 0
         to n_units - 1, or -1 for none. By default these are all units. A unit that is given twice counts
@@ -61,15 +62,15 @@ def sparse_layer(
     Raises
     ------
     TypeError, ValueError
-        If shapes do not agree, units lie outside their range, or numbers of selected units, inputs, or
-        outputs are not finite in float32.
+        If shapes do not agree, units lie outside their range, or numbers that are used, their products, or
+        sums of some of these are not finite in float32. Inputs without selected units are not read.
 
     Notes
     -----
     Only the selected rows of `W` are read, and the rows of `V` of those units whose activation is not 0:
     at most ``4 k (n_features + n_outputs)`` bytes an input. Matrices of float32 in C order are used where
     they are. All others are converted at each call, as a whole, which takes longer than the layer: pass
-    ``np.ascontiguousarray(second.weight.T)``, made once, as `V`. Sums are those of float32.
+    ``np.ascontiguousarray(second.weight.detach().T)``, made once, as `V`. Sums are those of float32.
 
     Each input is computed by one thread, and reads its own rows. A matrix product reads all rows once for
     many inputs, so it is faster for batches.
@@ -102,12 +103,12 @@ def sparse_layer(
     out = np.empty((len(inputs), outgoing.shape[1]), np.float32)
     given = [read_only(array) for array in (inputs, incoming, ours, outgoing, theirs, chosen)]
     CPU.map_blocks(lambda a, b: kernels.forward_selected(*given, number, a, b, out), len(inputs), _INPUTS)
-    # A sum of finite products is infinite only if it does not fit float32.
+    # A sum of finite products is infinite only if it, or a part of it, does not fit float32.
     wild = np.flatnonzero(~np.isfinite(out).all(axis=1))
     if wild.size:
         raise ValueError(
-            "X, W, V and biases must be finite in float32, and so their products, got others for the input "
-            f"at index {wild[0]}"
+            "X, W, V and biases must be finite in float32, and so their products and the sums of some of "
+            f"these, got others for the input at index {wild[0]}"
         )
     return out
 

@@ -23,7 +23,7 @@ def select_tokens(scores, positions, sinks, window, start, stop, out):
     Parameters
     ----------
     scores : ndarray of shape (n_queries, n), float64
-        No NaN.
+        No NaN. Tokens with minus infinity are not selected.
     positions : ndarray of shape (n_queries,), int64
         From -1 to n - 1. Tokens after it are not selected.
     sinks, window : int
@@ -37,22 +37,29 @@ def select_tokens(scores, positions, sinks, window, start, stop, out):
         end = positions[q] + 1
         first = min(sinks, end)
         last = max(first, end - window)
-        size, room = 0, k - first - (end - last)
+        row, at, n_latest = out[q], 0, 0
+        for i in range(first):
+            if scores[q, i] > -math.inf:
+                row[at] = i
+                at += 1
+        for i in range(last, end):
+            n_latest += scores[q, i] > -math.inf
+        size, room = 0, k - at - n_latest
         if room > 0:
             worst = math.inf
             for i in range(first, last):
                 # Most tokens are refused here. Of equal scores, that of the earlier token is better.
                 key = -scores[q, i]
-                if size < room or key < worst:
+                if key < worst or (size < room and key < math.inf):
                     size = keep_best(i, key, room, 0, size, numbers, keys)
                     worst = keys[0]
-        row = out[q]
-        for i in range(first):
-            row[i] = i
-        row[first : first + size] = np.sort(numbers[:size])
+        row[at : at + size] = np.sort(numbers[:size])
+        at += size
         for i in range(last, end):
-            row[first + size + i - last] = i
-        row[first + size + end - last :] = -1
+            if scores[q, i] > -math.inf:
+                row[at] = i
+                at += 1
+        row[at:] = -1
 
 
 @kernel
@@ -104,7 +111,8 @@ def attend_selected(Q, K, V, tokens, scale, start, stop, out, masses):
             logits[t] = logit
             is_finite = is_finite and math.isfinite(logit)
             largest = max(largest, logit)
-        if not (is_finite and math.isfinite(largest)) and largest != -math.inf:
+        # Without tokens, it is finite.
+        if not is_finite:
             masses[q] = math.nan
             continue
         total = 0.0

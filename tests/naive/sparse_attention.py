@@ -11,10 +11,13 @@ Numbers = NDArray[np.float64]
 
 
 def top_tokens(scores: Numbers, k: int, sinks: int, window: int, positions: list[int]) -> list[list[int]]:
-    """Return the tokens of each query: sort all that may be selected, the certain ones first."""
+    """Return the tokens of each query: sort all that may be selected, the certain ones first.
+
+    Minus infinity masks a token.
+    """
     found = []
     for row, position in zip(scores.tolist(), positions, strict=True):
-        seen = range(position + 1)
+        seen = [i for i in range(position + 1) if row[i] > -math.inf]
 
         def rank(i: int, row: list[float] = row, position: int = position) -> tuple[bool, float, int]:
             return not (i < sinks or i > position - window), -row[i], i

@@ -79,7 +79,10 @@ def test_one_client_of_full_size_is_central_training_to_the_bit(name: str, dtype
         central = trained(central, name).weights
         server.update([trained(server.fold(96), name).weights], [n_rows])
         assert server.weights.dtype == dtype
-        np.testing.assert_array_equal(server.weights, central)
+        assert server.weights.tobytes() == central.tobytes()
+    signs = np.array([0.0, -0.0, -1.5, 2.0], dtype)
+    signed = FederatedTables.from_weights(np.ones(4, dtype)).update([signs], [3])
+    assert signed.weights.tobytes() == signs.tobytes()
 
 
 @pytest.mark.parametrize("name", ["normal", "one-hot", "constant"])

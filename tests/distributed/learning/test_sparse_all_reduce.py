@@ -60,7 +60,10 @@ def test_what_it_refuses() -> None:
         ([1], ["a"], TypeError, "values must hold real numbers"),
         ([1], [True], TypeError, "values must hold real numbers, got dtype bool"),
         ([1], np.array([2**63], np.uint64), ValueError, "values must lie from"),
-        ([1, 1], [2**62, 2**62], OverflowError, "sums of values must lie from"),
+        ([7, 1, 1], [5, 2**62, 2**62], OverflowError, r"sums of values must lie from .* that of id 1 leaves"),
+        ([1, 1], [-(2**63), -1], OverflowError, "sums of values must lie from"),
+        ([1, 1, 1], [2**63 - 1, 1, -1], OverflowError, "sums of values must lie from"),
+        ([1, 1], [[0, 2**63 - 1], [0, 1]], OverflowError, "sums of values must lie from"),
     ]
     for ids, values, error, message in refused:
         with pytest.raises(error, match=message):
@@ -70,8 +73,42 @@ def test_what_it_refuses() -> None:
 def test_what_no_sum_needs_is_not_refused() -> None:
     _, sums = sparse_all_reduce([1, 2], [2**62, -(2**63)])
     assert sums.tolist() == [2**62, -(2**63)]
+    _, sums = sparse_all_reduce([2, 1, 2, 2, 1], [-(2**62), 2**63 - 2, -(2**62), 2**63 - 1, 1])
+    assert sums.tolist() == [2**63 - 1, -1]
     ids, sums = sparse_all_reduce([3, 1, 3], np.array([np.inf, np.nan, -np.inf], np.float16))
     assert ids.tolist() == [1, 3] and sums.dtype == np.float32 and np.isnan(sums).all()
+
+
+def test_nulls_are_refused_in_values_and_ids() -> None:
+    pd, pl, pa = (pytest.importorskip(name) for name in ("pandas", "polars", "pyarrow"))
+    for column in (pd.Series([1, None], dtype="Int64"), pl.Series([1, None]), pa.array([1.0, None])):
+        with pytest.raises(ValueError, match=r"^values must have no nulls, got 1, the first in row 1; drop"):
+            sparse_all_reduce([1, 2], column)
+        with pytest.raises(ValueError, match=r"^ids must have no nulls, got 1, the first in row 1; drop or"):
+            sparse_all_reduce(column, [1, 2])
+    ids, sums = sparse_all_reduce(pl.Series([5, 2]), pd.Series([1, 2], dtype="Int64"))
+    assert ids.tolist() == [2, 5] and sums.tolist() == [2, 1] and sums.dtype == np.int64
+
+
+def test_without_ids_the_dtype_and_the_columns_do_not_count() -> None:
+    pd, pa = pytest.importorskip("pandas"), pytest.importorskip("pyarrow")
+    empty = [pd.Series([]), pa.array([]), [], np.zeros((0, 0)), np.zeros(0, "U1"), np.zeros((0, 3), bool)]
+    for ids in ([], pd.Series([]), pa.array([])):
+        for values in empty:
+            found, sums = sparse_all_reduce(ids, values)
+            assert found.shape == (0,) and found.dtype == np.int64
+            assert len(sums) == 0 and sums.dtype == np.float64
+    assert sparse_all_reduce([], np.zeros((0, 2), np.float32))[1].dtype == np.float32
+    with pytest.raises(ValueError, match="values must have 0 numbers or rows"):
+        sparse_all_reduce([], ["a"])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_sums_of_negative_zeros_are_negative_zero(dtype: str) -> None:
+    values = np.array([-0.0, -0.0, 1.0, -0.0, 0.0, 1.0, -0.0], dtype)
+    ids, sums = sparse_all_reduce([1, 2, 3, 2, 4, 3, 4], values)
+    assert ids.tolist() == [1, 2, 3, 4] and sums.tolist() == [0, 0, 2, 0]
+    assert np.signbit(sums).tolist() == [True, True, False, False]
 
 
 # -- owners and codes ---------------------------------------------------------------------------------
@@ -241,7 +278,20 @@ for odd in (0, size - 1):
             setattr(module.kernels, name, fail)
         refuses(f"rank {odd} failed: MemoryError: none left", [0, 1, 2], ones)
         setattr(module.kernels, name, kept)
-refuses("sums of values must lie from", [5], [2**62], OverflowError)
+refuses("failed: OverflowError: sums of values must lie from .* that of id 5 leaves", [5], [2**62])
+for values in ([-2**63], [2**63 - 1]):
+    # Neither one extreme value nor large values of different ids are too much.
+    _, sums = sparse_all_reduce([0][rank:], values[rank:])
+    assert sums.tolist() == values
+    _, sums = sparse_all_reduce([rank], values)
+    assert sums.tolist() == values * size
+_, sums = sparse_all_reduce([7], [[2**62, -2**62, 0][rank]])
+assert sums.tolist() == [0]
+is_first = rank == 0
+_, sums = sparse_all_reduce([1][is_first:], np.zeros((0, 0)) if is_first else np.ones((1, 2), "f4"))
+assert sums.tolist() == [[size - 1] * 2] and sums.dtype == np.float32
+_, sums = sparse_all_reduce([4, 6], [-0.0, rank])
+assert np.signbit(sums).tolist() == [True, False]
 ids, sums = sparse_all_reduce([rank], [1])
 assert ids.tolist() == list(range(size)) and sums.dtype == np.int64
 ids, sums = sparse_all_reduce(np.zeros(0, int), np.zeros((0, 2), np.float32))

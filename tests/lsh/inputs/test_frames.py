@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from mergesketch.lsh import BitSampling, SignedRandomProjection
-from mergesketch.lsh.inputs.arrays import check_array
+from mergesketch.lsh.inputs.arrays import check_array, check_numbers
 from mergesketch.lsh.inputs.frames import column_names
 from mergesketch.lsh.inputs.rows import read_rows
 
@@ -191,6 +191,37 @@ NULLS: dict[str, Callable[[], Any]] = {
 def test_nulls_are_refused_by_column_and_row(kind: str) -> None:
     with pytest.raises(ValueError, match=r"^X\['a'\] must have no nulls, got 2, the first in row 1; drop or"):
         read_rows(NULLS[kind]())
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pd.Series([1, None, None], dtype="Int64"),
+        pd.Series([True, None, None], dtype="boolean"),
+        pd.Series([1.5, None, None], dtype="float64[pyarrow]"),
+        pd.Series([1, None, None], dtype="category"),
+        pd.Index([1, None, None], dtype="Int64"),
+        pd.array([1, None, None], dtype="Int64"),
+        pl.Series([1, None, None]),
+        pl.Series([True, None, None]),
+        pa.array([1.5, None, None]),
+        pa.array([1, None, None]).dictionary_encode(),
+        pa.chunked_array([[1], [None, None]]),
+    ],
+    ids=lambda column: f"{type(column).__name__} {getattr(column, 'dtype', getattr(column, 'type', ''))}",
+)
+def test_nulls_of_a_column_alone_are_refused_by_row(column: Any) -> None:
+    for check in (check_array, check_numbers):
+        with pytest.raises(
+            ValueError, match=r"^bounds must have no nulls, got 2, the first in row 1; drop or"
+        ):
+            check("bounds", column)
+
+
+@pytest.mark.parametrize("make", [pd.Series, pl.Series, pa.array])
+def test_nan_in_a_column_alone_is_a_number(make: Any) -> None:
+    found = check_numbers("bounds", make(np.array([1.5, np.nan])))
+    np.testing.assert_array_equal(found, [1.5, np.nan])
 
 
 @pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, pa.table])

@@ -129,6 +129,22 @@ def test_the_rank_has_the_least_error(rank: int) -> None:
     assert made.nbytes == 16 + 4 * rank * (24 + len(WEIGHTS))
 
 
+@pytest.mark.parametrize("ratio", [1.0, 1e3, 1e5])
+def test_the_error_is_the_least_for_columns_of_unequal_sizes(ratio: float) -> None:
+    rng = np.random.default_rng(0)
+    # Eight directions, and a column like a year, which weights or the bias take back.
+    X = rng.standard_normal((3000, 8)) @ rng.standard_normal((8, 24))
+    X[:, 0] = 20.0 * ratio
+    W, moments = rng.standard_normal((64, 24)), SecondMoments(24).update(X)
+    small = W * np.where(np.arange(24) == 0, 1.0 / ratio, 1.0)
+    for weights, bias in ((small, np.zeros(64)), (W, -20.0 * ratio * W[:, 0])):
+        made = ActiveUnits(weights, bias, moments, rank=9)
+        exact = X @ weights.T + bias
+        error = np.square(made.scores(X) - exact).sum() / np.square(exact).sum()
+        # Rounding to float32, of numbers that are larger by the ratio where the bias takes them back.
+        assert error < (1e-6 * max(1.0, 20.0 * ratio * np.abs(W[:, 0]).max() / exact.std())) ** 2
+
+
 def test_few_inputs_and_zero_weights() -> None:
     # Directions that no input has are still predicted with the full rank.
     one = SecondMoments(24).update(np.eye(24)[:1])
@@ -138,6 +154,13 @@ def test_few_inputs_and_zero_weights() -> None:
     np.testing.assert_allclose(
         ActiveUnits(WEIGHTS, calibration=nothing, rank=24).scores(INPUTS), INPUTS @ WEIGHTS.T, atol=1e-4
     )
+    # Small weights keep their order, also where their squares do not fit float32.
+    tiny = 1e-29 * WEIGHTS
+    for method, calibration in (("low_rank", MOMENTS), ("codes", None)):
+        small = ActiveUnits(tiny, None, calibration, method=method)
+        usual = ActiveUnits(WEIGHTS, None, calibration, method=method)
+        np.testing.assert_allclose(1e29 * small.scores(INPUTS), usual.scores(INPUTS), atol=1e-4)
+    assert not ActiveUnits(0.0 * WEIGHTS, method="codes").scores(INPUTS).any()
     zero = ActiveUnits(0.0 * WEIGHTS, BIAS, MOMENTS)
     np.testing.assert_array_equal(zero.scores(INPUTS), np.tile(np.float32(BIAS), (len(INPUTS), 1)))
     assert zero.rank == 3
@@ -207,6 +230,7 @@ def test_files_and_repr(method: str, tmp_path: Any) -> None:
         (lambda: ActiveUnits(WEIGHTS, method="codes", bits=9), "bits must be an integer"),
         (lambda: ActiveUnits(WEIGHTS, method="codes", activation="tanh"), "activation must be"),
         (lambda: ActiveUnits(WEIGHTS * 1e31, method="codes"), r"W must lie within 1e\+30"),
+        (lambda: ActiveUnits(WEIGHTS * 1e-37, method="codes"), "W must have a number of magnitude 1e-30"),
         (lambda: ActiveUnits(np.empty((0, 3)), method="codes"), "W must have at least one row"),
         (lambda: ActiveUnits(WEIGHTS * np.nan, method="codes"), "W must"),
         (lambda: ActiveUnits(WEIGHTS, BIAS[1:], method="codes"), r"bias must have shape \(52,\)"),
@@ -230,6 +254,11 @@ def test_files_and_repr(method: str, tmp_path: Any) -> None:
         (lambda: sparse_layer([[1.0], [1e30]], [[1e30]], [[1.0]]), "got others for the input at index 1"),
         (lambda: sparse_layer([[1.0]], [[1.0]], [[np.inf]]), "must be finite in float32"),
         (lambda: sparse_layer([1.0], [[1.0]], [[1.0]]), "X must be a matrix"),
+        # The sum is 0, but not its parts.
+        (
+            lambda: sparse_layer([[1.0, 1.0]], [[3e38, 0.0]] * 2 + [[0.0, 3e38]] * 2, [[1], [1], [-1], [-1]]),
+            "and the sums of some of these",
+        ),
     ],
 )
 def test_bad_arguments_are_refused(call: Any, message: str) -> None:

@@ -146,6 +146,33 @@ def test_merging_keeps_the_best_of_the_union(drawn: Any, kind: str, sizes: list[
     np.testing.assert_array_equal(again.positions, merged.positions)
 
 
+def test_dropped_tokens_of_one_position_are_not_seen() -> None:
+    """The class says that different tokens of one position are refused only where both are still kept."""
+
+    def part(keys: list[float], positions: list[int]) -> ImportanceCache:
+        empty = ImportanceCache(1, 1, 4, sinks=0, window=1, drop=1)
+        return empty.update(np.array(keys)[:, None], np.ones((len(keys), 1)), positions)
+
+    a, b, c = (
+        part([1.0, 2.0, 3.0, 4.0], [0, 1, 2, 3]),
+        part([5.0, 6.0, 7.0, 8.0], [4, 5, 6, 7]),
+        part([9.0], [0]),
+    )
+    assert (a | b | c).positions.tolist() == [4, 5, 6, 7]
+    with pytest.raises(IncompatibleSketchError, match="got 0 for two tokens"):
+        a.merge(c)
+
+
+@pytest.mark.parametrize("bits", [None, 4])
+def test_zeros_have_no_sign(bits: int | None) -> None:
+    one, other = (
+        ImportanceCache(D, M, 20, bits=bits).update(zero * np.ones((1, D)), zero * np.ones((1, M)))
+        for zero in (0.0, -0.0)
+    )
+    assert one.to_bytes() == other.to_bytes()
+    assert (one | other).to_bytes() == (other | one).to_bytes()
+
+
 def test_two_tokens_of_one_position_are_refused() -> None:
     one = ImportanceCache(D, M, 20).update(structured("normal", 4, 0), structured("normal", 4, 1, M))
     other = ImportanceCache(D, M, 20).update(structured("normal", 4, 2), structured("normal", 4, 3, M))
@@ -276,6 +303,7 @@ def test_bad_arguments_are_refused() -> None:
         ({"history": 0}, "history must be an integer from 1"),
         ({"bits": 3}, "bits must be one of 4, 8, got 3"),
         ({"scale": 0.0}, "scale must be a number in"),
+        ({"scale": 1e100}, "scale must be a number in"),
     ):
         with pytest.raises(ValueError, match=message):
             ImportanceCache(**{"n_features": D, "n_values": M, "budget": 20, **arguments})

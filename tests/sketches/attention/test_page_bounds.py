@@ -154,6 +154,14 @@ def test_tokens_of_pages(pages: list[int], n: int) -> None:
     expected = naive.tokens(pages, 5, n)
     assert bounds.tokens(np.array(pages, np.int32)).tolist() == expected
     assert bounds.tokens(np.array([pages, pages], np.int64)).tolist() == [expected, expected]
+    assert bounds.tokens(np.empty((0, len(pages)), np.int64)).shape == (0, 5 * len(pages))
+
+
+def test_no_queries_have_no_tokens() -> None:
+    K, Q = np.ones((9, 4)), np.zeros((0, 4))
+    bounds = PageBounds(4, 4).update(K)
+    tokens = bounds.tokens(top_tokens(bounds.page_scores(Q), 2))
+    assert tokens.shape == (0, 8) and sparse_attention(Q, K, K, tokens).outputs.shape == (0, 4)
 
 
 def test_steps_of_decoding_select_what_the_whole_context_selects() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,40 @@ def test_parts_merge() -> None:
     np.testing.assert_allclose(np.logaddexp.reduce(masses, axis=0), whole.log_masses, rtol=1e-12)
 
 
+def test_parts_without_tokens_are_left_out() -> None:
+    rng = np.random.default_rng(1)
+    Q, K, V = rng.standard_normal((4, 8)), rng.standard_normal((50, 8)), rng.standard_normal((50, 2))
+    tokens = np.where(np.arange(4)[:, None] == 2, -1, np.arange(20))  # the third query has none
+    parts = [sparse_attention(Q, K[20:], V[20:]), sparse_attention(Q, K, V, tokens)]
+    masses = np.array([part.log_masses for part in parts])
+    shares = np.exp(masses - np.logaddexp.reduce(masses, axis=0))[:, :, None]
+    merged = sum(
+        np.where(share > 0.0, share * part.outputs, 0.0) for share, part in zip(shares, parts, strict=True)
+    )
+    whole = sparse_attention(Q, K, V).outputs
+    whole[2] = parts[0].outputs[2]
+    np.testing.assert_allclose(merged, whole, rtol=1e-10)
+
+
+def test_masked_tokens_are_not_selected() -> None:
+    masked = [[0.3, -np.inf, -np.inf, -np.inf], [-np.inf, 1.0, 2.0, -np.inf]]
+    assert top_tokens(masked, 2).tolist() == [[0, -1], [1, 2]]
+    assert top_tokens(masked, 3, sinks=1, window=1).tolist() == [[0, -1, -1], [1, 2, -1]]
+    assert top_tokens(masked, 9, sinks=1, positions=[3, 1]).tolist() == [[0, *[-1] * 8], [1, *[-1] * 8]]
+    assert top_tokens(np.full((1, 3), -np.inf), 2, window=1).tolist() == [[-1, -1]]
+
+
+def test_long_doubles_beyond_float64_give_no_warning() -> None:
+    K = (
+        np.array([["1", "1e4000"]], np.longdouble).T
+        if np.finfo(np.longdouble).max > 1e308
+        else np.ones((2, 1))
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert sparse_attention([[1.0]], K, [[1.0], [2.0]], [[0]]).outputs.tolist() == [[1.0]]
+
+
 def test_containers_and_threads_change_nothing() -> None:
     rng = np.random.default_rng(2)
     Q, K, V = (rng.integers(-9, 10, (n, 6)).astype(np.float64) for n in (70, 90, 90))
@@ -127,6 +162,12 @@ def test_empty_and_structured() -> None:
         (lambda: sparse_attention([[np.inf]], [[1.0]], [[1.0]]), "Q, K and scale must be finite"),
         (lambda: sparse_attention([[1.0]], [[np.nan], [1.0]], [[1.0]] * 2), "got others for query 0"),
         (lambda: sparse_attention([[1e200]], [[1e200], [-1e200]], [[1.0]] * 2), "and so their products"),
+        # No product is finite, or above minus infinity.
+        (lambda: sparse_attention([[np.nan]], [[1.0], [2.0]], [[1.0]] * 2), "Q, K and scale must be finite"),
+        (lambda: sparse_attention([[1.0], [np.nan]], [[1.0]], [[1.0]]), "got others for query 1"),
+        (lambda: sparse_attention([[1.0]], [[np.nan]], [[1.0]]), "got others for query 0"),
+        (lambda: sparse_attention([[1.0]], [[-np.inf]], [[1.0]]), "got others for query 0"),
+        (lambda: sparse_attention([[-1e200]], [[1e200]] * 2, [[1.0]] * 2), "and so their products"),
         (lambda: sparse_attention([[1.0]], [[1.0]], [[1.0]], scale=1e308 * 10), "scale must be a number"),
         (lambda: sparse_attention([[2.0]], [[1.0]], [[1.0]], scale=1e308), "and so their products"),
         (lambda: sparse_attention([[1.0]], [[1.0]], [[np.nan]]), "V must be finite"),

@@ -134,7 +134,10 @@ def uses(sketch: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
         "shape": (4, 3), "shapes": [(2, 3)], "Y": np.ones((2, 3)), "importance": [(0, 1.0), (1, 2.0)],
         "K": rows, "V": np.ones((2, min(8, getattr(sketch, "n_values", 1)))), "pages": [0, -1],
         "gradient": np.ones(min(40, getattr(sketch, "n_parameters", 1))), "tables": [[1.0]], "n_rows": [1],
+        "terms": ["a", "c"],
     }  # fmt: skip
+    if isinstance(sketch, ms.TermStatistics):
+        given["documents"] = [["a", "b"], ["c"]]
     if isinstance(sketch, ms.SharedParameters):
         given["rows"] = [[0, 1], [1, 0]] if isinstance(sketch.map, ms.PairMap) else [0, 1]
     skipped = {"load", "save", "to", "config"}

@@ -263,6 +263,8 @@ NOT_OURS |= {
     "_forward_hooks_always_called",
     "_forward_pre_hooks",
 }
+#: What the models of transformers say of their attention.
+NOT_OURS |= {"_supports_attention_backend", "_supports_sdpa"}
 #: What Numba offers to those who choose what of compiled code is kept, and where.
 NOT_OURS |= {
     "_locator_classes",

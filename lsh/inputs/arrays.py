@@ -18,6 +18,7 @@ __all__ = [
     "check_array",
     "check_dense",
     "check_finite",
+    "check_magnitude",
     "check_numbers",
     "check_range",
     "float_dtype",
@@ -160,6 +161,16 @@ def _any_nonfinite(numbers: NDArray[Any], backend: Backend) -> bool:
     else:
         bits, kernel = read_only(numbers.view(np.uint64)), kernels.any_nonfinite_64
     return any(backend.map_blocks(partial(kernel, bits), bits.size, 1 << 20))
+
+
+def check_magnitude(name: str, numbers: NDArray[Any], most: float) -> float:
+    """Return the largest magnitude of finite numbers, 0 for none; ValueError if it is above `most`."""
+    if numbers.size == 0:
+        return 0.0
+    largest = max(float(numbers.max()), -float(numbers.min()))
+    if largest > most:
+        raise ValueError(f"{name} must lie within {most:g} of 0, got a number of magnitude {largest:g}")
+    return largest
 
 
 def check_dense(X: Any, n_features: int | None = None, name: str = "X") -> NDArray[Any]:

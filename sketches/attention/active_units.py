@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...lsh.inputs.arrays import check_dense
+from ...lsh.inputs.arrays import check_dense, check_magnitude
 from ...lsh.inputs.rows import read_rows
 from ...lsh.support.backend import CPU, read_only, refuse_gpu
 from ...lsh.support.checks import check_choice, check_int
@@ -148,9 +148,7 @@ class ActiveUnits(Stored):
         weights = check_dense(W, None if calibration is None else calibration.n_features, "W")
         if weights.size == 0:
             raise ValueError(f"W must have at least one row and one column, got shape {weights.shape}")
-        largest = float(np.abs(weights).max())
-        if largest > _LARGEST:
-            raise ValueError(f"W must lie within {_LARGEST:g} of 0, got a number of magnitude {largest:g}")
+        largest = check_magnitude("W", weights, _LARGEST)
         if method == "codes" and 0.0 < largest < _SMALLEST:
             raise ValueError(
                 f'W must have a number of magnitude {_SMALLEST:g} or more for the method "codes", got at '

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.inputs.answers import like
-from ...lsh.inputs.arrays import check_dense
+from ...lsh.inputs.arrays import check_dense, check_magnitude
 from ...lsh.inputs.rows import read_rows
 from ...lsh.support.backend import PLACES, device_of, read_only, refuse_gpu
 from ...lsh.support.checks import check_choice, check_int, check_real
@@ -122,9 +122,7 @@ class LossAwareGrid(Stored):
         weights = check_dense(W, calibration.n_features, "W").astype(np.float64)
         if len(weights) == 0:
             raise ValueError("W must have at least one row, got none")
-        largest = float(np.abs(weights).max())
-        if largest > _LARGEST:
-            raise ValueError(f"W must lie within {_LARGEST:g} of 0, got a number of magnitude {largest:g}")
+        check_magnitude("W", weights, _LARGEST)
         if calibration.n_updates <= 0:
             raise ValueError("calibration must have rows, got a sketch without")
         shape = np.array(weights.shape, np.int64)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...lsh.inputs.arrays import check_dense, check_numbers
+from ...lsh.inputs.arrays import check_dense, check_magnitude, check_numbers
 from ...lsh.support.backend import refuse_gpu
 
 __all__ = ["LARGEST", "FitRows", "is_within", "read_fit_rows", "read_numbers"]
@@ -39,9 +39,8 @@ def is_within(numbers: NDArray[Any]) -> bool:
 def read_numbers(name: str, X: Any, n_features: int) -> NDArray[Any]:
     """Return rows as a matrix of float32 or float64; ValueError if numbers are not finite or too large."""
     rows = check_dense(X, n_features, name)
-    if rows.dtype == np.float64 and not is_within(rows):
-        largest = max(float(rows.max()), -float(rows.min()))
-        raise ValueError(f"{name} must lie within {LARGEST:g} of 0, got a number of magnitude {largest:g}")
+    if rows.dtype == np.float64:
+        check_magnitude(name, rows, LARGEST)
     return rows
 
 

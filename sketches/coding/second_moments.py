@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...lsh.inputs.arrays import check_dense
+from ...lsh.inputs.arrays import check_dense, check_magnitude
 from ...lsh.inputs.rows import read_rows
 from ...lsh.support.backend import refuse_gpu
 from ...lsh.support.checks import check_int
@@ -95,12 +95,7 @@ class SecondMoments(MergeableSketch):
 
     def _read(self, X: Any) -> _Batch:
         rows = read_rows(X, self.n_features)
-        if rows.values.size:
-            largest = max(float(rows.values.max()), -float(rows.values.min()))
-            if largest > _LARGEST:
-                raise ValueError(
-                    f"X must lie within {_LARGEST:g} of 0, got a number of magnitude {largest:g}"
-                )
+        check_magnitude("X", rows.values, _LARGEST)
         products: Any = 0.0
         for start, stop in cut_range(0, rows.n, _ROWS):
             part = rows.cut(start, stop).dense.astype(np.float64, copy=False)

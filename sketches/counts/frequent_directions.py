@@ -11,6 +11,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from ...lsh.inputs.answers import like
+from ...lsh.inputs.arrays import check_magnitude
 from ...lsh.inputs.rows import VectorRows, read_rows
 from ...lsh.support.checks import check_int, check_real
 from ...lsh.support.public import publish
@@ -192,12 +193,7 @@ class FrequentDirections(MergeableSketch):
 
     def _read(self, X: Any) -> VectorRows:
         rows = read_rows(X, self.n_features)
-        if rows.values.size:
-            largest = max(float(rows.values.max()), -float(rows.values.min()))
-            if largest > _LARGEST:
-                raise ValueError(
-                    f"X must lie within {_LARGEST:g} of 0, got a number of magnitude {largest:g}"
-                )
+        check_magnitude("X", rows.values, _LARGEST)
         return rows
 
     def _amounts(self, batch: VectorRows) -> dict[str, int]:

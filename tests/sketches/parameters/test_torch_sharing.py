@@ -302,6 +302,9 @@ def work(rank: int, file: str, folder: str) -> None:
     data = [(tokens[rank::2], wanted[rank::2]) for tokens, wanted in batches(3)]
     train(model, "SGD", data)
     torch.save(model.module.state_dict(), Path(folder) / f"{rank}.pt")
+    # The group must not end with the last reference to the model: PyTorch may then wait for a thread that
+    # waits for the interpreter.
+    del model
     torch.distributed.destroy_process_group()
 
 

@@ -238,8 +238,10 @@ def main(comm):
         # Some ranks sleep and others wait inside MPI, or all wait there, as after a fault in an algorithm.
         if comm.rank == 0:
             comm.mpi.recv(source=1) if mode == "stuck" else time.sleep(60)
-    if mode == "killed" and comm.rank == 1:
-        os.kill(os.getpid(), 9)
+    if mode == "killed":
+        comm.barrier()  # so that the others have said that they started before they are ended
+        if comm.rank == 1:
+            os.kill(os.getpid(), 9)
     comm.barrier()
 
 sys.exit(run_main(main))

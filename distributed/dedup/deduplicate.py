@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from os import PathLike
 from typing import Any
 
@@ -11,12 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...lsh.families.minhash import MinHash
 from ...lsh.hashing.text import UNITS
-from ...lsh.inputs.arrays import check_numbers
 from ...lsh.inputs.tables import Table
 from ...lsh.kernels.text import CHECKED
 from ...lsh.support.checks import check_choice, check_int, check_real
 from ...sketches.sets.document_signatures import DocumentSignatures
-from ..documents.batches import DocumentBatch
 from ..documents.in_memory import DocumentsInMemory
 from ..ranks.comm import Communicator, communicator
 from ..ranks.memory import peak_memory
@@ -30,6 +28,7 @@ from .grouping import Kept
 from .old_documents import named_rows, open_state, spread_documents
 from .places import Rows, split_places
 from .result import Deduplication
+from .scores import check_some_scored, scores_by
 from .signatures import SignatureComparer, SignatureStore
 from .signing import Shingling, SignedDocuments, sign_documents
 from .tables import DocumentsInTable, add_tables, open_documents
@@ -298,12 +297,12 @@ def deduplicate(
         asked = DocumentSignatures(family, unit=unit, size=size, normalize=normalize)
         state, old = open_state(against, asked, policy in ("best", "scores"), comm)
     with comm.agree():
-        score_of = _score_of(keep, source, is_source, state)
+        score_of = scores_by(keep, source, is_source, state)
         signed = sign_documents(source, family, shingling, score_of, with_sizes=has_state)
         if len(signed.invalid) and hasattr(source, "report_bad_bytes"):
             source.report_bad_bytes(signed.invalid)
     if policy == "best" and table is None and not has_state:
-        _check_some_scored(signed, getattr(source, "score_field", None), comm)
+        check_some_scored(signed, getattr(source, "score_field", None), comm)
     stages.end("signing")
     n_documents, compared = comm.sum(len(signed.store) + len(signed.empty)), None
     if state is None or old is None:
@@ -373,56 +372,6 @@ def _check_name(name: str | None, has_state: bool, has_names: bool) -> None:
             "name must be given with against for documents that are not from files, such as a date: with "
             f"their numbers it tells them from those of other runs, got {name!r}"
         )
-
-
-def _score_of(
-    keep: Any, source: Any, is_source: bool, state: DocumentSignatures | None
-) -> Callable[[DocumentBatch], Any]:
-    """Return the function that gives the scores of a batch's documents; the first of equal ones is kept.
-
-    A state keeps scores whether they are used in this run or not.
-    """
-    if not isinstance(keep, str):
-        if is_source:
-            raise TypeError('keep must be a string for a source, whose batches have the scores: "best"')
-        scores = check_numbers("keep", keep)
-        if scores.shape != (source.n_documents,):
-            wanted = f"a number for each of the {source.n_documents} documents"
-            raise ValueError(f"keep must be {wanted}, got shape {scores.shape}")
-        return lambda batch: scores[(batch.ids - source.first_id).astype(np.int64)]
-    if keep == "best":
-        return _given_scores
-    if state is not None:
-        return _scores_if_any
-    if keep == "longest":
-        return lambda batch: np.diff(batch.offsets)
-    return _no_scores
-
-
-def _no_scores(_: DocumentBatch) -> Any:
-    return 0.0
-
-
-def _scores_if_any(batch: DocumentBatch) -> Any:
-    scores = getattr(batch, "scores", None)
-    return -np.inf if scores is None else scores
-
-
-def _given_scores(batch: DocumentBatch) -> Any:
-    scores = getattr(batch, "scores", None)
-    if scores is None:
-        raise ValueError('keep "best" needs a source whose batches have scores: see score_field')
-    return scores
-
-
-def _check_some_scored(signed: SignedDocuments, field: str | None, comm: Communicator) -> None:
-    """Raise ValueError on every rank if there are documents to choose from, and none has a score."""
-    n_scored = comm.sum(int(np.count_nonzero(~np.isnan(signed.scores))))
-    n_documents = comm.sum(len(signed.scores))
-    with comm.agree():
-        if n_documents and not n_scored:
-            where = "" if field is None else f" in the field {field!r}"
-            raise ValueError(f'keep "best" needs documents with a number{where}, and no document has one')
 
 
 def _comparer(

@@ -6,10 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
-from ...errors import DocumentError
-from ...lsh.support.install import how_to_install
-from .columns import TextColumn, find_column, find_text_column, text_column
-from .skipped import FileError
+from .columns import TextColumn, find_column, find_text_column, read_by_pyarrow, text_column
 
 __all__ = ["ARROW_FILE_MARK", "arrow_reader", "check_arrow", "has_arrow_column", "read_arrow"]
 
@@ -63,25 +60,12 @@ def read_arrow(path: str, opened: IO[bytes], field: str, *, extra: str | None = 
 @contextmanager
 def arrow_reader(path: str, opened: IO[bytes], columns: list[int] | None) -> Iterator[Any]:
     """Open an Arrow file or stream; errors of pyarrow in the block become FileErrors."""
-    try:
-        import pyarrow as pa
-    except ImportError as error:
-        raise DocumentError(
-            f"reading the Arrow file {path} needs pyarrow: {how_to_install('arrow')}"
-        ) from error
     is_file = opened.read(len(ARROW_FILE_MARK)) == ARROW_FILE_MARK
     opened.seek(0)
-    try:
+    with read_by_pyarrow("pyarrow", "Arrow", path) as pa:
         options = pa.ipc.IpcReadOptions(included_fields=columns, use_threads=False)
         # The reader closes what it reads.
         source = pa.PythonFile(opened, mode="r")
         open_ipc = pa.ipc.open_file if is_file else pa.ipc.open_stream
         with open_ipc(source, options=options) as reader:
             yield reader
-    except DocumentError:
-        raise
-    except (pa.ArrowException, OSError, LookupError, UnicodeError) as error:
-        # LookupError stands for a part that a changed or damaged file does not have.
-        lines = str(error).splitlines() or [type(error).__name__]
-        message = f"cannot read the Arrow file {path}: {lines[0]}"
-        raise FileError(message, path, f"damaged: {lines[0]}") from error

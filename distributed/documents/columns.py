@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import DocumentError
 from ...lsh.inputs.columns import decoded
+from ...lsh.support.install import how_to_install
 from .skipped import FileError
 
-__all__ = ["INTEGERS", "NUMBERS", "TextColumn", "column_at", "find_column", "find_text_column", "text_column"]
+__all__ = [
+    "INTEGERS",
+    "NUMBERS",
+    "TextColumn",
+    "column_at",
+    "find_column",
+    "find_text_column",
+    "read_by_pyarrow",
+    "text_column",
+]
 
 #: Kinds of numbers in Arrow columns, for the argument `numbers` of functions that read their texts.
 INTEGERS: tuple[str, ...] = ("integer",)
@@ -34,6 +48,28 @@ class TextColumn(NamedTuple):
     offsets: NDArray[np.int64]
     null: NDArray[np.bool_] | None
     extra: list[Any]
+
+
+@contextmanager
+def read_by_pyarrow(module: str, kind: str, path: str) -> Iterator[Any]:
+    """Yield a module of pyarrow, and turn its errors in the block into FileErrors that name the file."""
+    try:
+        import pyarrow as pa
+
+        found = import_module(module)
+    except ImportError as error:
+        raise DocumentError(
+            f"reading the {kind} file {path} needs pyarrow: {how_to_install('arrow')}"
+        ) from error
+    try:
+        yield found
+    except DocumentError:
+        raise
+    except (pa.ArrowException, OSError, LookupError, UnicodeError) as error:
+        # LookupError stands for a part that a changed or damaged file does not have.
+        lines = str(error).splitlines() or [type(error).__name__]
+        message = f"cannot read the {kind} file {path}: {lines[0]}"
+        raise FileError(message, path, f"damaged: {lines[0]}") from error
 
 
 def find_column(path: str, schema: Any, field: str) -> list[str] | None:

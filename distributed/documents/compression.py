@@ -22,6 +22,7 @@ __all__ = [
     "Codec",
     "DamagedError",
     "Decompressed",
+    "PieceReader",
     "Readable",
     "TrailingBytesError",
     "check_end",
@@ -162,7 +163,22 @@ def split_suffix(path: str) -> tuple[str, str | None]:
     return (path, None) if name is None else (path[:dot], name)
 
 
-class Decompressed(io.RawIOBase):
+class PieceReader(io.RawIOBase):
+    """A stream of bytes of which a subclass defines `read` alone."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        piece = self.read(len(buffer))
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    def readall(self) -> bytes:
+        return b"".join(iter(partial(self.read, PIECE), b""))
+
+
+class Decompressed(PieceReader):
     """The uncompressed bytes of a file that has one member of a codec, or several one after another.
 
     Zeros behind the last member are padding. Other bytes behind it are left out; see `check_end`. The bytes
@@ -197,17 +213,6 @@ class Decompressed(io.RawIOBase):
         self._error: DamagedError | None = None
         #: True after the last member was read, if bytes follow it that are neither zeros nor a member.
         self.has_rest = False
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        piece = self.read(len(buffer))
-        buffer[: len(piece)] = piece
-        return len(piece)
-
-    def readall(self) -> bytes:
-        return b"".join(iter(partial(self.read, PIECE), b""))
 
     def read(self, n: int = -1) -> bytes:
         """Return up to n further bytes; fewer than n do not mean the end of the file."""

@@ -7,10 +7,9 @@ separate words, as in texts that are not decoded.
 from __future__ import annotations
 
 import codecs
-import io
 from typing import Any
 
-from .compression import DamagedError, Readable
+from .compression import DamagedError, PieceReader, Readable
 
 __all__ = ["AUTO", "Encoded", "Transcoded", "check_encoding", "text_encoding"]
 
@@ -85,7 +84,7 @@ def text_encoding(head: bytes, encoding: str) -> str:
     return marked if encoding == AUTO else "" if encoding in _UTF8 else encoding
 
 
-class Transcoded(io.RawIOBase):
+class Transcoded(PieceReader):
     """An opened file of texts, decoded from an encoding to UTF-8.
 
     Parameters
@@ -106,9 +105,6 @@ class Transcoded(io.RawIOBase):
         self._output = memoryview(b"")
         self._is_ended = False
 
-    def readable(self) -> bool:
-        return True
-
     def read(self, n: int = -1) -> bytes:
         """Return up to n further bytes; fewer than n do not mean the end of the file."""
         if n < 0:
@@ -123,14 +119,6 @@ class Transcoded(io.RawIOBase):
             self._output = memoryview(text.encode("utf-8", _BAD_BYTES))
         piece, self._output = self._output[:n], self._output[n:]
         return bytes(piece)
-
-    def readall(self) -> bytes:
-        return b"".join(iter(lambda: self.read(1 << 20), b""))
-
-    def readinto(self, buffer: Any) -> int:
-        piece = self.read(len(buffer))
-        buffer[: len(piece)] = piece
-        return len(piece)
 
 
 class Encoded:

@@ -10,9 +10,8 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from typing import Any
 
-from .compression import Readable, codec_of, open_compressed, split_suffix
+from .compression import PieceReader, Readable, codec_of, open_compressed, split_suffix
 from .encodings import AUTO, Transcoded, text_encoding
 from .files import UNREADABLE, InputFile, Kind
 from .own_files import own_output
@@ -74,16 +73,13 @@ _SPACE = b" \t\r\n"
 _DECODER = json.JSONDecoder(parse_int=lambda _: 0)
 
 
-class Peekable(io.RawIOBase):
+class Peekable(PieceReader):
     """An opened file whose first bytes can be looked at before they are read."""
 
     def __init__(self, opened: Readable) -> None:
         self._opened = opened
         self._kept = b""
         self._is_ended = False
-
-    def readable(self) -> bool:
-        return True
 
     def head(self, n: int) -> bytes:
         """Return the next n bytes, or all that there are, without reading them."""
@@ -103,14 +99,6 @@ class Peekable(io.RawIOBase):
             piece, self._kept = self._kept[:n], self._kept[n:]
             return piece
         return self._opened.read(n)
-
-    def readall(self) -> bytes:
-        return b"".join(iter(lambda: self.read(1 << 20), b""))
-
-    def readinto(self, buffer: Any) -> int:
-        piece = self.read(len(buffer))
-        buffer[: len(piece)] = piece
-        return len(piece)
 
 
 def kind_by_name(stem: str) -> Kind:

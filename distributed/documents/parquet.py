@@ -9,10 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from ...errors import DocumentError
-from ...lsh.support.install import how_to_install
-from .columns import NUMBERS, TextColumn, find_column, find_text_column, text_column
-from .skipped import FileError
+from .columns import NUMBERS, TextColumn, find_column, find_text_column, read_by_pyarrow, text_column
 
 __all__ = ["RowGroup", "column_names", "has_column", "opened", "read_parquet", "read_row_group", "row_groups"]
 
@@ -65,23 +62,11 @@ def has_column(path: str, field: str, source: Any = None) -> bool:
 @contextmanager
 def opened(path: str, source: Any = None) -> Iterator[Any]:
     """Open a Parquet file; errors of pyarrow in the block become FileErrors."""
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise DocumentError(
-            f"reading the Parquet file {path} needs pyarrow: {how_to_install('arrow')}"
-        ) from error
-    try:
-        with pq.ParquetFile(path if source is None else source, page_checksum_verification=True) as file:
-            yield file
-    except DocumentError:
-        raise
-    except (pa.ArrowException, OSError, LookupError, UnicodeError) as error:
-        # LookupError stands for a part that a changed or damaged file does not have.
-        lines = str(error).splitlines() or [type(error).__name__]
-        message = f"cannot read the Parquet file {path}: {lines[0]}"
-        raise FileError(message, path, f"damaged: {lines[0]}") from error
+    with (
+        read_by_pyarrow("pyarrow.parquet", "Parquet", path) as pq,
+        pq.ParquetFile(path if source is None else source, page_checksum_verification=True) as file,
+    ):
+        yield file
 
 
 def _leaf(file: Any, names: list[str]) -> int:

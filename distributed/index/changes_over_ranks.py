@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from ...lsh.family import HashFamily
 from ...lsh.support.checks import check_choice
 from ...lsh.support.types import RowsLike
+from ...sketches.neighbours.id_numbers import ids_within, refuse_ids_there
 from ...sketches.neighbours.index import LSHIndex
 from ...sketches.neighbours.row_changes import FoundRows, refuse_missing_ids
-from ...sketches.neighbours.tables import ids_within, refuse_ids_there
 from ..ranks.comm import Communicator
 
 __all__ = ["ChangesOverRanks"]

@@ -22,9 +22,10 @@ from ...sketches.learned.slide_parameters import is_auto, settings_of
 from ...sketches.learned.slide_reading import read_rows
 from ...sketches.learned.slide_targets import MOST_LABELS
 from ..ranks.comm import Communicator, communicator
+from ..ranks.objects import refuse_difference
+from .rank_features import common_features
 from .rank_labels import Labelled, common_labels, describe_labels, has_no_rows
 from .rank_network import RankNetwork
-from .rank_parameters import common_features, refuse_other_parameters
 from .rank_ranking import rank_rows, score_rows
 from .rank_rows import RankRows, no_targets
 
@@ -300,7 +301,7 @@ n_epochs, weights, rounding, rebuild_interval
             own = {name: value for name, value in self.get_params(deep=False).items() if name not in _OWN}
         if self.random_state is None or isinstance(self.random_state, np.random.RandomState):
             settings = settings._replace(seed=comm.bcast(settings.seed))
-        refuse_other_parameters(comm, {**own, "random_state": settings.seed})
+        refuse_difference("parameters", comm.allgather({**own, "random_state": settings.seed}))
         with comm.agree():
             return RankNetwork(settings, comm)
 

@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ...errors import DistributedError
-from ...lsh.support.configured import differing_field
+from ..ranks.objects import refuse_difference
 
 __all__ = ["ProcessGroup"]
 
@@ -57,12 +57,7 @@ class ProcessGroup:
             return
         every: list[Any] = [None] * self.size
         dist.all_gather_object(every, config, self._group)
-        for rank, other in enumerate(every):
-            difference = differing_field(every[0], other)
-            if difference is not None:
-                raise DistributedError(
-                    f"ranks must agree on {what}: ranks 0 (here) and {rank} (there) differ in {difference}"
-                )
+        refuse_difference(what, every)
 
     def raise_failures(self, any_failed: bool, failure: Exception | None) -> None:
         """Raise the error of the first process that failed, in every process, if any has.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickle
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
@@ -17,16 +17,27 @@ from numpy.typing import NDArray
 
 from ... import __version__
 from ...errors import DistributedError
+from ...lsh.support.configured import differing_field
 from .buffers import starts_of
 from .leaving import wait_for_ranks
 
 T = TypeVar("T")
 
-__all__ = ["ObjectCommunicator"]
+__all__ = ["ObjectCommunicator", "refuse_difference"]
 
 #: Number of this version of the library. Ranks compare it whenever they agree, because ranks of different
 #: versions might not understand each other.
 _VERSION = zlib.crc32(__version__.encode())
+
+
+def refuse_difference(what: str, every: Sequence[Mapping[str, Any]]) -> None:
+    """Raise DistributedError if the configuration of a rank differs from that of rank 0, naming the field."""
+    for rank, other in enumerate(every):
+        difference = differing_field(every[0], other)
+        if difference is not None:
+            raise DistributedError(
+                f"ranks must agree on {what}: ranks 0 (here) and {rank} (there) differ in {difference}"
+            )
 
 
 class ObjectCommunicator:

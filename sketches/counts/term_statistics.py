@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple, Self, get_args, overload
+from typing import Any, NamedTuple, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,9 @@ from ...lsh.support.wording import counted
 from ..core.key_kinds import KeysOfOneKind, kind_specs, refuse_other_kinds
 from ..core.state import StateSpec
 from ..kernels import counting, term_statistics
+from .idf import METHODS, Method, inverse_frequencies
 from .key_table import add_to_rows, ask_rows, row_words
+from .term_list import Terms
 
 __all__ = ["TermStatistics"]
 
@@ -32,9 +34,6 @@ _DOCUMENTS_BLOCK = 1 << 8
 _MOST_LEFT_OUT = 1 << 23
 _MOST_COUNTERS = 1 << 32
 
-Method = Literal["lucene", "robertson", "atire", "bm25l", "bm25+"]
-_METHODS: tuple[str, ...] = get_args(Method)
-
 
 class _Batch(NamedTuple):
     """The different terms of each document, one after another, and the numbers of documents and tokens."""
@@ -43,13 +42,6 @@ class _Batch(NamedTuple):
     n_documents: int
     n_tokens: int
     forms: tuple[int, ...]
-
-
-class _Terms(NamedTuple):
-    """Terms by rising hashes, and the number of documents that hold each."""
-
-    hashes: NDArray[np.uint64]
-    frequencies: NDArray[np.int64]
 
 
 class TermStatistics(KeysOfOneKind):
@@ -262,7 +254,7 @@ class TermStatistics(KeysOfOneKind):
         counts = self._arrays["counts"]
         if self.is_exact:
             came = np.unique(batch.hashes, return_counts=True)
-            self._fill(_sum_of(self._listed(counts), _Terms(*came)))
+            self._fill(self._listed(counts).joined(Terms(*came)))
         else:
             self._add_to(counts, batch.hashes, np.empty(0, np.int64))
         self._arrays["n_postings"] += batch.hashes.size
@@ -279,34 +271,28 @@ class TermStatistics(KeysOfOneKind):
                 self._become_dense(self._listed(counts))
             counts += others
         elif self.is_exact:
-            self._fill(_sum_of(self._listed(counts), self._listed(others)))
+            self._fill(self._listed(counts).joined(self._listed(others)))
         else:
-            self._add_to(counts, *_contiguous(self._listed(others)))
+            self._add_to(counts, *self._listed(others).contiguous())
 
     # -- the list of few terms, and the table of many ----------------------------------------------
 
-    def _listed(self, counts: NDArray[np.int64]) -> _Terms:
+    def _listed(self, counts: NDArray[np.int64]) -> Terms:
         """Return the hashes and document frequencies of a list, as views, by rising hashes."""
-        pairs = counts[: 2 * self.capacity].reshape(-1, 2)
-        # A term of the list has a document, so free places are those without documents, at the end.
-        n = int(np.count_nonzero(pairs[:, 1]))
-        return _Terms(pairs[:n, 0].view(np.uint64), pairs[:n, 1])
+        return Terms.read(counts[: 2 * self.capacity])
 
-    def _fill(self, terms: _Terms) -> None:
+    def _fill(self, terms: Terms) -> None:
         """Replace the list by one of more terms, or by a table if these are too many."""
-        n = terms.hashes.size
-        if n > self.capacity:
+        if terms.hashes.size > self.capacity:
             self._become_dense(terms)
-            return
-        pairs = self._arrays["counts"][: 2 * n].reshape(-1, 2)
-        pairs[:, 0] = terms.hashes.view(np.int64)
-        pairs[:, 1] = terms.frequencies
+        else:
+            terms.write(self._arrays["counts"])
 
-    def _become_dense(self, terms: _Terms) -> None:
+    def _become_dense(self, terms: Terms) -> None:
         """Replace the list by a table of these terms."""
         # The list lies where the table will be. Nothing changes if there is no memory for the table.
         counts = np.zeros(self.n_rows * self.n_buckets, np.int64)
-        self._add_to(counts, *_contiguous(terms))
+        self._add_to(counts, *terms.contiguous())
         self._arrays["counts"][:] = counts
         self._arrays["is_dense"][:] = 1
 
@@ -388,8 +374,10 @@ class TermStatistics(KeysOfOneKind):
         TypeError, ValueError
             As `query` does, or if `method` is no such name.
         """
-        method = check_choice("method", method, _METHODS)
-        return self._answer(terms, lambda frequencies: _idf(frequencies, self.n_documents, method))
+        method = check_choice("method", method, METHODS)
+        return self._answer(
+            terms, lambda frequencies: inverse_frequencies(frequencies, self.n_documents, method)
+        )
 
     @overload
     def keep(self, terms: KeyLike, low: float = ..., high: float = ...) -> bool: ...  # type: ignore[overload-overlap]
@@ -437,14 +425,10 @@ class TermStatistics(KeysOfOneKind):
 
     def _frequencies(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Return document frequencies, or upper bounds of them, from the hashes of terms."""
-        found = np.zeros(hashes.size, np.int64)
         if self.is_exact:
-            known = self._state.cached("terms", lambda: _contiguous(self._listed(self._arrays["counts"])))
-            if known.hashes.size:
-                places = np.minimum(np.searchsorted(known.hashes, hashes), known.hashes.size - 1)
-                is_known = known.hashes[places] == hashes
-                found[is_known] = known.frequencies[places[is_known]]
-            return found
+            listed = self._state.cached("terms", lambda: self._listed(self._arrays["counts"]).contiguous())
+            return listed.look_up(hashes)
+        found = np.zeros(hashes.size, np.int64)
         kernel = self._backend.kernels(counting).count_min_query
         ask_rows(self._backend, kernel, self._table(self._arrays["counts"]), hashes, self._words, found)
         return np.minimum(found, self.n_documents)
@@ -478,13 +462,10 @@ class TermStatistics(KeysOfOneKind):
             raise ValueError(f"counts of a row must have the sum n_postings, {n_postings}")
 
     def _check_list(self, counts: NDArray[np.int64], n_documents: int) -> None:
-        hashes, frequencies = self._listed(counts)
-        if counts[2 * hashes.size :].any():
+        terms = self._listed(counts)
+        if counts[2 * terms.hashes.size :].any():
             raise ValueError("counts must have zeros behind the terms, as long as they are not dense")
-        if frequencies.size and not 1 <= frequencies.min() <= frequencies.max() <= n_documents:
-            raise ValueError(f"counts of terms must be from 1 to n_updates, {n_documents}")
-        if (hashes[1:] <= hashes[:-1]).any():
-            raise ValueError("counts must have the terms by rising hashes")
+        terms.check(n_documents)
 
     def _fullness(self) -> list[str]:
         shown = self._shown("counts")
@@ -495,45 +476,9 @@ class TermStatistics(KeysOfOneKind):
         return [f"{np.count_nonzero(shown):,} of {shown.size:,} counters used"]
 
 
-def _contiguous(terms: _Terms) -> _Terms:
-    """Return the terms of a list in arrays of their own, which kernels and searches read faster."""
-    return _Terms(np.ascontiguousarray(terms.hashes), np.ascontiguousarray(terms.frequencies))
-
-
-def _sum_of(one: _Terms, other: _Terms) -> _Terms:
-    """Return the terms of two lists, and the sums of their document frequencies."""
-    hashes, frequencies = (np.concatenate(pair) for pair in zip(one, other, strict=True))
-    order = np.argsort(hashes, kind="stable")
-    hashes = hashes[order]
-    is_first = np.ones(hashes.size, np.bool_)
-    is_first[1:] = hashes[1:] != hashes[:-1]
-    first = np.flatnonzero(is_first)
-    # NumPy has no sums of nothing here.
-    sums = np.add.reduceat(frequencies[order], first) if first.size else frequencies
-    return _Terms(hashes[first], sums)
-
-
 def _exact_sum(counts: NDArray[np.int64]) -> int:
     """Return the sum of counters, which may exceed 2**63 in a file."""
     return (int((counts >> 32).sum()) << 32) + int((counts & 0xFFFFFFFF).sum())
-
-
-def _idf(frequencies: NDArray[np.int64], n_documents: int, method: str) -> NDArray[np.float64]:
-    """Return the inverse document frequencies by a method; 0 for terms of no document."""
-    n, found = frequencies.astype(np.float64), np.zeros(frequencies.size)
-    is_known = frequencies > 0
-    n = n[is_known]
-    odds = (n_documents - n + 0.5) / (n + 0.5)
-    if method == "lucene":
-        ratio = 1.0 + odds
-    elif method == "robertson":
-        ratio = np.maximum(odds, 1.0)
-    elif method == "atire":
-        ratio = n_documents / n
-    else:
-        ratio = (n_documents + 1) / (n + 0.5 if method == "bm25l" else n)
-    found[is_known] = np.log(ratio)
-    return found
 
 
 publish("mergesketch", __all__, globals())

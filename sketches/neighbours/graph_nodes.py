@@ -12,14 +12,14 @@ from ...lsh.inputs.rows import VectorRows
 from ...lsh.support.backend import sum_rows
 from ...lsh.support.threads import cut_range
 
-__all__ = ["Nodes", "are_distinct", "has_repeated_entries", "have_unit_length", "join_nodes", "read_nodes"]
+__all__ = ["MOST_ROWS", "NUMBERS", "Nodes", "join_nodes", "number_distinct", "read_nodes"]
 
 #: The longest rows, whose squared distances fit float32.
 _LONGEST = 4e18
 #: Numbers that are converted at a time.
-_NUMBERS = 1 << 22
-#: How far the lengths of unit rows may be from 1, as they are rounded to float32.
-_ROUNDING = 1e-5
+NUMBERS = 1 << 22
+#: The most rows, whose numbers are int32.
+MOST_ROWS = (1 << 31) - 2
 
 
 class Nodes(NamedTuple):
@@ -44,7 +44,7 @@ def read_nodes(rows: VectorRows, metric: str, name: str) -> NDArray[np.float32]:
         If distances of rows are too large for float32.
     """
     out = np.empty((rows.n, rows.width), np.float32)
-    for first, last in cut_range(0, rows.n, max(1, _NUMBERS // max(1, rows.width))):
+    for first, last in cut_range(0, rows.n, max(1, NUMBERS // max(1, rows.width))):
         part = rows.cut(first, last).dense.astype(np.float64)
         largest = np.abs(part).max(axis=1, keepdims=True, initial=0.0)
         scaled = part / np.where(largest > 0.0, largest, 1.0)
@@ -73,30 +73,6 @@ def number_distinct(rows: NDArray[np.float32]) -> NDArray[np.int64]:
         return np.zeros(len(rows), np.int64)
     keys = np.ascontiguousarray(rows).view(np.dtype((np.void, 4 * rows.shape[1])))[:, 0]
     return np.asarray(np.unique(keys, return_inverse=True)[1], np.int64).reshape(-1)
-
-
-def are_distinct(rows: NDArray[np.float32]) -> bool:
-    """Return True if no two rows are equal, and there are no negative zeros, as nodes have their rows."""
-    groups = int(number_distinct(rows).max(initial=-1)) + 1
-    return groups == len(rows) and not np.signbit(rows[rows == 0.0]).any()
-
-
-def have_unit_length(rows: NDArray[np.float32]) -> bool:
-    """Return True if all rows have length 1, but for rounding, or are zeros."""
-    for first, last in cut_range(0, len(rows), max(1, _NUMBERS // max(1, rows.shape[1]))):
-        lengths = np.sqrt((rows[first:last].astype(np.float64) ** 2).sum(axis=1))
-        if not ((lengths == 0.0) | (np.abs(lengths - 1.0) <= _ROUNDING)).all():
-            return False
-    return True
-
-
-def has_repeated_entries(lists: NDArray[np.int32]) -> bool:
-    """Return True if a list has a node twice."""
-    for first, last in cut_range(0, len(lists), max(1, _NUMBERS // max(1, lists.shape[1]))):
-        ordered = np.sort(lists[first:last], axis=1)
-        if ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any():
-            return True
-    return False
 
 
 def join_nodes(

@@ -30,7 +30,8 @@ from .graph_building import (
     random_words,
     spread_nodes,
 )
-from .graph_nodes import Nodes, are_distinct, has_repeated_entries, have_unit_length, join_nodes, read_nodes
+from .graph_checks import check_nodes
+from .graph_nodes import MOST_ROWS, Nodes, join_nodes, read_nodes
 from .index import LSHIndex
 
 __all__ = ["GraphRows"]
@@ -41,8 +42,6 @@ _CAPACITY, _MOST_BYTES = 32, 1 << 30
 _CANDIDATES = 4
 #: Nodes at random at which a search begins; and nodes far from each other, and of how many they are.
 _ENTRIES, _FAR, _SAMPLE = 8, 64, 1024
-#: The most rows, whose numbers are int32.
-_MOST_ROWS = (1 << 31) - 2
 
 
 class GraphRows(AppendedRows):
@@ -123,44 +122,9 @@ class GraphRows(AppendedRows):
         return State(type(self).__name__, specs, arrays)
 
     def _check_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        rows, nodes = arrays["rows"], arrays["nodes"]
-        m, n = len(rows), len(nodes)
         widths = {"rows": self.n_features, "neighbours": self.n_neighbors, "long_links": self.n_long_links}
-        for name, width in widths.items():
-            if arrays[name].shape != (m, width):
-                raise ValueError(f"{name} must have shape ({m}, {width})")
-        self._check_rows(rows)
-        if n > _MOST_ROWS or (n == 0) != (m == 0):
-            raise ValueError(f"there must be up to {_MOST_ROWS:,} rows, and nodes if there are rows")
-        if n:
-            first = np.unique(nodes, return_index=True)
-            if (
-                first[0].size != m
-                or first[0][0] != 0
-                or first[0][-1] != m - 1
-                or (np.diff(first[1]) < 0).any()
-            ):
-                raise ValueError(f"nodes must be the numbers from 0 to {m - 1}, in the order of first rows")
-        for name in ("neighbours", "long_links"):
-            links = arrays[name]
-            if links.size and (int(links.min()) < -1 or int(links.max()) >= m):
-                raise ValueError(f"{name} must be nodes from 0 to {m - 1}, or -1")
-            if (links == np.arange(m)[:, None]).any():
-                raise ValueError(f"{name} must be other nodes")
-            if ((links[:, :-1] < 0) & (links[:, 1:] >= 0)).any():
-                raise ValueError(f"{name} must have -1 only at the end")
-        if has_repeated_entries(arrays["neighbours"]):
-            raise ValueError("neighbours must be distinct")
-        self._check_stored_ids(arrays["ids"], n)
-
-    def _check_rows(self, rows: NDArray[np.float32]) -> None:
-        most = 1.0 + 1e-6 if self.metric == "angle" else 4e18
-        if not (np.abs(rows) <= most).all():
-            raise ValueError(f"rows must be finite, and at most {most:g}")
-        if not are_distinct(rows):
-            raise ValueError("rows must be distinct, and have no negative zeros")
-        if self.metric == "angle" and not have_unit_length(rows):
-            raise ValueError("rows must have length 1, or be zeros, where angles are compared")
+        check_nodes(arrays, widths, self.metric)
+        self._check_stored_ids(arrays["ids"], len(arrays["nodes"]))
 
     def _check_device(self, device: str) -> None:
         if device != "cpu":
@@ -290,8 +254,8 @@ class GraphRows(AppendedRows):
         """Take over the rows of parts, of which those that are `fresh` are searched in all others."""
         sizes = [len(part.nodes) for part, _ in parts]
         total = sum(sizes)
-        if total > _MOST_ROWS:
-            raise OverflowError(f"{type(self).__name__} cannot have more than {_MOST_ROWS:,} rows")
+        if total > MOST_ROWS:
+            raise OverflowError(f"{type(self).__name__} cannot have more than {MOST_ROWS:,} rows")
         with_ids = {ids.size > 0 for (_, ids), size in zip(parts, sizes, strict=True) if size}
         if len(with_ids) > 1:
             raise ValueError("ids must be given for all rows or for none, got some rows with ids")

@@ -12,7 +12,8 @@ from ...lsh.support.checks import check_choice, renamed
 from ...lsh.support.types import RowsLike
 from ..core.guard import changing, uninterrupted
 from ..kernels import index_removal
-from .tables import IndexTables, listed_ids
+from .id_numbers import listed_ids
+from .tables import IndexTables
 
 __all__ = ["ChangingRows", "FoundRows", "refuse_missing_ids", "refuse_repeated_ids"]
 

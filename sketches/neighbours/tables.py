@@ -22,17 +22,14 @@ from ..core.guard import changing, uninterrupted
 from ..core.hashed_rows import check_codes
 from ..core.state import StateSpec
 from ..kernels import index, index_removal
+from .id_numbers import ID_NUMBERS, NO_ID, IdNumbers, ids_within, listed_ids, refuse_ids_there
 
-__all__ = ["IndexBatch", "IndexTables", "ids_within", "listed_ids", "refuse_ids_there"]
+__all__ = ["IndexBatch", "IndexTables"]
 
 R = TypeVar("R")
 
 #: Share of insertions that an index may drop without a warning. Suggested indexes drop up to 1 %.
 _TOLERATED = 0.02
-#: A number above all ids, in place of a missing id.
-_NO_ID = 2**63 - 1
-#: The most ids that a message lists.
-_LISTED = 5
 
 
 class IndexBatch(NamedTuple):
@@ -46,20 +43,12 @@ class IndexBatch(NamedTuple):
     is_numbered: bool = False
 
 
-def listed_ids(ids: NDArray[Any]) -> str:
-    """Return the first few of some ids as text, and how many others there are."""
-    others = f" and {ids.size - _LISTED} more" if ids.size > _LISTED else ""
-    return ", ".join(map(str, ids[:_LISTED].tolist())) + others
-
-
 class IndexTables(MergeableSketch):
     """The tables of an `LSHIndex`; methods without an underscore are for other parts of the package too."""
 
     # An index whose rows were given ids equals one that has chosen the same ids itself.
     # An index whose rows were removed equals one that never had them.
-    _not_compared = frozenset(
-        {"largest_id", "default_ids", "smallest_given_id", "first_numbered_id", "last_numbered_id"}
-    )
+    _not_compared = frozenset(ID_NUMBERS)
 
     family: HashFamily
     capacity: int
@@ -76,13 +65,7 @@ class IndexTables(MergeableSketch):
                 remedy="pass n_buckets to the family, or a smaller capacity",
             ),
             "seen": StateSpec((tables, buckets), "int32", "reservoir", widens_to="int64", counts=True),
-            # These five are for numbering rows. The index has chosen the ids in [0, default_ids) itself, and
-            # some of those from the first to the last numbered id, which follow given ones.
-            "largest_id": StateSpec((1,), "int64", "max", fill=-1),
-            "default_ids": StateSpec((1,), "int64", "max"),
-            "smallest_given_id": StateSpec((1,), "int64", "min", fill=_NO_ID),
-            "first_numbered_id": StateSpec((1,), "int64", "min", fill=_NO_ID),
-            "last_numbered_id": StateSpec((1,), "int64", "max", fill=-1),
+            **ID_NUMBERS,
         }
 
     @lazy
@@ -108,13 +91,18 @@ class IndexTables(MergeableSketch):
 
     def _absent_array(self, name: str) -> NDArray[Any] | None:
         # Indexes of earlier versions do not know these two, and say nothing of the ids that they chose.
-        fills = {"first_numbered_id": _NO_ID, "last_numbered_id": -1}
-        return np.full(1, fills[name], np.int64) if name in fills else super()._absent_array(name)
+        if name in ("first_numbered_id", "last_numbered_id"):
+            return np.full(1, ID_NUMBERS[name].fill, np.int64)
+        return super()._absent_array(name)
+
+    @property
+    def _numbers(self) -> IdNumbers:
+        return IdNumbers(self._arrays)
 
     @property
     def largest_id(self) -> int:
         """The largest id that the tables have ever had, -1 if there was none."""
-        return int(self._arrays["largest_id"][0])
+        return self._numbers["largest_id"]
 
     @property
     def largest_allowed_id(self) -> int:
@@ -124,7 +112,7 @@ class IndexTables(MergeableSketch):
     @property
     def _numbers_by_default(self) -> bool:
         """True as long as no id was given; ids that follow a given one count as given."""
-        return int(self._arrays["smallest_given_id"][0]) == _NO_ID
+        return self._numbers["smallest_given_id"] == NO_ID
 
     @property
     def _id_dtype(self) -> np.dtype[Any]:
@@ -156,12 +144,7 @@ class IndexTables(MergeableSketch):
 
     def numbered_ranges(self) -> list[tuple[int, int]]:
         """Return the first and last ids of ranges that contain all ids which the index has chosen itself."""
-        if not self._state.is_allocated:
-            return []
-        n, first, last = (
-            int(self._arrays[name][0]) for name in ("default_ids", "first_numbered_id", "last_numbered_id")
-        )
-        return [(a, b) for a, b in ((0, n - 1), (first, last)) if a <= b]
+        return self._numbers.ranges() if self._state.is_allocated else []
 
     def ids_there(self, ids: NDArray[Any]) -> NDArray[Any]:
         """Return those of distinct ids in main memory that are in the tables.
@@ -219,38 +202,22 @@ class IndexTables(MergeableSketch):
 
     def note_ids(self, ids: NDArray[Any], *, by_default: bool = False, is_numbered: bool = False) -> None:
         """Remember the ids of new rows for the numbering of others; see `IndexBatch`."""
-        if not len(ids):
-            return
-        least, largest, arrays = int(ids.min()), int(ids.max()), self._arrays
-        arrays["largest_id"][0] = max(self.largest_id, largest)
-        if by_default:
-            arrays["default_ids"][0] += len(ids)
-            return
-        arrays["smallest_given_id"][0] = min(int(arrays["smallest_given_id"][0]), least)
-        if is_numbered:
-            arrays["first_numbered_id"][0] = min(int(arrays["first_numbered_id"][0]), least)
-            arrays["last_numbered_id"][0] = max(int(arrays["last_numbered_id"][0]), largest)
+        if len(ids):
+            self._numbers.note(ids, by_default=by_default, is_numbered=is_numbered)
 
     def count_ids_as_default(self) -> None:
         """Mark all ids as chosen by default, after ranks have numbered their rows one after the other."""
         with self._lock:
-            arrays = self._arrays
-            arrays["default_ids"][0] = int(arrays["largest_id"][0]) + 1
-            arrays["smallest_given_id"][0] = arrays["first_numbered_id"][0] = _NO_ID
-            arrays["last_numbered_id"][0] = -1
+            self._numbers.count_all_as_default()
 
     def count_default_ids_as_numbered(self) -> None:
         """Let merges compare the ids that were numbered from 0 one by one, and not all below the largest.
 
         This is for ids that have left for another part of the same index.
         """
-        n = int(self._arrays["default_ids"][0]) if self._state.is_allocated else 0
-        if not n:
-            return
         with self._lock:
-            arrays = self._arrays
-            arrays["default_ids"][0] = arrays["smallest_given_id"][0] = arrays["first_numbered_id"][0] = 0
-            arrays["last_numbered_id"][0] = max(n - 1, int(arrays["last_numbered_id"][0]))
+            if self._state.is_allocated:
+                self._numbers.count_default_as_numbered()
 
     # -- buckets ----------------------------------------------------------------------------------
 
@@ -405,33 +372,17 @@ class IndexTables(MergeableSketch):
 
     def part_numbers(self) -> tuple[int, ...]:
         if not self._state.is_allocated:
-            return 0, _NO_ID
-        return int(self._arrays["default_ids"][0]), int(self._arrays["smallest_given_id"][0])
+            return 0, NO_ID
+        return self._numbers["default_ids"], self._numbers["smallest_given_id"]
 
     @classmethod
     def check_parts(cls, parts: Sequence[tuple[int, ...]]) -> None:
-        # One part may have numbered its rows from 0 if the others contain no such ids.
-        numbered = [(n, i) for i, (n, _) in enumerate(parts) if n]
-        if not numbered:
-            return
-        n, i = max(numbered)
-        if len(numbered) > 1:
-            other = "others have done so too"
-        else:
-            least = min((first for j, (_, first) in enumerate(parts) if j != i), default=_NO_ID)
-            if least >= n:
-                return
-            other = f"id {least} was given to a row of another one"
-        raise IncompatibleSketchError(
-            f"{cls.__name__} parts must have different ids, but one has numbered its rows from 0 to {n - 1} "
-            f"by default, and {other}; build the parts with add(X, first_id=...), the number of rows before "
-            "them, or with ids"
-        )
+        IdNumbers.check_parts(cls.__name__, parts)
 
     def check_merge(self, parts: Sequence[Self]) -> None:
         every = [part for part in (self, *parts) if part._state.is_allocated]
         for i, part in enumerate(every):
-            first, last = (int(part._arrays[n][0]) for n in ("first_numbered_id", "last_numbered_id"))
+            first, last = (part._numbers[name] for name in ("first_numbered_id", "last_numbered_id"))
             for other in every[:i] + every[i + 1 :]:
                 if first > last or other.largest_id < first:
                     continue
@@ -458,29 +409,4 @@ class IndexTables(MergeableSketch):
         seen = arrays["seen"]
         if seen.size and int(seen.min()) < 0:
             raise ValueError(f"seen must be at least 0, got {seen.min()}")
-        largest, numbered = int(arrays["largest_id"][0]), int(arrays["default_ids"][0])
-        given = int(arrays["smallest_given_id"][0])
-        if not -1 <= largest <= self.largest_allowed_id:
-            raise ValueError(f"largest_id must lie from -1 to {self.largest_allowed_id}, got {largest}")
-        if not 0 <= numbered <= largest + 1:
-            raise ValueError(f"default_ids must lie from 0 to {largest + 1}, got {numbered}")
-        if not (0 <= given <= largest or given == _NO_ID):
-            raise ValueError(f"smallest_given_id must lie from 0 to {largest}, got {given}")
-        first, last = int(arrays["first_numbered_id"][0]), int(arrays["last_numbered_id"][0])
-        if not (0 <= first <= last <= largest or (first, last) == (_NO_ID, -1)):
-            raise ValueError(f"numbered ids must lie from 0 to {largest}, got {first} to {last}")
-
-
-def ids_within(ids: NDArray[Any], ranges: Sequence[tuple[int, int]]) -> NDArray[Any]:
-    """Return those of some ids that lie in any of the ranges, in rising order and in main memory."""
-    chosen = [to_host(ids[(ids >= first) & (ids <= last)]) for first, last in ranges]
-    return np.unique(np.concatenate([to_host(ids[:0]), *chosen]))
-
-
-def refuse_ids_there(ids: NDArray[Any]) -> None:
-    """Raise ValueError if there are ids that an index has chosen for other rows."""
-    if ids.size:
-        raise ValueError(
-            f"ids must not be those of rows that the index has numbered itself, got {listed_ids(ids)}; "
-            "`replace` changes such rows"
-        )
+        IdNumbers(arrays).check(self.largest_allowed_id)

@@ -1,17 +1,15 @@
-"""Compare the parameters of the estimators of ranks, and the features of their rows."""
+"""Compare the features of the rows of ranks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from sklearn.base import BaseEstimator
 
 from ...errors import DistributedError
-from ...lsh.support.configured import differing_field
 from ..ranks.comm import Communicator
 
-__all__ = ["common_features", "refuse_other_parameters"]
+__all__ = ["common_features"]
 
 
 def common_features(comm: Communicator, estimator: BaseEstimator | None) -> tuple[int, list[Any] | None]:
@@ -49,14 +47,3 @@ def common_features(comm: Communicator, estimator: BaseEstimator | None) -> tupl
                 "differ"
             )
     return n, columns
-
-
-def refuse_other_parameters(comm: Communicator, own: Mapping[str, Any]) -> None:
-    """Raise DistributedError on every rank if the parameters of a rank differ from those of rank 0."""
-    every = comm.allgather(own)
-    for rank, other in enumerate(every):
-        difference = differing_field(every[0], other)
-        if difference is not None:
-            raise DistributedError(
-                f"ranks must agree on parameters: ranks 0 (here) and {rank} (there) differ in {difference}"
-            )

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
+from .interrupts import uninterrupted
+
 __all__ = ["cut_range", "get_num_threads", "is_worker", "map_blocks", "run_tasks", "set_num_threads"]
 
 #: Largest number of threads that can be set.
@@ -143,14 +145,17 @@ def run_tasks(function: Callable[[int], T], n_tasks: int) -> list[T]:
         return [function(i) for i in range(n_tasks)]
     futures: list[Future[T]] = []
     try:
-        while len(futures) < n_tasks:
-            pool = _pool()
-            try:
-                futures.append(pool.submit(function, len(futures)))
-            except RuntimeError:
-                # Another thread may have changed the number of threads and shut this pool down.
-                if pool is _state.executor:
-                    raise
+        # An interrupt between the start of a thread and the step that notes it would leave a thread that
+        # works on, and for which the end of the program waits.
+        with uninterrupted():
+            while len(futures) < n_tasks:
+                pool = _pool()
+                try:
+                    futures.append(pool.submit(function, len(futures)))
+                except RuntimeError:
+                    # Another thread may have changed the number of threads and shut this pool down.
+                    if pool is _state.executor:
+                        raise
         wait(futures, return_when=FIRST_EXCEPTION)
     finally:
         # After an interrupt too, no task may write to the caller's arrays once this function has returned.

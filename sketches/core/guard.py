@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
-
-# The functions of `signal` wrap these, to return enumerations, and take ten times as long.
-from _signal import getsignal  # type: ignore[import-not-found, unused-ignore]
-from _signal import signal as set_handler
 from contextlib import AbstractContextManager, ExitStack, suppress
 from operator import methodcaller
-from types import FrameType
-from typing import Any, Self
+from typing import Any
 
+from ...lsh.support.interrupts import check_interrupt, uninterrupted
 from ...lsh.support.lazy import lazy
 
 __all__ = [
@@ -28,10 +23,6 @@ __all__ = [
     "uninterrupted",
 ]
 
-#: Signals whose handlers may raise an exception between any two steps of the main thread: Ctrl-C, the signal
-#: by which systems and batch systems end a job, and timers.
-_SIGNALS = tuple(getattr(signal, name) for name in ("SIGALRM", "SIGTERM", "SIGINT") if hasattr(signal, name))
-
 #: Tells whether the calling thread has a lock, as `threading.Condition` asks it.
 _is_owned = methodcaller("_is_owned")
 
@@ -39,68 +30,6 @@ _is_owned = methodcaller("_is_owned")
 _WAIT = 0.05
 #: Seconds between two looks of a query at the change that it waits for.
 _POLL = 0.0002
-
-#: Signals of the main thread that wait to be handled, and their handlers.
-_held_back: list[tuple[int, FrameType | None]] = []
-_handlers: dict[int, Any] = {}
-
-
-def _hold_back(number: int, frame: FrameType | None) -> None:
-    _held_back.append((number, frame))
-
-
-class uninterrupted:
-    """Delay the handlers of signals until a block has ended.
-
-    Handlers run in the main thread only, so that a block in another thread has nothing to do. Blocks may
-    nest.
-    """
-
-    __slots__ = ("_replaced",)
-
-    def __enter__(self) -> Self:
-        self._replaced: list[tuple[int, Any]] = []
-        if threading.current_thread() is threading.main_thread():
-            try:
-                for number in _SIGNALS:
-                    handler = getsignal(number)
-                    if callable(handler) and handler is not _hold_back:
-                        self._replaced.append((number, handler))
-                        _handlers[number] = handler
-                        set_handler(number, _hold_back)
-            except BaseException:
-                _restore(self._replaced, 0)
-                raise
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._replaced:
-            _restore(self._replaced, 0)
-            _deliver()
-
-
-def _restore(handlers: list[tuple[int, Any]], i: int) -> None:
-    # A handler that is restored may raise at once, before the next one is restored.
-    if i < len(handlers):
-        try:
-            set_handler(*handlers[i])
-        finally:
-            _restore(handlers, i + 1)
-
-
-def _deliver() -> None:
-    if _held_back:
-        number, frame = _held_back.pop(0)
-        try:
-            _handlers[number](number, frame)
-        finally:
-            _deliver()
-
-
-def check_interrupt() -> None:
-    """Run delayed handlers now; for places in a long change where the change can still be undone."""
-    if _held_back and threading.current_thread() is threading.main_thread():
-        _deliver()
 
 
 class Busy(BaseException):

@@ -65,7 +65,7 @@ def assert_refused(
     """Assert that a file is refused as bytes, as a file and memory-mapped, quickly and in little memory."""
     path.write_bytes(data)
     tracemalloc.start()
-    started = time.perf_counter()
+    started = time.process_time()
     try:
         with pytest.raises(SketchFormatError, match=match):
             cls.from_bytes(data)
@@ -76,4 +76,4 @@ def assert_refused(
     finally:
         tracemalloc.stop()
     assert peak < 40 * len(data) + 500_000
-    assert time.perf_counter() - started < 2.0
+    assert time.process_time() - started < 2.0

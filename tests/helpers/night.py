@@ -9,6 +9,6 @@ __all__ = ["IS_NIGHT", "NUMBERS_OF_RANKS"]
 #: Whether Hypothesis has the profile of `make nightly`, which draws more examples.
 IS_NIGHT = settings.default.max_examples > settings.get_profile("mergesketch").max_examples
 
-#: Numbers of ranks whose results are compared. Ranks wait for each other by spinning, so that more ranks than
-#: cores take long. Tests of the communicator itself have all numbers by day.
+#: Numbers of ranks whose results are compared. Ranks take processor time while they wait, so that more ranks
+#: than cores take long. Tests of the communicator itself have all numbers by day.
 NUMBERS_OF_RANKS = (1, 2, 3, 4) if IS_NIGHT else (1, 3)

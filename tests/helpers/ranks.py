@@ -164,13 +164,21 @@ class _Server:
         if not any(status for status, _, _ in results.values()):
             for number in late:
                 os.kill(self._pids[number], signal.SIGUSR1)
-            time.sleep(0.5)
-            stderr = self._new_stderr()
+            stderr = self._stacks(len(late))
             self.close(kill=True)
             pytest.fail(
                 f"ranks {late} of {self.n_ranks} did not end within {timeout} s; they are at\n{stderr}"
             )
         results.update(dict.fromkeys(late, (99, "", "")))
+
+    def _stacks(self, n_ranks: int) -> str:
+        """Return what ranks write after a signal that asks each of them for its stack."""
+        stderr, deadline = "", time.monotonic() + _END_SECONDS
+        while stderr.count("Current thread") < n_ranks and time.monotonic() < deadline:
+            time.sleep(0.1)
+            stderr += self._new_stderr()
+        time.sleep(0.2)  # for the lines below the first one of a stack
+        return stderr + self._new_stderr()
 
     def close(self, *, kill: bool = False) -> None:
         """End the ranks: without their connections they leave by themselves, unless they are busy."""

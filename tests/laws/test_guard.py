@@ -21,8 +21,9 @@ from entries import take
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from mergesketch import DensitySketch, HeavyHitters, LSHIndex, Race
-from mergesketch.sketches.core import guard, hashed_rows
-from mergesketch.sketches.core.guard import check_interrupt, uninterrupted
+from mergesketch.lsh.support import interrupts
+from mergesketch.lsh.support.interrupts import check_interrupt, uninterrupted
+from mergesketch.sketches.core import hashed_rows
 from mergesketch.sketches.density import cell_counts
 from mergesketch.sketches.race.release import Release
 from mergesketch.sketches.regression import storm
@@ -111,7 +112,7 @@ def ctrl_c(place: int) -> Iterator[list[int]]:
     lines = [0]
 
     def trace(frame: Any, event: str, _: Any) -> Any:
-        if event == "call" and not frame.f_code.co_filename.startswith(PACKAGE):
+        if event == "call" and not frame.f_code.co_filename.startswith((PACKAGE, interrupts.__file__)):
             return None
         if event == "line":
             lines[0] += 1
@@ -211,7 +212,7 @@ def test_handlers_of_signals_wait_for_the_end() -> None:
             check_interrupt()
             assert heard == ["term"] * 2
             signal.raise_signal(signal.SIGINT)
-        assert guard._held_back == []
+        assert interrupts._held_back == []
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
         # An error of the block is not lost.
         with pytest.raises(KeyboardInterrupt) as caught, uninterrupted():
@@ -300,7 +301,7 @@ def test_threads_that_only_save_and_ask(tmp_path: Path, first: int) -> None:
 
 
 FORKED = """
-import os, threading, time
+import os, threading
 import numpy as np
 from mergesketch import Race
 from toy_family import ToyFamily
@@ -308,7 +309,7 @@ from toy_family import ToyFamily
 class Slow(ToyFamily):
     def hash(self, X):
         started.set()
-        time.sleep(0.5)
+        assert forked.wait(60)
         return super().hash(X)
 
 def in_child(use, right):
@@ -324,7 +325,7 @@ def refused(use):
         return "being changed by another thread when this process was forked" in str(error)
     return False
 
-started = threading.Event()
+started, forked = threading.Event(), threading.Event()
 sketch, rows = Race(Slow(1, 3)), np.zeros((9, 1))
 thread = threading.Thread(target=sketch.update, args=(rows,))
 thread.start()
@@ -332,6 +333,7 @@ started.wait()
 # No thread will finish that in the child, so it is refused, and does not wait for ever.
 in_child(lambda: sketch.update(rows), refused)
 in_child(lambda: sketch.to_bytes(), refused)
+forked.set()
 thread.join()
 in_child(lambda: sketch.copy().update(rows) and sketch.update(rows).n_updates, lambda use: use() == 18)
 assert sketch.n_updates == 9

@@ -287,24 +287,28 @@ def test_two_objects_that_are_compared_and_merged_in_both_orders() -> None:
 
 def test_a_query_that_needs_the_lock_begins_again() -> None:
     sketch, other = (CountMinSketch(3, 64).update([i]) for i in range(2))
-    begun, calls = threading.Event(), []
+    held, met = threading.Event(), threading.Event()
 
     def total(asked: Any, other: Any) -> int:
-        calls.append(threading.current_thread().name)
-        begun.set()
-        time.sleep(0.01)
-        return (asked | other).n_updates
+        try:
+            return (asked | other).n_updates
+        except guard.Busy:
+            met.set()
+            raise
 
     ask = reading.reading(total)
 
     def hold() -> None:
         with other._lock, sketch._lock:
-            assert begun.wait(FOR_EVER)
-            time.sleep(0.1)
+            held.set()
+            assert met.wait(FOR_EVER), "no query has met the lock"
 
-    results = run(hold, lambda: ask(sketch, other), lambda: ask(other, sketch))
+    def ask_while_held(asked: Any, other: Any) -> int:
+        assert held.wait(FOR_EVER)
+        return ask(asked, other)
+
+    results = run(hold, lambda: ask_while_held(sketch, other), lambda: ask_while_held(other, sketch))
     assert results[1:] == [2, 2]
-    assert len(calls) > 2, "no query has met the lock"
     assert not guard.queries_of
 
 

@@ -25,6 +25,7 @@ from typing import Any
 
 from argument_cases import Case, probability_cases, row_family_cases, set_family_cases
 from entries import Entry, Family, GpuEntry
+from later import LaterItems
 from mergesketch import LSHIndex
 from mergesketch.lsh import HashFamily, MinHash
 from mergesketch.sketches.core.stored import Stored
@@ -37,6 +38,7 @@ __all__ = [
     "GPU_SET_FAMILIES",
     "ROW_FAMILIES",
     "SET_FAMILIES",
+    "STORED_EXAMPLES",
     "argument_cases",
     "stored_examples",
 ]
@@ -81,13 +83,28 @@ def argument_cases() -> list[Case]:
     return cases
 
 
+def _index(family: HashFamily, X: Any) -> LSHIndex:
+    # No bucket is full, so that nothing warns.
+    return LSHIndex(family, capacity=64).update(X)
+
+
+#: Small objects of every class that is saved, by the module that makes them, and an index over every family.
+#: They are made once in a process, when they are first used. Tests do not change them.
+STORED_EXAMPLES: LaterItems[dict[str, Stored]] = LaterItems(
+    {
+        module.__name__.rpartition(".")[2]: module.stored_examples
+        for module in _MODULES
+        if hasattr(module, "stored_examples")
+    }
+    | {
+        f"LSHIndex of {name}": lambda name=name, family=family, X=X: {
+            f"LSHIndex of {name}": _index(family, X)
+        }
+        for name, (family, X) in _collected("SMALL_FAMILIES").items()
+    }
+)
+
+
 def stored_examples() -> dict[str, Stored]:
-    """Return a small object of every class that is saved, and an index over every family."""
-    examples: dict[str, Stored] = {}
-    for module in _MODULES:
-        if hasattr(module, "stored_examples"):
-            examples.update(module.stored_examples())
-    for name, (family, X) in _collected("SMALL_FAMILIES").items():
-        # No bucket is full, so that nothing warns.
-        examples[f"LSHIndex of {name}"] = LSHIndex(family, capacity=64).update(X)
-    return examples
+    """Return the objects of `STORED_EXAMPLES` in one dictionary."""
+    return {name: stored for examples in STORED_EXAMPLES.values() for name, stored in examples.items()}

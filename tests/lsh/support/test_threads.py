@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -115,24 +116,28 @@ def test_eight_threads_update_a_sketch_each() -> None:
 
 def test_the_number_of_threads_changes_while_others_work() -> None:
     expected = CountMinSketch(4, 300).update(KEYS)
-    stop = threading.Event()
+    stop, often = threading.Event(), threading.Event()
 
-    def change() -> int:
-        n = 0
-        while not stop.is_set():
-            n += 1
+    def change() -> None:
+        for n in itertools.count():
             mergesketch.set_num_threads(1 + n % 5)
-        return n
+            if n > 10:
+                often.set()
+            if stop.is_set():
+                return
 
     with ThreadPoolExecutor(1) as pool:
         changed = pool.submit(change)
         try:
-            for _ in range(2):
+            rounds = 0
+            while rounds < 2 or not (often.is_set() or changed.done()):
+                rounds += 1
                 for sketch in eight_at_once(lambda i: CountMinSketch(4, 300).update(KEYS)):
                     assert sketch == expected
         finally:
             stop.set()
-        assert changed.result() > 10
+        changed.result()
+        assert often.is_set()
 
 
 def test_pools_that_were_replaced_end_their_threads() -> None:
@@ -268,15 +273,20 @@ import os, signal, threading, time
 import mergesketch
 from mergesketch.lsh.support.threads import run_tasks
 mergesketch.set_num_threads(2)
-running = []
+running, begun = [], threading.Event()
 
 def task(i):
     running.append(i)
+    begun.set()
     time.sleep(0.3)
     running.remove(i)
 
+def interrupt():
+    begun.wait()
+    os.kill(os.getpid(), signal.SIGINT)
+
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
-threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+threading.Thread(target=interrupt).start()
 try:
     run_tasks(task, 1000)
 except KeyboardInterrupt:

@@ -262,7 +262,9 @@ def test_samples_beside_changes_are_those_before_or_after_one() -> None:
     sampler, wrong, stop = LSHSampler(index_of(X), seed=1), [], threading.Event()
 
     def ask() -> None:
-        while not stop.is_set():
+        ended = False
+        while not ended:
+            ended = stop.is_set()  # each thread asks at least once
             found = sampler.sample(X[:20], 10, step=7)
             wrong.append(not any(np.array_equal(found.ids, one.ids) for one in expected))
 

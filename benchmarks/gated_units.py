@@ -13,7 +13,7 @@ units, k are selected: n / 2, n / 4, n / 10.
 units, and selects by its activation (CATS). "gate" predicts this activation, and "gate and up" multiplies it
 by a predicted factor. "the same units" are those with the largest mean magnitude over the inputs of the fit.
 
-Times are processor times on one thread, with codes of 1 bit, of layers with the sizes of SmolLM2, and of
+Times are processor times on one thread, with codes of 4 bits, of layers with the sizes of SmolLM2, and of
 Llama with 1 and 8 billion parameters. Weights are random. "dense" is the faster of NumPy and PyTorch.
 """
 
@@ -155,7 +155,7 @@ def times():
         gate, up, down = (
             rng.standard_normal((n_units, d), dtype=np.float32) / np.float32(np.sqrt(d)) for _ in range(3)
         )
-        codes = [ActiveUnits(matrix, method="codes", bits=1, activation="silu") for matrix in (gate, up)]
+        codes = [ActiveUnits(matrix, method="codes", activation="silu") for matrix in (gate, up)]
         by_gate, by_product = codes[0].select, by_both(*codes)
         tensors = [torch.from_numpy(array) for array in (gate, up, down)]
 

@@ -94,6 +94,11 @@ class ActiveUnits(Stored):
     factors, scale or centre them first. Building takes O(n_units n_features**2) time, a query
     ``rank (n_features + n_units)`` multiplications, and memory is 4 bytes for each of these.
 
+    **Gated layers**. Where `W` is the gate of ``(activation(X @ W.T) * (X @ up.T)) @ V``, `select` ranks by
+    the activation of the gate alone. This is right for "relu" if all active units are selected. For "silu"
+    and "gelu", select by the product of what predictors of both matrices predict, a of the gate and b of
+    `up`: ``top_tokens(np.abs(z / (1.0 + np.exp(-z)) * b.scores(X)), k)``, where z is ``a.scores(X)``.
+
     **codes**. The scores are those of `VectorCodes`, which estimate products without bias. A query reads
     ``n_units n_features bits / 8`` bytes.
 

@@ -47,9 +47,7 @@ def _models(model: str) -> str:
     lines = []
     for selector, by_k in found.items():
         # Without "z", a small negative number would be "-0.000".
-        cells = [
-            f"{by_k[k]['error']:z.3f} ± {by_k[k]['error ±']:.3f}" if k in by_k else "" for k in selected
-        ]
+        cells = [f"{by_k[k]['error']:z.3f} ± {by_k[k]['error ±']:.3f}" if k in by_k else "" for k in selected]
         lines.append((selector, *cells))
     return table(("selector", *(f"{k} tokens" for k in selected)), lines)
 

@@ -86,7 +86,9 @@ LEFT_OUT = {
     "static_tables_data.py",
     "summary.py",
     "tables.py",
+    "top_tokens_models.py",
     "torch_race_attention.py",
+    "torch_top_tokens.py",
     "term_statistics.py",
     "term_tables.py",
 }

@@ -1,4 +1,4 @@
-"""Make the tables of attention over few tokens from results/context_sparsity.json; see figures.py."""
+"""Make the tables of attention over few tokens; see figures.py."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from markdown_parts import table
 from summary import rows
 
-__all__ = ["SETS", "TABLES", "runs"]
+__all__ = ["SETS", "TABLES", "errors_of_models", "runs"]
 
 #: The sets of the results by the names of their tables.
 SETS = {"minilm": "MiniLM", "minilm_long": "MiniLM, 8 contexts", "language_model": "language model"}
@@ -32,8 +32,30 @@ def _table(name: str, what: str) -> str:
     return table(("selector", "bytes a token", *sparsities, "10x, scores alone"), lines)
 
 
+def errors_of_models(model: str) -> dict[str, dict[int, dict[str, Any]]]:
+    """Return the rows of a model in results/top_tokens_models.json by selector and number of tokens."""
+    found: dict[str, dict[int, dict[str, Any]]] = {}
+    for r in rows("top_tokens_models"):
+        if r["model"] == model:
+            found.setdefault(r["selector"], {})[r["selected"]] = r
+    return found
+
+
+def _models(model: str) -> str:
+    found = errors_of_models(model)
+    selected = sorted({k for by_k in found.values() for k in by_k})
+    lines = []
+    for selector, by_k in found.items():
+        # Without "z", a small negative number would be "-0.000".
+        cells = [f"{by_k[k]['error']:z.3f} ± {by_k[k]['error ±']:.3f}" if k in by_k else "" for k in selected]
+        lines.append((selector, *cells))
+    return table(("selector", *(f"{k} tokens" for k in selected)), lines)
+
+
 TABLES = {
     f"context_sparsity_{what}_{key}": lambda name=name, what=what: _table(name, what)
     for key, name in SETS.items()
     for what in ("mass", "error")
 }
+TABLES["top_tokens_models_minilm"] = lambda: _models("MiniLM")
+TABLES["top_tokens_models_language_model"] = lambda: _models("language model")

@@ -238,6 +238,39 @@ def test_numbers_that_are_not_finite() -> None:
         assert x.grad is not None and x.grad.isfinite().all()
 
 
+def test_keys_that_are_infinite_are_as_in_exact_attention() -> None:
+    q, k, v = (rows("normal", (12, 4), seed) for seed in (1, 2, 3))
+    k[3, 0] = torch.inf
+    expected = exact(q[None], k[None], v[None])[0]
+    # The product is infinite, or minus infinity: then the token is the one that is not selected.
+    assert 0 < expected.isnan().all(1).sum() < 12
+    torch.testing.assert_close(top_tokens_attention(q, k, v, k=11), expected, equal_nan=True)
+    by_pages = top_tokens_attention(q, k, v, k=11, page_size=3)  # All pages, of which the last holds three.
+    torch.testing.assert_close(by_pages, expected, equal_nan=True)
+
+
+@pytest.mark.parametrize("page_size", [None, 2])
+def test_no_block_is_larger_than_its_bound(page_size: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Watched(TorchDispatchMode):
+        most = 0
+
+        def __torch_dispatch__(self, function: Any, _: Any, given: Any = (), named: Any = None) -> Any:
+            found = function(*given, **(named or {}))
+            for x in found if isinstance(found, tuple) else (found,):
+                self.most = max(self.most, x.numel() if isinstance(x, torch.Tensor) else 0)
+            return found
+
+    n, bound = 300, 2000
+    monkeypatch.setattr(module, "_ENTRIES", bound)
+    q, k, v = (rows("normal", (2, 3, n, 2), seed) for seed in (1, 2, 3))
+    with Watched() as watched:
+        top_tokens_attention(q, k, v, is_causal=True, k=8, page_size=page_size)
+    # The tensors themselves have 3600 numbers, and the products of one head have 90,000.
+    assert q.numel() <= watched.most <= q.numel() + bound
+
+
 def test_empty_tensors() -> None:
     q, k, v = rows("normal", (5, 4), 1), rows("normal", (2, 8, 4), 2), rows("normal", (8, 3), 3)
     for page_size in (None, 2):

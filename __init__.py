@@ -54,6 +54,7 @@ _LAZY = {
     "unpack_model": ".sketches.coding.model_packing",
     "race_attention": ".sketches.attention.torch_race_attention",
     "register_attention": ".sketches.attention.transformers_attention",
+    "top_tokens_attention": ".sketches.attention.torch_top_tokens",
     "hash_ids": ".sketches.parameters.torch_embedding",
     "sampled_softmax_loss": ".sketches.neighbours.torch_sampled_softmax",
     "share_parameters": ".sketches.parameters.torch_sharing",
@@ -110,6 +111,7 @@ if TYPE_CHECKING:
     from .lsh.support.threads import set_num_threads as set_num_threads
     from .sketches import *
     from .sketches.attention.torch_race_attention import race_attention as race_attention
+    from .sketches.attention.torch_top_tokens import top_tokens_attention as top_tokens_attention
     from .sketches.attention.transformers_attention import register_attention as register_attention
     from .sketches.coding.model_archive import FloatArchive as FloatArchive
     from .sketches.coding.model_archive import TensorInfo as TensorInfo

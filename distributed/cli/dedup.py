@@ -13,7 +13,8 @@ from ..dedup.cleaning import CleanedCorpus, CleanedFiles
 from ..dedup.deduplicate import deduplicate
 from ..dedup.removals import gather_removals, removals
 from ..dedup.result import Deduplication
-from ..documents.source import DocumentSource, ReadSummary
+from ..documents.source import DocumentSource
+from ..documents.summary import ReadSummary
 from ..ranks.comm import Communicator
 from ..ranks.memory import peak_memory
 from .dedup_lists import REMOVED, Lists, user_ids

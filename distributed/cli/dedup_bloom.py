@@ -13,7 +13,8 @@ from ...lsh.support.configured import differing_field
 from ...lsh.support.wording import counted
 from ...sketches.sets.streaming_deduplicator import StreamingDeduplicator
 from ..dedup.streaming import StreamedDuplicates, gather_filters, stream_duplicates
-from ..documents.source import DocumentSource, ReadSummary
+from ..documents.source import DocumentSource
+from ..documents.summary import ReadSummary
 from ..ranks.comm import Communicator
 from ..ranks.memory import peak_memory
 from .dedup_outputs import check_different

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from ...errors import DocumentError, readable
 from ...lsh.support.wording import counted
-from ..documents.source import DocumentSource, ReadSummary
+from ..documents.source import DocumentSource
+from ..documents.summary import ReadSummary
 from ..ranks.comm import Communicator
 from .messages import si_bytes
 from .output import own_files

@@ -17,7 +17,8 @@ from ...errors import DocumentError, readable
 from ...lsh.support.wording import counted
 from ..dedup.old_documents import is_old
 from ..dedup.result import Deduplication
-from ..documents.source import DocumentSource, ReadSummary
+from ..documents.source import DocumentSource
+from ..documents.summary import ReadSummary
 from .dedup_lists import Lists
 from .giant_groups import GiantGroup, giant_groups
 from .messages import common_folder, percent, si_bytes

@@ -113,14 +113,7 @@ class KeyFiles:
         self._skipped: Counter[tuple[str, str]] = Counter()
         self._n_keys = self._n_empty = self._bytes_read = 0
         self._stdin: tuple[KeyColumn, Callable[[int], bytes]] | None = None
-        found: tuple[list[InputFile], list[KeyColumn]] | None = None
-        with comm.agree():
-            if comm.rank == 0:
-                found = self._find(paths, asked)
-        found = comm.bcast(found)
-        assert found is not None
-        files = found[0]
-        self._columns: list[KeyColumn] = found[1]
+        files, self._columns = comm.call_on_first(self._find, paths, asked)
         self._has_stdin = STANDARD_INPUT in paths
         self._plan = self._make_plan(files)
         self._mine: NDArray[np.int64] = np.flatnonzero(assign(self._plan.cost, comm.size) == comm.rank)
@@ -170,14 +163,8 @@ class KeyFiles:
             file._replace(kind="lines" if i in cut else kinds.get(column.form, "table"))  # type: ignore[arg-type]
             for i, (file, column) in enumerate(zip(files, self._columns, strict=True))
         ]
-        plan: ChunkPlan | None = None
-        with comm.agree():
-            if comm.rank == 0:
-                names = [column.name for column in self._columns]
-                plan = plan_chunks(files, names, CHUNK, numbers=self._numbers)
-        plan = comm.bcast(plan)
-        assert plan is not None
-        return plan
+        names = [column.name for column in self._columns]
+        return comm.call_on_first(partial(plan_chunks, files, names, CHUNK, numbers=self._numbers))
 
     # -- reading ----------------------------------------------------------------------------------
 

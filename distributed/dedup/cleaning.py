@@ -240,13 +240,7 @@ class CleanedCorpus:
             if mine:
                 os.sync()
         lost = [name for part in comm.allgather(incomplete) for name in part]
-        totals: CleanedFiles | None = None
-        with comm.agree():
-            if comm.rank == 0:
-                totals = self._finish(entries, len(due), sorted(lost))
-        totals = comm.bcast(totals)
-        assert totals is not None
-        return totals
+        return comm.call_on_first(self._finish, entries, len(due), sorted(lost))
 
     def _costs(self) -> NDArray[np.int64]:
         return np.array([file.size + (1 << 14) for file in self._files], dtype=np.int64)

@@ -36,9 +36,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator, Sequence
-from itertools import chain
+from functools import partial
 from os import PathLike
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -49,42 +49,22 @@ from ...lsh.support.progress import progress_bar
 from ...lsh.support.public import publish
 from ..ranks.comm import communicator
 from .batches import DocumentBatch
-from .chunks import RECORD_BITS, ChunkPlan, assign, plan_chunks
+from .chunks import RECORD_BITS
 from .encodings import AUTO, check_encoding
 from .files import InputFile
-from .formats import FORMATS, detect
+from .formats import FORMATS
 from .jsonl import NOT_UTF8
-from .listing import STANDARD_INPUT, Listing, list_files
+from .listing import STANDARD_INPUT
 from .names import DocumentNames, Member, split_ids
 from .own_files import OWN_REASONS
+from .planning import detect_on_ranks, list_allowed, plan_fields, share_of
 from .reading import ReadingPass
-from .skipped import NO_DOCUMENT, FileError, Skip, first_skips
+from .skipped import NO_DOCUMENT, Skip
 from .standard_input import StandardInput
-from .values import check_some_file_has, ids_of
+from .summary import CHANGED, ReadSummary, summarise
+from .values import ids_of
 
-__all__ = ["DocumentSource", "ReadSummary"]
-
-CHANGED = "changed while it was read"
-
-
-class ReadSummary(NamedTuple):
-    """Totals over all ranks of what a source has read and skipped.
-
-    Attributes
-    ----------
-    n_documents : int
-    n_skipped : int
-    skipped : list of (str, str)
-        The name and the reason of each of the first skips, in the order of documents; at most 100.
-    bytes_read : int
-        Bytes of the files. A compressed file counts as stored, and a Parquet file counts with the decoded
-        texts of its column.
-    """
-
-    n_documents: int
-    n_skipped: int
-    skipped: list[tuple[str, str]]
-    bytes_read: int
+__all__ = ["DocumentSource"]
 
 
 class DocumentSource:
@@ -221,15 +201,27 @@ class DocumentSource:
         )
         self._comm.check_same("the documents to read", settings)
         self._input: StandardInput | None = None
-        listing = self._list_files(include, exclude, [os.fsdecode(path) for path in leave_out])
-        files = self._detect(listing.files)
+        left_out = [os.fsdecode(path) for path in leave_out]
+        with self._comm.agree():
+            if self._comm.rank == 0 and STANDARD_INPUT in self.paths:
+                self._input = StandardInput()
+        opened = None if self._input is None else self._input.file
+        # Other ranks may see another state of a network's files.
+        listing = self._comm.call_on_first(
+            partial(list_allowed, self.paths, include, exclude, opened, left_out, strict=self.strict)
+        )
+        files = detect_on_ranks(self._comm, listing.files, format, self.encoding)
         own = [(file.path, file.reason) for file in files if file.reason in OWN_REASONS]
-        self._plan, refused = self._make_plan([file for file in files if file.reason not in OWN_REASONS])
+        rest = [file for file in files if file.reason not in OWN_REASONS]
+        further = {"id_field": id_field, "score_field": score_field}
+        self._plan, refused = self._comm.call_on_first(
+            partial(plan_fields, rest, text_field, further, self.chunk_bytes, strict=self.strict)
+        )
         self._refused = [*listing.refused, *own, *refused]
         #: The places of files in the plan that this rank found changed.
         self._changed: set[int] = set()
         self._names = DocumentNames(self._plan)
-        self._mine = self._share()
+        self._mine = share_of(self._comm, self._plan)
         #: The numbers of documents and skips of the first complete pass.
         self._found: tuple[int, int] | None = None
         self._pass = self._new_pass()
@@ -266,66 +258,7 @@ class DocumentSource:
             reason = f"not {file.encoding or 'UTF-8'}"
         raise DocumentError(f"{name}: {reason} (strict)")
 
-    # -- what to read -----------------------------------------------------------------------------
-
-    def _list_files(
-        self, include: Sequence[str], exclude: Sequence[str], leave_out: Sequence[str]
-    ) -> Listing:
-        """Return the files as rank 0 finds them. Other ranks may see another state of a network's files."""
-        found: Listing | None = None
-        with self._comm.agree():
-            if self._comm.rank == 0:
-                if STANDARD_INPUT in self.paths:
-                    self._input = StandardInput()
-                given = None if self._input is None else self._input.file
-                found = list_files(self.paths, include, exclude, standard_input=given, leave_out=leave_out)
-                if self.strict and found.refused:
-                    name, reason = found.refused[0]
-                    raise DocumentError(f"{name}: {reason} (strict)")
-        found = self._comm.bcast(found)
-        assert found is not None
-        return found
-
-    def _detect(self, files: list[InputFile]) -> list[InputFile]:
-        """Return the files with the kinds of their contents; each rank looks at its share of them."""
-        comm = self._comm
-        mine = [
-            i
-            for i, file in enumerate(files)
-            # Only rank 0 can open the standard input.
-            if (i % comm.size if file.path != STANDARD_INPUT or not file.place else 0) == comm.rank
-        ]
-        changed = comm.local(
-            lambda: [
-                (i, new) for i in mine if (new := detect(files[i], self.format, self.encoding)) != files[i]
-            ]
-        )
-        for i, file in chain.from_iterable(comm.allgather(changed)):
-            files[i] = file
-        return files
-
-    def _make_plan(self, files: list[InputFile]) -> tuple[ChunkPlan, list[tuple[str, str]]]:
-        """Return the chunks, and the files that have none with the reasons."""
-        found: tuple[ChunkPlan, list[tuple[str, str]]] | None = None
-        with self._comm.agree():
-            if self._comm.rank == 0:
-                for argument in ("id_field", "score_field"):
-                    field = getattr(self, argument)
-                    if field is not None:
-                        check_some_file_has(files, field, argument)
-                errors: list[FileError] | None = None if self.strict else []
-                plan = plan_chunks(files, self.text_field, self.chunk_bytes, refused=errors)
-                found = plan, [(error.path, error.reason) for error in errors or ()]
-        found = self._comm.bcast(found)
-        assert found is not None
-        return found
-
-    def _share(self) -> NDArray[np.int64]:
-        """Return the chunks of this rank; rank 0 has those of the standard input."""
-        rank = assign(self._plan.cost, self._comm.size)
-        own = [i for i, file in enumerate(self._plan.files) if file.place]
-        rank[np.isin(self._plan.file, own)] = 0
-        return np.flatnonzero(rank == self._comm.rank)
+    # -- what is read -----------------------------------------------------------------------------
 
     @property
     def files(self) -> list[str]:
@@ -490,25 +423,7 @@ class DocumentSource:
         -------
         ReadSummary
         """
-        n_lines = self._pass.n_lines.copy()
-        self._comm.allreduce(n_lines, "sum")
-        members = {}
-        for found in self._comm.allgather(self._pass.members):
-            members.update(found)
-        self._names.complete(n_lines, members)
-        changed = set(chain.from_iterable(self._comm.allgather(sorted(self._changed))))
-        first_chunks = np.searchsorted(self._plan.file, np.array(sorted(changed), dtype=np.int64))
-        named = [
-            Skip(chunk << RECORD_BITS, self._plan.files[self._plan.file[chunk]].path, CHANGED)
-            for chunk in first_chunks.tolist()
-        ]
-        skips = first_skips([*chain(*self._comm.allgather(self._pass.skips.first())), *named])
-        return ReadSummary(
-            n_documents=self._comm.sum(self.n_documents),
-            n_skipped=self._comm.sum(self.n_skipped) + len(changed),
-            skipped=[(skip.name or self._names.for_message(skip.document), skip.reason) for skip in skips],
-            bytes_read=self._comm.sum(self.bytes_read),
-        )
+        return summarise(self._comm, self._plan, self._names, self._pass, self._changed)
 
     # -- names ------------------------------------------------------------------------------------
 
@@ -646,4 +561,4 @@ class DocumentSource:
         return ids_of(self._plan, ids, self.text_field, self.id_field, self.format)
 
 
-publish("mergesketch.distributed", ["DocumentSource"], globals())
+publish("mergesketch.distributed", __all__, globals())

@@ -61,11 +61,7 @@ def save(local: LSHIndex, n_rows: int, folder: str, comm: Communicator) -> None:
 def load(folder: str, comm: Communicator) -> tuple[LSHIndex, int]:
     """Return this rank's part of the index in `folder`, and the number of rows on all ranks."""
     comm.check_same("the folder to load", folder)
-    listed: tuple[int, list[str]] | None = None
-    with comm.agree():
-        if comm.rank == 0:
-            listed = _read_list(os.path.join(folder, LIST))
-    n_rows, parts = comm.bcast(listed)
+    n_rows, parts = comm.call_on_first(_read_list, os.path.join(folder, LIST))
     with comm.agree():
         first, last = (-(-rank * len(parts) // comm.size) for rank in (comm.rank, comm.rank + 1))
         # A rank without a part loads one for its configuration.

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...sketches.learned.slide_batches import SparseRows, take_batch
-from ...sketches.learned.slide_network import MOST_OF_BUCKET
-from ...sketches.learned.slide_ranking import Ranking, all_scores
+from ...sketches.learned.slide_ranking import all_scores
+from ...sketches.learned.slide_search import rank_hidden
 from ...sketches.learned.slide_tables import LabelTables
 from ..ranks.comm import Communicator
 from .rank_network import RankNetwork
@@ -63,12 +63,7 @@ def rank_rows(
     comm, found = network.comm, [_nothing(k)]
     for counts, own_bounds, hidden in _rounds(network, rows):
         with comm.agree():
-            ranking = Ranking(hidden, k)
-            for i, part in enumerate(network.ranges):
-                if tables is None:
-                    ranking.add_all(part.layer, part.first, sums=sums)
-                else:
-                    ranking.add_found(part.layer, part.first, tables[i], MOST_OF_BUCKET)
+            ranking = rank_hidden(network, hidden, k, tables, sums=sums)
             labels, scores = ranking.best()
             words = np.hstack([ranking.sizes[:, None], labels, scores.view(np.int32)], dtype=np.int32)
             totals = ranking.totals if sums else np.empty(0)

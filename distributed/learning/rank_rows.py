@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...sketches.learned.slide_batches import Batch, SparseRows, take_batch
+from ...sketches.learned.slide_batches import Batch, Examples, SparseRows, take_batch
 from ...sketches.learned.slide_targets import Targets
 from ..ranks.buffers import as_bytes
 from ..ranks.comm import Communicator
@@ -22,8 +22,8 @@ def no_targets(n: int) -> Targets:
     return Targets(np.empty(0, np.int32), np.zeros(n + 1, np.int64), 0)
 
 
-class RankRows:
-    """The rows of all ranks, numbered in the order of ranks.
+class RankRows(Examples):
+    """The rows of all ranks, numbered in the order of ranks; `rows` and `targets` are this rank's.
 
     Parameters
     ----------
@@ -36,7 +36,8 @@ class RankRows:
     """
 
     def __init__(self, comm: Communicator, rows: SparseRows, targets: Targets, *, shared: bool) -> None:
-        self._comm, self._rows, self._targets = comm, rows, targets
+        super().__init__(rows, targets)
+        self._comm = comm
         self._shared = shared or comm.size == 1
         if self._shared:
             arrays = (rows.bounds, rows.columns, rows.values, targets.labels, targets.bounds)
@@ -48,26 +49,14 @@ class RankRows:
                 comm.check_same(
                     "the rows and labels that are passed with shared=True, by their checksum", word
                 )
-            self._starts, self.n_labels = np.array([0, rows.n]), len(targets.labels)
         else:
             every = comm.allgather((rows.n, len(targets.labels)))
             self._starts = np.cumsum([0, *(n for n, _ in every)])
-            self.n_labels = sum(n for _, n in every)
-
-    @property
-    def n(self) -> int:
-        """The number of rows."""
-        return int(self._starts[-1])
-
-    @property
-    def own(self) -> SparseRows:
-        """The rows of this rank."""
-        return self._rows
+            self.n, self.n_targets = int(self._starts[-1]), sum(n for _, n in every)
 
     def counts(self, n_labels: int) -> NDArray[np.int64]:
-        """Return the number of rows of each label."""
         with self._comm.agree():
-            counts = self._targets.counts(n_labels)
+            counts = super().counts(n_labels)
         if not self._shared:
             self._comm.allreduce(counts, "sum")
         return counts
@@ -76,11 +65,11 @@ class RankRows:
         """Return some rows with their targets, on every rank."""
         if self._shared:
             with self._comm.agree():
-                return take_batch(self._rows, self._targets, chosen)
+                return super().take(chosen)
         owners = np.searchsorted(self._starts, chosen, side="right") - 1
         rank = self._comm.rank
         with self._comm.agree():
-            own = take_batch(self._rows, self._targets, chosen[owners == rank] - self._starts[rank])
+            own = take_batch(self.rows, self.targets, chosen[owners == rank] - self._starts[rank])
         gathered = gather_rows(self._comm, own, np.bincount(owners, minlength=self._comm.size).tolist())
         # They come in the order of ranks.
         places = np.empty(len(chosen), np.int64)

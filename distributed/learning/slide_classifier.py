@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
 from typing import Any, Self, cast
 
@@ -12,21 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from ...errors import DistributedError
 from ...lsh.inputs.weights import check_real_weights
 from ...lsh.support.checks import check_choice, check_flag, check_int
-from ...lsh.support.configured import differing_field
 from ...lsh.support.public import publish
-from ...lsh.support.random import random_uint64
-from ...lsh.support.threads import cut_range
 from ...lsh.support.types import RowsLike
 from ...sketches.core.estimator import restored_if_it_raises
-from ...sketches.learned.slide_batches import SparseRows, take_batch
+from ...sketches.learned.slide_batches import Examples, SparseRows, take_batch
 from ...sketches.learned.slide_classifier import SlideClassifier
+from ...sketches.learned.slide_parameters import is_auto, settings_of
+from ...sketches.learned.slide_reading import read_rows
 from ...sketches.learned.slide_targets import MOST_LABELS
 from ..ranks.comm import Communicator, communicator
 from .rank_labels import Labelled, common_labels, describe_labels, has_no_rows
 from .rank_network import RankNetwork
+from .rank_parameters import common_features, refuse_other_parameters
 from .rank_ranking import rank_rows, score_rows
 from .rank_rows import RankRows, no_targets
 
@@ -182,19 +180,7 @@ n_epochs, weights, rounding, rebuild_interval
             ValueError, as by `SlideClassifier.fit`.
         """
         with self._unchanged_if_refused():
-            source = self._read_all(X, Y, None, n_labels, first=True, partial=False, shared=shared)
-            self._start_all()
-            with self._comm.agree():
-                size = self._batch_size(max(8, source.n // 8))
-                n_epochs = self._n_epochs(source.n, size)
-                if not source.n_labels:
-                    raise ValueError("Y must have a label of at least one row, got none")
-                self._check_steps(source.own, n_epochs * -(-source.n // size))
-            if self.negatives == "frequency":
-                self._count_all(source)
-            for epoch in range(n_epochs):
-                words = random_uint64(self.network_.settings.seed, f"slide epoch {epoch}", source.n)
-                self._learn_all(source, np.argsort(words, kind="stable"), size)
+            self._fit(self._read_all(X, Y, None, n_labels, first=True, partial=False, shared=shared))
         return self
 
     def partial_fit(
@@ -230,15 +216,9 @@ n_epochs, weights, rounding, rebuild_interval
         """
         first = "network_" not in vars(self)
         with self._unchanged_if_refused():
-            source = self._read_all(X, Y, classes, n_labels, first=first, partial=True, shared=shared)
-            if first:
-                self._start_all()
-            with self._comm.agree():
-                size = self._batch_size(source.n)
-                self._check_steps(source.own, -(-source.n // size))
-        if self.negatives == "frequency":
-            self._count_all(source)
-        self._learn_all(source, np.arange(source.n), size)
+            examples = self._read_all(X, Y, classes, n_labels, first=first, partial=True, shared=shared)
+            size = self._prepare(examples, first=first)
+        self._learn_more(examples, size)
         return self
 
     @contextmanager
@@ -281,99 +261,53 @@ n_epochs, weights, rounding, rebuild_interval
                 classes = known.classes
         with comm.agree():
             if is_empty:
-                rows, targets = _NO_ROWS, no_targets(0)
+                own = Examples(_NO_ROWS, no_targets(0))
             else:
-                rows, targets = self._read(X, Y, classes, n_labels, first=first, partial=partial)
-        self._agree_on_features(None if is_empty else self.n_features_in_, first=first)
+                own = self._read(X, Y, classes, n_labels, first=first, partial=partial)
+        features = common_features(comm, None if is_empty else self)
         if first and is_empty:
             self._take_labels(known)
-        return RankRows(comm, rows, targets, shared=shared)
+            self._take_features(*features)
+        return RankRows(comm, own.rows, own.targets, shared=shared)
 
     def _take_labels(self, known: Labelled) -> None:
         """Set on a rank without rows what the others know of the labels."""
         self.is_multilabel_ = known.classes is None
         self.classes_ = np.arange(known.n_labels or 0) if known.classes is None else known.classes
 
-    def _agree_on_features(self, n_features: int | None, *, first: bool) -> None:
-        """Compare the number and the names of features of ranks that have rows; others take them over."""
-        names = getattr(self, "feature_names_in_", None)
-        own = None if n_features is None else (n_features, None if names is None else list(names))
-        every = [(rank, one) for rank, one in enumerate(self._comm.allgather(own)) if one is not None]
-        if not every:
-            with self._comm.agree():
-                raise ValueError("X must have at least one row on at least one rank, got 0 rows on all ranks")
-        first_rank, (n, columns) = every[0]
-        for rank, (other, others) in every:
-            if other != n:
-                raise DistributedError(
-                    f"ranks must agree on the number of features of X: rank {first_rank} has {n}, "
-                    f"rank {rank} has {other}"
-                )
-            if others != columns:
-                raise DistributedError(
-                    f"ranks must agree on the names of the features of X: rank {first_rank} and rank {rank} "
-                    "differ"
-                )
-        if first and own is None:
-            self.n_features_in_ = n
-            self.__dict__.pop("feature_names_in_", None)
-            if columns is not None:
-                self.feature_names_in_ = np.array(columns, dtype=object)
+    def _take_features(self, n: int, names: list[Any] | None) -> None:
+        """Set on a rank without rows what the others know of the features."""
+        self.n_features_in_ = n
+        self.__dict__.pop("feature_names_in_", None)
+        if names is not None:
+            self.feature_names_in_ = np.array(names, dtype=object)
 
-    def _start_all(self) -> None:
-        """Make this rank's part of an untrained network."""
+    def _agree(self) -> AbstractContextManager[None]:
+        return self._comm.agree()
+
+    def _start(self) -> None:
+        super()._start()
+        self.bytes_sent_ = 0
+
+    def _make_network(self) -> RankNetwork:
+        """Return this rank's part of a network; the ranks must have the same parameters."""
         comm = self._comm
         with comm.agree():
-            settings = self._settings()
+            n_ranges: Any = self.n_ranges
+            if is_auto(n_ranges):
+                n_ranges = min(max(_RANGES, 1 << (comm.size - 1).bit_length()), len(self.classes_))
+            settings = settings_of(self, n_ranges)
             own = {name: value for name, value in self.get_params(deep=False).items() if name not in _OWN}
         if self.random_state is None or isinstance(self.random_state, np.random.RandomState):
             settings = settings._replace(seed=comm.bcast(settings.seed))
-        every = comm.allgather({**own, "random_state": settings.seed})
-        for rank, other in enumerate(every):
-            difference = differing_field(every[0], other)
-            if difference is not None:
-                raise DistributedError(
-                    f"ranks must agree on parameters: ranks 0 (here) and {rank} (there) differ in "
-                    f"{difference}"
-                )
+        refuse_other_parameters(comm, {**own, "random_state": settings.seed})
         with comm.agree():
-            self.network_ = RankNetwork(settings, comm)
-            self.mean_labels_ = 0.0
-            self._n_learnt = 0
-            self._search_tables = (-1, [])
-            self._counts = np.zeros(len(self.classes_), np.int64)
-            self.loss_curve_ = []
-            self.bytes_sent_ = 0
+            return RankNetwork(settings, comm)
 
-    def _count_ranges(self, n_labels: int) -> int:
-        size = self._comm.size
-        if isinstance(self.n_ranges, str) and self.n_ranges == "auto":
-            return min(max(_RANGES, 1 << (size - 1).bit_length()), n_labels)
-        return super()._count_ranges(n_labels)
-
-    def _count_all(self, source: RankRows) -> None:
-        """Let random labels be as frequent as labels are in all rows of all ranks so far."""
-        self._counts = self._counts + source.counts(len(self.classes_))
-        with self._comm.agree():
-            for part in self.network_.ranges:
-                part.set_frequencies(self._counts[part.first : part.stop])
-
-    def _learn_all(self, source: RankRows, order: NDArray[np.int64], size: int) -> None:
-        """Learn from the rows of all ranks in an order, in one pass."""
-        losses, n_rows, before = 0.0, 0, self._comm.bytes_sent
-        for a, b in cut_range(0, len(order), size):
-            batch = source.take(order[a:b])
-            n = int(np.count_nonzero(batch.n_targets))
-            loss = self.network_.train(batch)
-            if not math.isfinite(loss):
-                with self._comm.agree():
-                    raise ValueError("X must be scaled, and learning_rate be low: the loss is not finite")
-            losses, n_rows = losses + n * loss, n_rows + n
+    def _learn(self, examples: Examples, order: NDArray[np.int64], size: int) -> None:
+        before = self._comm.bytes_sent
+        super()._learn(examples, order, size)
         self.bytes_sent_ += self._comm.bytes_sent - before
-        self.loss_curve_ = [*self.loss_curve_, losses / max(n_rows, 1)]
-        n_labels = self.mean_labels_ * self._n_learnt + source.n_labels
-        self._n_learnt += n_rows
-        self.mean_labels_ = n_labels / max(self._n_learnt, 1)
 
     # -- predictions ----------------------------------------------------------------------------------
 
@@ -381,7 +315,7 @@ n_epochs, weights, rounding, rebuild_interval
         """Return the rows of this rank, which may be none."""
         check_is_fitted(self, "network_")
         with self._comm.agree():
-            rows = _NO_ROWS if has_no_rows(X) else self._read_rows(X, reset=False)
+            rows = _NO_ROWS if has_no_rows(X) else read_rows(self, X, reset=False)
             self._check_steps(rows, 0)
             return rows
 
@@ -446,13 +380,11 @@ n_epochs, weights, rounding, rebuild_interval
         with comm.agree():
             targets = no_targets(0)
             if not has_no_rows(X):
-                targets = self._read(X, Y, None, None, first=False)[1]
+                targets = self._read(X, Y, None, None, first=False).targets
         best = self.top_k(cast(Any, X), k)
         with comm.agree():
-            places = np.sort(np.searchsorted(self.classes_, best), axis=1)
-            width = np.int64(len(self.classes_))
-            wanted = np.repeat(np.arange(targets.n), np.diff(targets.bounds)) * width + targets.labels
-            hits = int(np.isin((np.arange(targets.n)[:, None] * width + places).ravel(), wanted).sum())
+            places = np.searchsorted(self.classes_, best)
+            hits = int(targets.has(places, len(self.classes_)).sum())
         return self._share(hits, best.size)
 
     def score(self, X: RowsLike | None, y: Any, sample_weight: Any = None) -> float:
@@ -530,8 +462,7 @@ n_epochs, weights, rounding, rebuild_interval
         model.network_ = part.gather()
         if self.negatives == "frequency":
             with self._comm.agree():
-                for copy in model.network_.ranges:
-                    copy.set_frequencies(self._counts[copy.first : copy.stop])
+                model.network_.set_frequencies(self._counts)
         return model
 
     def __getstate__(self) -> Any:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, NoReturn
+from collections.abc import Mapping
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -15,7 +14,9 @@ from torch import Tensor, nn
 from ...lsh.support.checks import check_choice, check_int, check_real
 from ...lsh.support.configured import Configured, differing_field
 from ...lsh.support.public import publish
-from .error_memory import ErrorMemory, block_start, check_share, share_of, top_positions
+from .error_memory import ErrorMemory, block_start, check_share, share_of
+from .torch_buckets import Bucket, Parameter, Part, strides_of
+from .torch_compressors import PowerFactors, count_columns, exchange_block, exchange_top, is_factored
 from .torch_process_group import ProcessGroup
 
 __all__ = ["SketchedErrorFeedbackState", "sketched_error_feedback_hook"]
@@ -23,32 +24,6 @@ __all__ = ["SketchedErrorFeedbackState", "sketched_error_feedback_hook"]
 _COMPRESSORS = ("top_k", "random_block", "power_sgd")
 _MOST_RANK = 1 << 10
 _MOST_FLOAT = float(np.finfo(np.float32).max)
-#: Columns of a factor with smaller numbers are drawn again: their products could be rounded to 0.
-_LEAST_COLUMN = 1e-30
-
-
-class _Parameter(NamedTuple):
-    """A parameter of a bucket."""
-
-    #: The position of its first entry in the model.
-    first: int
-    #: Its entries in the bucket, in the order of its memory.
-    cut: slice
-    shape: torch.Size
-    strides: tuple[int, ...]
-
-    def of(self, bucket: Tensor) -> Tensor:
-        """Return this parameter's part of a tensor like the bucket, with the parameter's shape."""
-        return bucket[self.cut].as_strided(self.shape, self.strides)
-
-
-class _Part(NamedTuple):
-    """The parameters of a bucket, and what this rank would send of them in full."""
-
-    gradient: NDArray[np.float32]
-    #: The gradient and the errors that are sent again.
-    corrected: NDArray[np.float32]
-    parameters: list[_Parameter]
 
 
 class SketchedErrorFeedbackState(Configured):
@@ -171,14 +146,15 @@ class SketchedErrorFeedbackState(Configured):
         self.n_parameters = n_parameters
         places = np.zeros(share_of(self.n_parameters, self.memory), np.float32)
         self._memory = ErrorMemory(places, self.n_parameters, self.beta, self.seed)
-        #: The right factor of each matrix in the last step, by the position of its first entry.
-        self._factors: dict[int, Tensor] = {}
+        self._matrices = PowerFactors(self.rank, self.seed)
         self.n_steps = 0
 
     @property
     def nbytes(self) -> int:
         """Bytes of the memory, and with "power_sgd" of the matrices that the next step begins with."""
-        return self._memory.places.nbytes + sum(q.numel() * q.element_size() for q in self._factors.values())
+        return self._memory.places.nbytes + sum(
+            q.numel() * q.element_size() for q in self._matrices.factors.values()
+        )
 
     @property
     def bytes_sent(self) -> int:
@@ -205,7 +181,7 @@ class SketchedErrorFeedbackState(Configured):
         return {
             "config": self.config(),
             "memory": torch.from_numpy(self._memory.places.copy()),
-            "factors": {first: factor.clone() for first, factor in self._factors.items()},
+            "factors": {first: factor.clone() for first, factor in self._matrices.factors.items()},
             "n_steps": self.n_steps,
             "bytes_sent": self.bytes_sent,
         }
@@ -240,13 +216,13 @@ class SketchedErrorFeedbackState(Configured):
         n_steps = check_int("state['n_steps']", state["n_steps"], 0)
         bytes_sent = check_int("state['bytes_sent']", state["bytes_sent"], 0)
         self._memory.places[...] = state["memory"].numpy()
-        self._factors = {first: factor.clone() for first, factor in factors.items()}
+        self._matrices.factors = {first: factor.clone() for first, factor in factors.items()}
         self.n_steps, self._group.bytes_sent = n_steps, bytes_sent
 
     def _matrix_columns(self) -> dict[int, int]:
         """Return the number of columns of each matrix that is sent as two factors."""
         shapes = ((self._first[id(p)], p.shape) for p in self._tensors)
-        return {first: _columns(shape) for first, shape in shapes if _is_factored(shape, self.rank)}
+        return {first: count_columns(shape) for first, shape in shapes if is_factored(shape, self.rank)}
 
     # -- the exchange of a bucket ---------------------------------------------------------------------
 
@@ -281,15 +257,10 @@ class SketchedErrorFeedbackState(Configured):
             part = self._part(bucket, buffer)
         except Exception as error:
             failure = error
-        exchange: dict[str, Callable[..., tuple[NDArray[np.float32], NDArray[np.bool_]]]] = {
-            "top_k": self._exchange_top,
-            "random_block": self._exchange_block,
-            "power_sgd": self._exchange_matrices,
-        }
         is_used = np.zeros(len(bucket.parameters()), np.bool_)
         if part is not None:
             is_used[:] = [part.gradient[one.cut].any() for one in part.parameters]
-        own, is_used = exchange[self.compressor](part, buffer, failure, is_used)
+        own, is_used = self._exchange(Bucket(buffer, part, failure, is_used))
         assert part is not None
         errors = part.gradient - own
         for one, used in zip(part.parameters, is_used, strict=True):
@@ -302,7 +273,18 @@ class SketchedErrorFeedbackState(Configured):
             self.n_steps += 1
         return buffer
 
-    def _part(self, bucket: Any, buffer: Tensor) -> _Part:
+    def _exchange(self, bucket: Bucket) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Write the mean over the ranks into the buffer; return what was sent, and the used parameters."""
+        if self.compressor == "power_sgd":
+            return self._matrices.exchange(self._group, bucket)
+        n = bucket.buffer.numel()
+        k = share_of(n, self.compression)
+        if self.compressor == "top_k":
+            return exchange_top(self._group, bucket, k)
+        positions = (block_start(n, self.seed, self.n_steps) + np.arange(k)) % n
+        return exchange_block(self._group, bucket, positions)
+
+    def _part(self, bucket: Any, buffer: Tensor) -> Part:
         if buffer.layout != torch.strided:
             raise TypeError(f"gradients must be dense, got {buffer.layout}: use Embedding with sparse=False")
         if buffer.dtype != torch.float32:
@@ -316,13 +298,13 @@ class SketchedErrorFeedbackState(Configured):
             if first is None:
                 raise ValueError("the module must have the parameters that the state was made for")
             self._memory.corrected(gradient[start:stop], first, corrected[start:stop])
-            parameters.append(_Parameter(first, slice(start, stop), parameter.shape, _strides(parameter)))
+            parameters.append(Parameter(first, slice(start, stop), parameter.shape, strides_of(parameter)))
             start = stop
         if not np.isfinite(corrected).all():
             what = "the memory of errors" if np.isfinite(gradient).all() else "a gradient"
             raise ValueError(f"{what} is not finite")
         self._check_size(gradient, corrected)
-        return _Part(gradient, corrected, parameters)
+        return Part(gradient, corrected, parameters)
 
     def _check_size(self, gradient: NDArray[np.float32], corrected: NDArray[np.float32]) -> None:
         """Refuse gradients that could make a sum over the ranks, or a number of the memory, infinite."""
@@ -339,139 +321,6 @@ class SketchedErrorFeedbackState(Configured):
                 f"again, it has {largest[1]:g}"
             )
 
-    def _exchange_top(
-        self, part: _Part | None, buffer: Tensor, failure: Exception | None, is_used: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        k = share_of(buffer.numel(), self.compression)
-        # The failure and the used parameters, the positions and the values: all are words of 32 bits.
-        bits = _packed([failure is not None, *is_used])
-        message = np.zeros(bits.size + 2 * k, np.int32)
-        message[: bits.size] = bits
-        at = slice(bits.size, bits.size + k)
-        own = np.zeros(buffer.numel(), np.float32)
-        if part is not None:
-            positions = top_positions(part.corrected, k)
-            own[positions] = part.corrected[positions]
-            message[at] = positions.view(np.int32)
-            message[at.stop :] = part.corrected[positions].view(np.int32)
-        every = self._group.gather(torch.from_numpy(message))
-        bits = np.bitwise_or.reduce([one.numpy()[: bits.size] for one in every])
-        any_failed, is_used = _unpacked(bits, is_used.size)
-        self._group.raise_failures(any_failed, failure)
-        mean = buffer.numpy()
-        mean[...] = 0
-        for one in every:
-            words = one.numpy()
-            # The positions of a rank differ.
-            values = words[at.stop :].view(np.float32)
-            mean[words[at].view(np.uint32)] += values / np.float32(self._group.size)
-        return _without_unused(own, part, is_used), is_used
-
-    def _exchange_block(
-        self, part: _Part | None, buffer: Tensor, failure: Exception | None, is_used: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        n = buffer.numel()
-        k = share_of(n, self.compression)
-        positions = (block_start(n, self.seed, self.n_steps) + np.arange(k)) % n
-        own, message = np.zeros(n, np.float32), np.zeros(k + 1 + is_used.size, np.float32)
-        message[k] = failure is not None
-        message[k + 1 :] = is_used
-        if part is not None:
-            message[:k] = own[positions] = part.corrected[positions]
-        self._group.sum(torch.from_numpy(message))
-        self._group.raise_failures(message[k] > 0, failure)
-        mean = buffer.numpy()
-        mean[...] = 0
-        mean[positions] = message[:k] / np.float32(self._group.size)
-        is_used = message[k + 1 :] > 0
-        return _without_unused(own, part, is_used), is_used
-
-    def _exchange_matrices(
-        self, part: _Part | None, buffer: Tensor, failure: Exception | None, is_used: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        # Two sums follow, in which a rank that has failed could not take part.
-        bits = torch.from_numpy(_packed([failure is not None, *is_used]))
-        self._group.join_bits(bits)
-        any_failed, is_used = _unpacked(bits.numpy(), is_used.size)
-        self._group.raise_failures(any_failed, failure)
-        assert part is not None
-        corrected = torch.from_numpy(part.corrected)
-        own, matrices, vectors = torch.zeros_like(corrected), [], []
-        for one, used in zip(part.parameters, is_used, strict=True):
-            if not used:
-                continue
-            if _is_factored(one.shape, self.rank):
-                matrices.append((one, one.of(corrected).reshape(one.shape[0], -1)))
-            else:
-                vectors.append(one.cut)
-                own[one.cut] = corrected[one.cut]
-        left = [matrix @ self._factor(one.first, matrix.shape[1]) for one, matrix in matrices]
-        sums = _join([*left, *(corrected[cut] for cut in vectors)])
-        self._group.sum(sums)
-        left, rest = _split(sums, left)
-        for cut in vectors:
-            n = cut.stop - cut.start
-            buffer[cut], rest = rest[:n] / self._group.size, rest[n:]
-        left = [torch.linalg.qr(one).Q for one in left]
-        right = [matrix.T @ one for (_, matrix), one in zip(matrices, left, strict=True)]
-        for (parameter, _), p, q in zip(matrices, left, right, strict=True):
-            parameter.of(own).copy_((p @ q.T).view(parameter.shape))
-        sums = _join(right)
-        self._group.sum(sums)
-        right, _ = _split(sums / self._group.size, right)
-        for (parameter, _), p, q in zip(matrices, left, right, strict=True):
-            parameter.of(buffer).copy_((p @ q.T).view(parameter.shape))
-            self._factors[parameter.first] = q.clone()
-        return own.numpy(), is_used
-
-    def _factor(self, first: int, n_columns: int) -> Tensor:
-        """Return the right factor that a matrix begins with: that of the last step, or random numbers.
-
-        Only the directions of its columns matter. Columns of the last step have 1 as their largest magnitude.
-        """
-        factor = self._factors.get(first)
-        largest = torch.zeros(self.rank) if factor is None else factor.abs().amax(0)
-        # A column of zeros, as a gradient of zeros leaves it, could stay so for ever.
-        is_lost = largest < _LEAST_COLUMN
-        if factor is None or is_lost.any():
-            generator = torch.Generator().manual_seed((self.seed + first) % 2**63)
-            drawn = torch.randn(n_columns, self.rank, generator=generator)
-            factor = drawn if factor is None else torch.where(is_lost, drawn, factor)
-        return factor / torch.where(is_lost, 1.0, largest)
-
-
-def _strides(parameter: Tensor) -> tuple[int, ...]:
-    """Return the strides that a parameter's gradient has in a bucket."""
-    # They are those of the parameter if it is dense, and so copies have them too, or those of rows.
-    like = torch.empty_like(parameter, device="meta", memory_format=torch.preserve_format)
-    if like.stride() == parameter.stride():
-        return like.stride()
-    return torch.empty(parameter.shape, device="meta").stride()
-
-
-def _packed(flags: list[bool]) -> NDArray[np.int32]:
-    """Return flags as the bits of words."""
-    padded = np.zeros(-(-len(flags) // 32) * 32, np.bool_)
-    padded[: len(flags)] = flags
-    return np.packbits(padded).view(np.int32)
-
-
-def _unpacked(words: NDArray[np.int32], n: int) -> tuple[bool, NDArray[np.bool_]]:
-    """Return the first flag of packed words, and the n flags that follow."""
-    flags = np.unpackbits(words.view(np.uint8))
-    return bool(flags[0]), flags[1 : n + 1].astype(np.bool_)
-
-
-def _without_unused(
-    own: NDArray[np.float32], part: _Part | None, is_used: NDArray[np.bool_]
-) -> NDArray[np.float32]:
-    """Return what a rank sends, with zeros for parameters that no rank has used."""
-    assert part is not None
-    for one, used in zip(part.parameters, is_used, strict=True):
-        if not used:
-            own[one.cut] = 0
-    return own
-
 
 def _fits(value: Any, shape: tuple[int, ...]) -> bool:
     """Return if a value is a tensor of finite numbers, of a shape, in main memory."""
@@ -480,28 +329,6 @@ def _fits(value: Any, shape: tuple[int, ...]) -> bool:
     if value.layout != torch.strided:
         return False
     return value.dtype == torch.float32 and not value.requires_grad and bool(value.isfinite().all())
-
-
-def _columns(shape: torch.Size) -> int:
-    return math.prod(shape[1:])
-
-
-def _is_factored(shape: torch.Size, rank: int) -> bool:
-    """Return if a gradient is smaller as two factors."""
-    return len(shape) > 1 and rank * (shape[0] + _columns(shape)) < math.prod(shape)
-
-
-def _join(tensors: list[Tensor]) -> Tensor:
-    return torch.cat([tensor.flatten() for tensor in tensors]) if tensors else torch.empty(0)
-
-
-def _split(joined: Tensor, like: list[Tensor]) -> tuple[list[Tensor], Tensor]:
-    """Return tensors of the shapes of others from the beginning of a joined one, and its rest."""
-    parts, at = [], 0
-    for one in like:
-        parts.append(joined[at : at + one.numel()].view(one.shape))
-        at += one.numel()
-    return parts, joined[at:]
 
 
 def sketched_error_feedback_hook(

@@ -10,7 +10,7 @@ import pickle
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -210,6 +210,25 @@ class ObjectCommunicator:
         """
         with self.agree():
             return function(*arguments)
+
+    def call_on_first(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Return on every rank the result of ``function(*arguments)`` on rank 0, which alone calls it.
+
+        Parameters
+        ----------
+        function : callable
+            A function that makes no collective call. If it fails, an error is raised on every rank.
+        *arguments
+            Its arguments.
+
+        Returns
+        -------
+        object
+            The result, which can be pickled.
+        """
+        with self.agree():
+            result = function(*arguments) if self.rank == 0 else None
+        return cast(T, self.bcast(result))
 
 
 def _pickled(value: Any) -> NDArray[np.uint8]:

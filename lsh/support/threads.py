@@ -145,8 +145,8 @@ def run_tasks(function: Callable[[int], T], n_tasks: int) -> list[T]:
         return [function(i) for i in range(n_tasks)]
     futures: list[Future[T]] = []
     try:
-        # An interrupt between the start of a thread and the step that notes it would leave a thread that works
-        # on, and for which the end of the program waits.
+        # An interrupt between the start of a thread and the step that notes it would leave a thread that
+        # works on, and for which the end of the program waits.
         with uninterrupted():
             while len(futures) < n_tasks:
                 pool = _pool()

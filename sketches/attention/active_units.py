@@ -46,7 +46,8 @@ class ActiveUnits(Stored):
 
     The layer is ``activation(X @ W.T + bias) @ V``, and its middle is wide: of thousands of units, few are
     active for one input, and different ones for each. `select` returns those with the strongest predicted
-    activations, and `sparse_layer` computes only them.
+    activations, and `sparse_layer` computes only them. Units of a gated layer, as in Llama and Qwen, are
+    selected by their gate: `W` is then ``gate_proj.weight.detach()``.
 
     Parameters
     ----------

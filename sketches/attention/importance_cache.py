@@ -41,6 +41,7 @@ class _Batch(NamedTuple):
 
     #: What is kept of the tokens, by the names of the arrays, without importances.
     rows: Arrays
+    #: Of shape (n, n_queries, n_features).
     queries: NDArray[np.float32] | None
     out: NDArray[np.float64]
     masses: NDArray[np.float64]
@@ -74,8 +75,8 @@ class ImportanceCache(MergeableSketch):
         What a query adds to the importance of a token. "weight" adds the token's weight (H2O), and "count"
         adds 1 if this weight is above the mean of all weights of the query (Scissorhands).
     history : int, optional
-        Number of queries in which importance fades: each query multiplies importances by ``1 - 1 / history``.
-        By default a quarter of `budget`. With 2**62 nothing fades.
+        Number of tokens in which importance fades: the queries of each token multiply importances by
+        ``1 - 1 / history``, once. By default a quarter of `budget`. With 2**62 nothing fades.
     scale : float, optional
         The factor of inner products, above 0 and below 1e100; ``1 / sqrt(n_features)`` by default.
     bits : {4, 8}, optional
@@ -104,6 +105,11 @@ class ImportanceCache(MergeableSketch):
 
     A token that was dropped never comes back. As long as there are at most `budget` tokens, attention is
     exact, but for the rounding of keys and values to float32 or `bits`.
+
+    **Heads that share keys** (grouped-query attention). A cache is for one head of keys. Where several query
+    heads share it, as in Llama 3, Mistral and Qwen, each token has several queries, and its importance is the
+    sum of what each of these adds. Their mean would keep the same tokens, because it differs from the sum by
+    a factor only.
 
     **Batches.** Tokens are taken one after the other. So a stream may be cut into batches anywhere: the state
     and the outputs are the same, bit for bit.
@@ -274,8 +280,10 @@ class ImportanceCache(MergeableSketch):
 
         Parameters
         ----------
-        Q, K : array_like of shape (n, n_features)
-            Queries and keys of the tokens.
+        Q : array_like of shape (n, n_features) or (n, n_queries, n_features)
+            The query of each token, or its queries, of all heads that share the keys.
+        K : array_like of shape (n, n_features)
+            Keys of the tokens.
         V : array_like of shape (n, n_values)
             Values of the tokens.
         positions : array_like of n integers, optional
@@ -285,12 +293,13 @@ class ImportanceCache(MergeableSketch):
         -------
         AttentionOutput
             ``(outputs, log_masses)``: the softmax attention of each query over the tokens that are kept when
-            it comes, with its own token.
+            it comes, with its own token. Their shapes are those of `Q`, without its last axis in
+            `log_masses`.
 
         Raises
         ------
         TypeError, ValueError
-            As `update` does, or if there is not one query for each key. Nothing changes then.
+            As `update` does, or if there are not queries for each key. Nothing changes then.
 
         Examples
         --------
@@ -301,6 +310,12 @@ class ImportanceCache(MergeableSketch):
         array([[1.  ],
                [1.99],
                [2.98]])
+
+        A token with two queries, of two heads that share the keys:
+
+        >>> cache.causal([[[9.0, 0.0, 0.0], [0.0, 9.0, 0.0]]], K[:1], [[1.0]]).outputs.round(2)
+        array([[[1.01],
+                [1.99]]])
         """
         with self._lock:
             found: list[AttentionOutput] = []
@@ -314,27 +329,38 @@ class ImportanceCache(MergeableSketch):
             K, V, positions = given
         else:
             Q, K, V, positions, found = given
-        queries = None if Q is None else _read_float32("Q", Q, self.n_features)
+        queries, shape = (None, ()) if Q is None else self._read_queries(Q)
         keys = _read_float32("K", K, self.n_features)
         values = _read_float32("V", V, self.n_values)
         n = len(keys)
-        if queries is not None and len(queries) != n:
-            raise ValueError(f"Q must have {n} rows, one for each row of K, got {len(queries)}")
+        if queries is not None and shape[0] != n:
+            raise ValueError(f"Q must have {n} rows, one for each row of K, got {shape[0]}")
         if len(values) != n:
             raise ValueError(f"V must have {n} rows, one for each row of K, got {len(values)}")
         places, rises = self._read_positions(positions, n)
         if queries is not None and not rises:
             raise ValueError(f"positions must rise, and be above {self._largest_position}, got others")
-        n_outputs = 0 if queries is None else n
-        out, masses = np.empty((n_outputs, self.n_values)), np.empty(n_outputs)
+        grouped = (0, 0) if queries is None else queries.shape[:2]
+        out, masses = np.empty((*grouped, self.n_values)), np.empty(grouped)
         if found is not None:
-            found.append(AttentionOutput(out, masses))
+            found.append(AttentionOutput(out.reshape(*shape, self.n_values), masses.reshape(shape)))
         # Equal caches have equal bytes only if zeros have one sign.
         rows: Arrays = {"keys": keys + _ZERO, "values": values + _ZERO, "positions": places}
         if self.bits is not None:
             for name in ("keys", "values"):
                 rows[name], rows[f"{name}_ranges"] = encode_rows(rows[name], self.bits)
         return _Batch(rows, queries, out, masses, np.empty(self.budget), rises)
+
+    def _read_queries(self, Q: Any) -> tuple[NDArray[np.float32], tuple[int, ...]]:
+        """Return queries, of shape (n, n_queries, n_features), and the shape of `Q` without its last axis."""
+        if not hasattr(Q, "tocsr") and (array := check_array("Q", Q)).ndim == 3:
+            n, n_queries, width = array.shape
+            if n_queries == 0:
+                raise ValueError(f"Q must have at least one query for each token, got shape {array.shape}")
+            rows = _read_float32("Q", array.reshape(n * n_queries, width), self.n_features)
+            return rows.reshape(n, n_queries, width), (n, n_queries)
+        rows = _read_float32("Q", Q, self.n_features)
+        return rows[:, None], (len(rows),)
 
     @property
     def _largest_position(self) -> int:
@@ -433,13 +459,13 @@ class ImportanceCache(MergeableSketch):
 
         Parameters
         ----------
-        Q : array_like of shape (n_queries, n_features)
+        Q : array_like of shape (n, n_features) or (n, n_queries, n_features)
 
         Returns
         -------
         AttentionOutput
-            ``(outputs, log_masses)``, NaN and minus infinity if the cache is empty. Importances do not
-            change.
+            ``(outputs, log_masses)``, in the shapes of `causal`; NaN and minus infinity if the cache is
+            empty. Importances do not change.
 
         Raises
         ------
@@ -447,8 +473,14 @@ class ImportanceCache(MergeableSketch):
             If queries have another width, are not finite, or have numbers above 1e38 in magnitude.
         """
         refuse_gpu(type(self).__name__, Q)
-        queries = _read_float32("Q", Q, self.n_features)
-        return sparse_attention(queries, self._decoded("keys"), self._decoded("values"), scale=self.scale)
+        queries, shape = self._read_queries(Q)
+        rows, keys, values = (
+            queries.reshape(-1, self.n_features),
+            self._decoded("keys"),
+            self._decoded("values"),
+        )
+        outputs, masses = sparse_attention(rows, keys, values, scale=self.scale)
+        return AttentionOutput(outputs.reshape(*shape, self.n_values), masses.reshape(shape))
 
     # -- files ------------------------------------------------------------------------------------
 

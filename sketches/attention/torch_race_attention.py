@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -12,6 +11,13 @@ from torch.nn.functional import pad
 
 from ...lsh.families.srp import SignedRandomProjection
 from ...lsh.support.checks import check_int, check_real
+from .torch_arguments import (
+    check_key_mask,
+    check_tensors,
+    group_heads,
+    widen_under_autocast,
+    without_autocast,
+)
 
 __all__ = ["Options", "attend", "check_options", "race_attention"]
 
@@ -123,30 +129,13 @@ def race_attention(
     """
     options = check_options(n_hashes, power, beta, seed)
     dtype = getattr(query, "dtype", None)
-    query, key, value = _widen_under_autocast(query, key, value)
-    _check_tensors(query, key, value)
-    if is_causal and query.shape[-2] != key.shape[-2]:
-        raise ValueError(
-            f"query must have {key.shape[-2]} rows, one for each key, if is_causal, got {query.shape[-2]}"
-        )
+    query, key, value = widen_under_autocast(query, key, value)
+    check_tensors(query, key, value, is_causal)
     output = attend(options, query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
     return output.to(dtype)
 
 
-def _widen_under_autocast(*tensors: Any) -> Any:
-    """Return tensors in the widest of their dtypes if autocast is on, and as they are otherwise."""
-    if not all(isinstance(x, Tensor) and x.is_floating_point() for x in tensors):
-        return tensors
-    kind = tensors[0].device.type
-    if kind == "meta" or not torch.is_autocast_enabled(kind):
-        return tensors
-    wide = tensors[0].dtype
-    for x in tensors[1:]:
-        wide = torch.promote_types(wide, x.dtype)
-    return tuple(x.to(wide) for x in tensors)
-
-
-def check_options(n_hashes: Any, power: Any, beta: Any, seed: Any) -> Options:
+def check_options(n_hashes: Any = 32, power: Any = 4, beta: Any = 4.0, seed: Any = 0) -> Options:
     """Return the parameters of soft codes, or raise if one lies outside its range."""
     return Options(
         check_int("n_hashes", n_hashes, 1, 1 << 20),
@@ -174,21 +163,20 @@ def attend(
         )
     n, d = key.shape[-2:]
     scale = d**-0.5 if scale is None else check_real("scale", scale, 0.0, _LARGEST)
-    columns = None if attn_mask is None else _column_of(attn_mask, n)
+    mask = None if attn_mask is None else check_key_mask(attn_mask, n)
     if enable_gqa:
-        query, key, value, columns = _group_heads(query, key, value, columns)
+        query, key, value, mask = group_heads(query, key, value, mask)
     wide = torch.promote_types(query.dtype, torch.float32)
-    # Autocast knows no device "meta", whose tensors have shapes alone.
-    on_meta = query.device.type == "meta"
-    with nullcontext() if on_meta else torch.autocast(query.device.type, enabled=False):
+    with without_autocast(query):
         like = torch.empty(0, dtype=wide, device=query.device)
         vectors = _vectors(like, d, options.n_hashes, options.power, str(options.seed))
         codes = _SoftCodes(vectors * scale, options)
         # The last column adds up to the weight of the keys.
         values = pad(value.to(wide), (0, 1), value=1.0)
-        if columns is not None:
-            values = torch.where(columns, values, 0.0)
-        add_up = _causal_sums if is_causal else _sums
+        if mask is not None:
+            values = torch.where(mask.mT, values, 0.0)
+        # One causal query alone sees all keys.
+        add_up = _causal_sums if is_causal and query.shape[-2] > 1 else _sums
         sums = add_up(codes, query.to(wide), key.to(wide), values)
         mass = sums[..., -1:]
         # Division by 0 would have the gradient NaN even where its result is not used.
@@ -277,56 +265,3 @@ def _kept_vectors(d: int, n_hashes: int, power: int, seed: int, dtype: torch.dty
     # A tensor that is made in inference mode could not take part in training later.
     with torch.inference_mode(False):
         return torch.tensor(family.vectors.T.copy()).to(device, dtype)
-
-
-def _check_tensors(query: Any, key: Any, value: Any) -> None:
-    """Raise if these are no tensors of floats whose shapes and kinds agree."""
-    for name, tensor in (("query", query), ("key", key), ("value", value)):
-        if not isinstance(tensor, Tensor) or not tensor.is_floating_point() or tensor.ndim < 2:
-            kind = f"{tensor.dtype} of {tuple(tensor.shape)}" if isinstance(tensor, Tensor) else type(tensor)
-            raise TypeError(f"{name} must be a tensor of floats of shape (..., n, n_features), got {kind}")
-        if tensor.dtype != query.dtype or tensor.device != query.device:
-            raise TypeError(
-                f"{name} must have the dtype and device of query, {query.dtype} on {query.device}, "
-                f"got {tensor.dtype} on {tensor.device}"
-            )
-    if query.shape[-1] < 1:
-        raise ValueError(f"query must have at least one column, got shape {tuple(query.shape)}")
-    if key.shape[-1] != query.shape[-1]:
-        raise ValueError(f"key must have {query.shape[-1]} columns, as query has, got {key.shape[-1]}")
-    if value.shape[-2] != key.shape[-2]:
-        raise ValueError(f"value must have {key.shape[-2]} rows, one for each key, got {value.shape[-2]}")
-
-
-def _column_of(mask: Any, n: int) -> Tensor:
-    """Return a mask of keys as columns of shape (..., n, 1)."""
-    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
-        kind = mask.dtype if isinstance(mask, Tensor) else type(mask)
-        raise TypeError(f"attn_mask must be a tensor of booleans, False for keys to leave out, got {kind}")
-    if mask.ndim < 2 or mask.shape[-2] != 1 or mask.shape[-1] != n:
-        raise ValueError(
-            f"attn_mask must have shape (..., 1, {n}), for all queries have the same keys, "
-            f"got {tuple(mask.shape)}"
-        )
-    return mask.mT
-
-
-def _group_heads(
-    query: Tensor, key: Tensor, value: Tensor, columns: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """Return tensors with one more dimension: of the heads of the query that share a head of the keys."""
-    if min(query.ndim, key.ndim, value.ndim) < 3:
-        raise ValueError(
-            f"query, key and value must have shape (..., heads, n, columns) if enable_gqa, "
-            f"got {tuple(query.shape)}, {tuple(key.shape)} and {tuple(value.shape)}"
-        )
-    n_heads, n_groups = query.shape[-3], key.shape[-3]
-    if value.shape[-3] != n_groups or n_groups < 1 or n_heads % n_groups:
-        raise ValueError(
-            f"key and value must have one number of heads, of which that of query, {n_heads}, is a multiple, "
-            f"got {n_groups} and {value.shape[-3]}"
-        )
-    if columns is not None and columns.ndim > 2:
-        one = columns.shape[-3] == 1
-        columns = columns.unsqueeze(-3) if one else columns.unflatten(-3, (n_groups, -1))
-    return query.unflatten(-3, (n_groups, -1)), key.unsqueeze(-3), value.unsqueeze(-3), columns

@@ -1,8 +1,9 @@
-"""RACE attention in the models of Hugging Face's transformers."""
+"""RACE attention, and attention to few tokens, in the models of Hugging Face's transformers."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 __all__ = ["register_attention"]
@@ -16,20 +17,23 @@ _REFUSED = ("position_bias", "softcap", "s_aux", "sliding_window", "cu_seq_lens_
 
 
 def register_attention(
-    name: str = "race", *, n_hashes: int = 32, power: int = 4, beta: float = 4.0, seed: int = 0
+    name: str = "race", attention: Callable[..., Any] | None = None, **options: Any
 ) -> None:
-    """Register RACE attention with Hugging Face's transformers, as an implementation that models can use.
+    """Register an attention with Hugging Face's transformers, as an implementation that models can use.
 
-    Afterwards ``AutoModel.from_config(config, attn_implementation="race")`` returns a model in which
-    `race_attention` takes the place of the softmax attention, if the model uses registered attentions.
-    Registering a name again replaces it.
+    Afterwards ``AutoModel.from_config(config, attn_implementation=name)`` returns a model in which
+    `race_attention` or `top_tokens_attention` takes the place of the softmax attention, if the model uses
+    registered attentions. Registering a name again replaces it.
 
     Parameters
     ----------
     name : str, default "race"
         The name of the implementation.
-    n_hashes, power, beta, seed
-        As for `race_attention`.
+    attention : function, default `race_attention`
+        `race_attention` or `top_tokens_attention`.
+    **options
+        The options of that function: `n_hashes`, `power`, `beta` and `seed` of `race_attention`, or `k`,
+        `sinks`, `window` and `page_size` of `top_tokens_attention`.
 
     Raises
     ------
@@ -41,8 +45,9 @@ def register_attention(
 
     Notes
     -----
-    Causal models, grouped heads, padding and caches that grow with the tokens work. Train or fine-tune the
-    model with this attention: weights of the softmax attention do not fit it. Models raise ValueError in
+    Causal models, grouped heads, padding and caches that grow with the tokens work. `top_tokens_attention`
+    takes the weights of trained models as they are. With `race_attention`, train or fine-tune the model:
+    weights of the softmax attention do not fit it. Models raise ValueError in
     their forward pass if they use dropout of attention weights, sliding windows, packed sequences, caches of
     fixed size, or biases of positions.
 
@@ -54,22 +59,31 @@ def register_attention(
     Packed sequences are refused if the model gets ``cu_seq_lens_q``. Those that only ``position_ids`` show
     are noticed with ``use_cache=False`` alone.
 
-    The cache of a model still has the keys and values of all tokens, and each call hashes all of them. To
-    answer from counters alone, add the keys and values to a `RaceAttention`.
+    The cache of a model still has the keys and values of all tokens, and each call reads all keys. To answer
+    from counters alone, add the keys and values to a `RaceAttention`.
 
     Examples
     --------
     >>> import mergesketch
     >>> mergesketch.register_attention("race", n_hashes=16)  # doctest: +SKIP
+    >>> mergesketch.register_attention(  # doctest: +SKIP
+    ...     "top-tokens", mergesketch.top_tokens_attention, k=256, sinks=4, window=64
+    ... )
     """
-    from .torch_race_attention import attend, check_options
+    from . import torch_race_attention, torch_top_tokens
 
     if not isinstance(name, str) or not name:
         raise TypeError(f"name must be a string that is not empty, got {name!r}")
-    options = check_options(n_hashes, power, beta, seed)
+    if attention is None or attention is torch_race_attention.race_attention:
+        attend: Callable[..., Any] = torch_race_attention.attend
+        checked: Any = torch_race_attention.check_options(**options)
+    elif attention is torch_top_tokens.top_tokens_attention:
+        attend, checked = torch_top_tokens.attend, torch_top_tokens.check_options(**options)
+    else:
+        raise TypeError(f"attention must be race_attention or top_tokens_attention, got {attention!r}")
     attentions, masks = _interfaces()
     taken = attentions().get(name)
-    if name == "eager" or (taken is not None and not getattr(taken, "is_race", False)):
+    if name == "eager" or (taken is not None and not getattr(taken, "is_ours", False)):
         raise ValueError(f"name must not be that of an attention of transformers, got {name!r}")
 
     def attend_in_model(
@@ -93,12 +107,10 @@ def register_attention(
                 f"dropout of attention weights must be 0 in the configuration for {name!r}, got {dropout}"
             )
         causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
-        output = attend(
-            options, query, key, value, attention_mask, 0.0, causal and query.shape[-2] > 1, scaling, True
-        )
+        output = attend(checked, query, key, value, attention_mask, 0.0, bool(causal), scaling, True)
         return output.transpose(1, 2).contiguous(), None
 
-    attend_in_model.is_race = True  # type: ignore[attr-defined]
+    attend_in_model.is_ours = True  # type: ignore[attr-defined]
     attentions.register(name, attend_in_model)
     masks.register(name, _key_mask)
 
@@ -118,10 +130,10 @@ def _key_mask(
 
     _check_model(config)
     if mask_function not in (None, causal_mask_function, bidirectional_mask_function):
-        raise ValueError("RACE attention has no sliding windows, packed sequences or other patterns of masks")
+        raise ValueError("this attention has no sliding windows, packed sequences or other patterns of masks")
     if mask_function is causal_mask_function and int(q_offset) + q_length != kv_length:
         raise ValueError(
-            f"RACE attention needs a cache that grows with the tokens, got one of {kv_length} places for "
+            f"this attention needs a cache that grows with the tokens, got one of {kv_length} places for "
             f"{int(q_offset) + q_length} tokens"
         )
     if attention_mask is None or bool(attention_mask.all()):
@@ -144,10 +156,10 @@ def _check_model(config: Any) -> None:
             found = True
             if not _uses_registered_attentions(kind):
                 raise ValueError(
-                    f"{kind.__name__} computes attention in its own code, and cannot use RACE attention"
+                    f"{kind.__name__} computes attention in its own code, and cannot use a registered one"
                 )
     if not found:
-        raise ValueError(f"RACE attention knows no model of a configuration of type {type(config).__name__}")
+        raise ValueError(f"no model is known of a configuration of type {type(config).__name__}")
 
 
 def _uses_registered_attentions(kind: Any) -> bool:

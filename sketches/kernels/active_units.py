@@ -61,8 +61,20 @@ def pick_units(strengths, limits, start, stop, out):
                 size += 1
 
 
+@helper
+def _multiply_row(W, i, x, at, whole):
+    """Return the product of row i of W with x, whose address is `at`; `whole` features fill registers."""
+    product = np.float32(0.0)
+    if whole > 0:
+        width = np.uint64(W.shape[1]) * _SIZE
+        product = dot(np.uint64(W.ctypes.data) + np.uint64(i) * width, at, whole)
+    for j in range(whole, x.size):
+        product += x[j] * W[i, j]
+    return product
+
+
 @kernel
-def forward_selected(X, W, bias, V, output_bias, units, activation, start, stop, out):
+def forward_selected(X, W, bias, up, V, output_bias, units, activation, start, stop, out):
     """Write the outputs of a layer of which only some units are computed, for the inputs [start, stop).
 
     Parameters
@@ -71,6 +83,8 @@ def forward_selected(X, W, bias, V, output_bias, units, activation, start, stop,
     W : ndarray of shape (n_units, d), float32
     bias : ndarray of shape (n_units,) or (0,), float32
         Without entries there is no bias.
+    up : ndarray of shape (n_units, d) or (0, d), float32
+        Without rows the layer is not gated.
     V : ndarray of shape (n_units, m), float32
     output_bias : ndarray of shape (m,), float32
     units : ndarray of shape (n, k), int64
@@ -82,30 +96,31 @@ def forward_selected(X, W, bias, V, output_bias, units, activation, start, stop,
     d, m, k = X.shape[1], V.shape[1], units.shape[1]
     whole = d - d % LANES
     rows, active = np.empty(k, np.int64), np.empty(k, np.float32)
-    address, width = np.uint64(W.ctypes.data), np.uint64(d) * _SIZE
     for q in range(start, stop):
         x, size, is_finite = X[q], 0, True
-        at = np.uint64(X.ctypes.data) + np.uint64(q) * width
+        at = np.uint64(X.ctypes.data) + np.uint64(q) * np.uint64(d) * _SIZE
         for t in range(k):
             if t + _AHEAD < k and units[q, t + _AHEAD] >= 0:
                 fetch_row(W, units[q, t + _AHEAD])
             unit = units[q, t]
             if unit < 0:
                 continue
-            z = np.float32(0.0)
-            if whole > 0:
-                z = dot(address + np.uint64(unit) * width, at, whole)
-            for j in range(whole, d):
-                z += x[j] * W[unit, j]
+            z = _multiply_row(W, unit, x, at, whole)
             if bias.size > 0:
                 z += bias[unit]
             is_finite = is_finite and math.isfinite(z)
             a = np.float32(_activate(np.float64(z), activation))
-            # Of a unit that is not active, the row of V is not read.
+            # Of a unit that is not active, the rows of `up` and V are not read.
             if a != 0.0:
                 rows[size] = unit
                 active[size] = a
                 size += 1
+        if up.shape[0] > 0:
+            for t in range(size):
+                if t + _AHEAD < size:
+                    fetch_row(up, rows[t + _AHEAD])
+                active[t] *= _multiply_row(up, rows[t], x, at, whole)
+                is_finite = is_finite and math.isfinite(active[t])
         sums = out[q]
         if not is_finite:
             sums[:] = np.nan

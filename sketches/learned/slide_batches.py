@@ -10,7 +10,7 @@ from scipy.sparse import csr_matrix
 
 from .slide_targets import Targets
 
-__all__ = ["Batch", "SparseRows", "cut_rows", "sparse_rows", "take_batch"]
+__all__ = ["Batch", "Examples", "SparseRows", "cut_rows", "sparse_rows", "take_batch"]
 
 
 class SparseRows(NamedTuple):
@@ -52,6 +52,35 @@ class Batch(NamedTuple):
     def n_targets(self) -> NDArray[np.int32]:
         """The number of targets of each row."""
         return np.diff(self.bounds).astype(np.int32)
+
+
+class Examples:
+    """Rows to learn from, with their targets.
+
+    Parameters
+    ----------
+    rows : SparseRows
+    targets : Targets
+
+    Attributes
+    ----------
+    n : int
+        The number of rows.
+    n_targets : int
+        The number of targets of all rows together.
+    """
+
+    def __init__(self, rows: SparseRows, targets: Targets) -> None:
+        self.rows, self.targets = rows, targets
+        self.n, self.n_targets = rows.n, len(targets.labels)
+
+    def counts(self, n_labels: int) -> NDArray[np.int64]:
+        """Return the number of rows of each label."""
+        return self.targets.counts(n_labels)
+
+    def take(self, chosen: NDArray[np.int64]) -> Batch:
+        """Return some rows with their targets."""
+        return take_batch(self.rows, self.targets, chosen)
 
 
 def sparse_rows(X: Any) -> SparseRows:

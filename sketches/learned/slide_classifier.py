@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Self
 
 import numpy as np
@@ -10,32 +11,25 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_is_fitted
 
-from ...lsh.inputs.sparse_structure import csr_parts
-from ...lsh.support.backend import refuse_gpu
-from ...lsh.support.checks import check_choice, check_int, check_real
+from ...lsh.support.checks import check_choice, check_int
 from ...lsh.support.public import publish
 from ...lsh.support.random import random_uint64
 from ...lsh.support.threads import cut_range
 from ...lsh.support.types import RowsLike
-from ..core.estimator import restored_if_it_raises, seed_of, validated
-from .slide_batches import SparseRows, cut_rows, sparse_rows, take_batch
+from ..core.estimator import restored_if_it_raises
+from .slide_batches import Examples, SparseRows
 from .slide_bounds import check_rows
-from .slide_network import MOST_OF_BUCKET, SlideNetwork
-from .slide_ranking import Ranking, all_scores
-from .slide_settings import FAMILIES, NEGATIVES, SlideSettings, auto_share, auto_sparsity, auto_tables
+from .slide_network import SlideNetwork
+from .slide_parameters import batch_size_of, n_epochs_of, settings_of
+from .slide_ranking import all_scores
+from .slide_reading import Known, read_rows, read_rows_and_labels
+from .slide_search import fresh_tables, search_rows
 from .slide_tables import LabelTables
-from .slide_targets import MOST_LABELS, Targets, is_lists, is_multilabel, read_labels, refuse_sparse_tensor
 
 __all__ = ["SlideClassifier"]
 
-#: Batches that "auto" epochs have at least, and the bounds of their number.
-_LEAST_STEPS, _LEAST_EPOCHS, _MOST_EPOCHS = 1000, 5, 200
-_MOST_BATCH = 256
-#: Rows whose activations are computed together in predictions.
-_ROWS_BLOCK = 1 << 12
 _SEARCHES = ("exact", "tables")
 
 
@@ -226,18 +220,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             network might not be finite. An estimator that was fitted before stays as it was.
         """
         with restored_if_it_raises(self):
-            rows, targets = self._read(X, Y, None, n_labels, first=True)
-            self._start()
-            size = self._batch_size(max(8, rows.n // 8))
-            n_epochs = self._n_epochs(rows.n, size)
-            if not len(targets.labels):
-                raise ValueError("Y must have a label of at least one row, got none")
-            self._check_steps(rows, n_epochs * -(-rows.n // size))
-            if self.negatives == "frequency":
-                self._count(targets)
-            for epoch in range(n_epochs):
-                words = random_uint64(self.network_.settings.seed, f"slide epoch {epoch}", rows.n)
-                self._learn(rows, targets, np.argsort(words, kind="stable"), size)
+            self._fit(self._read(X, Y, None, n_labels, first=True))
         return self
 
     def partial_fit(self, X: RowsLike, Y: Any, classes: Any = None, *, n_labels: int | None = None) -> Self:
@@ -267,164 +250,93 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         first = "network_" not in vars(self)
         with restored_if_it_raises(self):
-            rows, targets = self._read(X, Y, classes, n_labels, first=first, partial=True)
-            if first:
-                self._start()
-            size = self._batch_size(rows.n)
-            self._check_steps(rows, -(-rows.n // size))
-            if self.negatives == "frequency":
-                self._count(targets)
-            self._learn(rows, targets, np.arange(rows.n), size)
+            examples = self._read(X, Y, classes, n_labels, first=first, partial=True)
+            self._learn_more(examples, self._prepare(examples, first=first))
         return self
 
     def _read(
         self, X: Any, Y: Any, classes: Any, n_labels: int | None, *, first: bool, partial: bool = False
-    ) -> tuple[SparseRows, Targets]:
-        """Return rows and targets; the first ones decide on the classes."""
-        refuse_gpu("SlideClassifier", X, Y)
-        if Y is None:
-            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
-        if n_labels is not None:
-            n_labels = check_int("n_labels", n_labels, 1, MOST_LABELS)
-        multilabel = is_multilabel(Y)
-        if not first and multilabel != self.is_multilabel_:
-            kinds = ("one class for each row", "labels of which a row may have several")
-            raise ValueError(f"Y must have {kinds[self.is_multilabel_]}, got {kinds[multilabel]}")
-        if multilabel:
-            if classes is not None:
-                raise ValueError("classes must be None where Y has labels; give n_labels for lists of ids")
-            rows = self._read_rows(X, reset=first)
-            known = n_labels if first else len(self.classes_)
-            if n_labels is not None and n_labels != known:
-                raise ValueError(f"n_labels must be {known}, as in the first call, got {n_labels}")
-            if first and partial and n_labels is None and is_lists(Y):
-                raise ValueError("n_labels must be given with the first call of partial_fit, got None")
-            targets = read_labels(Y, known)
-            if targets.n != rows.n:
-                raise ValueError(f"Y must have {rows.n} rows, as many as X, got {targets.n}")
-            if first:
-                self.classes_ = np.arange(targets.n_labels)
-        else:
-            rows, targets = self._read_classes(X, Y, classes, first=first, partial=partial)
+    ) -> Examples:
+        """Return rows with their targets; the first ones decide on the classes."""
+        known = None if first else Known(self.classes_, self.is_multilabel_)
+        rows, targets, known = read_rows_and_labels(
+            self, X, Y, classes, n_labels, known=known, partial=partial
+        )
         if first:
-            self.is_multilabel_ = multilabel
-            if len(self.classes_) < 2:
-                raise ValueError(
-                    f"y must have at least 2 classes, got {len(self.classes_)} class: {self.classes_}"
-                )
-        return rows, targets
+            self.classes_, self.is_multilabel_ = known
+        return Examples(rows, targets)
 
-    def _read_classes(
-        self, X: Any, y: Any, classes: Any, *, first: bool, partial: bool
-    ) -> tuple[SparseRows, Targets]:
-        X, y = self._validated(X, column_or_1d(y, warn=True), reset=first)
-        check_classification_targets(y)
+    def _agree(self) -> AbstractContextManager[None]:
+        """Return a context that ends on all ranks alike, if the network is on several."""
+        return nullcontext()
+
+    def _fit(self, examples: Examples) -> None:
+        """Make a network, and learn in several passes, each in another order."""
+        self._start()
+        with self._agree():
+            size = batch_size_of(self, max(8, examples.n // 8))
+            n_epochs = n_epochs_of(self, examples.n, size)
+            if not examples.n_targets:
+                raise ValueError("Y must have a label of at least one row, got none")
+            self._check_steps(examples.rows, n_epochs * -(-examples.n // size))
+        self._count(examples)
+        for epoch in range(n_epochs):
+            words = random_uint64(self.network_.settings.seed, f"slide epoch {epoch}", examples.n)
+            self._learn(examples, np.argsort(words, kind="stable"), size)
+
+    def _prepare(self, examples: Examples, *, first: bool) -> int:
+        """Make a network for the first examples, check others, and return the rows of a step."""
         if first:
-            if partial and classes is None:
-                raise ValueError("classes must be given with the first call of partial_fit, got None")
-            self.classes_ = np.unique(y if classes is None else column_or_1d(classes))
-        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
-            raise ValueError(f"classes must be those of the first call, {self.classes_}, got {classes!r}")
-        numbers = np.searchsorted(self.classes_, y)
-        unknown = self.classes_[np.minimum(numbers, len(self.classes_) - 1)] != y
-        if unknown.any():
-            raise ValueError(f"y must hold labels of classes {self.classes_}, got {y[unknown].tolist()[0]!r}")
-        return sparse_rows(X), Targets.of_classes(numbers)
+            self._start()
+        with self._agree():
+            size = batch_size_of(self, examples.n)
+            self._check_steps(examples.rows, -(-examples.n // size))
+        return size
 
-    def _read_rows(self, X: Any, *, reset: bool) -> SparseRows:
-        return sparse_rows(self._validated(X, reset=reset))
-
-    def _validated(self, X: Any, *y: Any, reset: bool) -> Any:
-        """Return rows, and classes if they are given, after scikit-learn's checks."""
-        # These add up all numbers, which is not finite for some rows that are refused only later.
-        with np.errstate(invalid="ignore"):
-            return validated(self, _checked(X), *y, reset=reset, accept_sparse="csr", dtype=np.float32)
+    def _learn_more(self, examples: Examples, size: int) -> None:
+        """Learn in one pass, in the order of the examples."""
+        self._count(examples)
+        self._learn(examples, np.arange(examples.n), size)
 
     def _start(self) -> None:
         """Make an untrained network for what `_read` has found."""
-        self.loss_curve_ = []
-        self.network_ = SlideNetwork(self._settings())
-        self.mean_labels_ = 0.0
-        self._n_learnt = 0
-        self._search_tables: tuple[int, list[LabelTables]] = (-1, [])
-        self._counts = np.zeros(len(self.classes_), np.int64)
+        network = self._make_network()
+        with self._agree():
+            self.network_ = network
+            self.loss_curve_ = []
+            self.mean_labels_ = 0.0
+            self._n_learnt = 0
+            self._search_tables: tuple[int, list[LabelTables]] = (-1, [])
+            self._counts = np.zeros(len(self.classes_), np.int64)
 
-    def _settings(self) -> SlideSettings:
-        """Return the settings of a network for the rows and classes that were read."""
-        n_labels = len(self.classes_)
-        check_choice("negatives", self.negatives, NEGATIVES)
-        check_choice("family", self.family, FAMILIES)
-        sparsity = auto_sparsity(n_labels) if _is_auto(self.sparsity) else self.sparsity
-        sparsity = check_real("sparsity", sparsity, 0.0, 1.0, closed=True)
-        if sparsity == 0.0:
-            raise ValueError(f"sparsity must be a number in (0, 1], got {self.sparsity!r}")
-        table_share = auto_share(n_labels) if _is_auto(self.table_share) else self.table_share
-        n_active = max(1, math.ceil(sparsity * n_labels - 1e-9))
-        n_hashes, power = auto_tables(sparsity, self.family)
-        if not _is_auto(self.n_hashes):
-            n_hashes = check_int("n_hashes", self.n_hashes, 1, 1 << 12)
-        if not _is_auto(self.power):
-            most = 20 if self.family == "signed_random_projection" else 6
-            power = check_int("power", self.power, 1, most)
-        n_hidden = check_int("n_hidden", self.n_hidden, 1, 1 << 16)
-        if self.family == "winner_take_all" and n_hidden < 8:
-            raise ValueError(f"n_hidden must be at least 8 for winner_take_all, got {n_hidden}")
-        return SlideSettings(
-            n_features=self.n_features_in_,
-            n_labels=n_labels,
-            n_hidden=n_hidden,
-            n_active=n_active,
-            negatives=self.negatives,
-            family=self.family,
-            n_hashes=n_hashes,
-            power=power,
-            learning_rate=check_real("learning_rate", self.learning_rate, 0.0, 1e6),
-            weights=check_choice("weights", self.weights, ("float32", "bfloat16")),
-            rounding=check_choice("rounding", self.rounding, ("stochastic", "nearest")),
-            rebuild_interval=check_int("rebuild_interval", self.rebuild_interval, 1),
-            n_ranges=self._count_ranges(n_labels),
-            seed=seed_of(self.random_state),
-            table_share=check_real("table_share", table_share, 0.0, 1.0, closed=True),
-        )
-
-    def _count_ranges(self, n_labels: int) -> int:
-        return check_int("n_ranges", self.n_ranges, 1, n_labels)
-
-    def _batch_size(self, most: int) -> int:
-        """Return the rows of a step; for "auto" at most the given number."""
-        if _is_auto(self.batch_size):
-            return min(_MOST_BATCH, max(1, most))
-        return check_int("batch_size", self.batch_size, 1)
-
-    def _n_epochs(self, n: int, size: int) -> int:
-        if _is_auto(self.n_epochs):
-            steps = max(1, -(-n // size))
-            return min(max(_LEAST_EPOCHS, -(-_LEAST_STEPS // steps)), _MOST_EPOCHS)
-        return check_int("n_epochs", self.n_epochs, 1)
+    def _make_network(self) -> SlideNetwork:
+        return SlideNetwork(settings_of(self, self.n_ranges))
 
     def _check_steps(self, rows: SparseRows, n: int) -> None:
         """Refuse rows with which the network might not be finite after n steps."""
         check_rows(self.network_.settings, rows, self.network_.step, n)
 
-    def _count(self, targets: Targets) -> None:
-        """Let random labels be as frequent as labels are in all rows so far."""
-        self._counts = self._counts + targets.counts(len(self.classes_))
-        for part in self.network_.ranges:
-            part.set_frequencies(self._counts[part.first : part.stop])
+    def _count(self, examples: Examples) -> None:
+        """Let random labels of "frequency" be as frequent as labels are in all rows so far."""
+        if self.negatives == "frequency":
+            self._counts = self._counts + examples.counts(len(self.classes_))
+            with self._agree():
+                self.network_.set_frequencies(self._counts)
 
-    def _learn(self, rows: SparseRows, targets: Targets, order: NDArray[np.int64], size: int) -> None:
-        """Learn from the rows in an order, in one pass."""
+    def _learn(self, examples: Examples, order: NDArray[np.int64], size: int) -> None:
+        """Learn from the examples in an order, in one pass."""
         losses, n_rows = 0.0, 0
         for a, b in cut_range(0, len(order), size):
-            batch = take_batch(rows, targets, order[a:b])
+            batch = examples.take(order[a:b])
             n = int(np.count_nonzero(batch.n_targets))
             loss = self.network_.train(batch)
             if not math.isfinite(loss):
-                # The bound leaves out only roundings at random that all go the same way.
-                raise ValueError("X must be scaled, and learning_rate be low: the loss is not finite")
+                with self._agree():
+                    # The bound leaves out only roundings at random that all go the same way.
+                    raise ValueError("X must be scaled, and learning_rate be low: the loss is not finite")
             losses, n_rows = losses + n * loss, n_rows + n
         self.loss_curve_ = [*self.loss_curve_, losses / max(n_rows, 1)]
-        n_labels = self.mean_labels_ * self._n_learnt + len(targets.labels)
+        n_labels = self.mean_labels_ * self._n_learnt + examples.n_targets
         self._n_learnt += n_rows
         self.mean_labels_ = n_labels / max(self._n_learnt, 1)
 
@@ -451,10 +363,14 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         is_binary = len(self.classes_) == 2 and not self.is_multilabel_
         return np.asarray(scores[:, 1] - scores[:, 0]) if is_binary else scores
 
-    def _scores(self, X: Any) -> NDArray[np.float32]:
+    def _read_queries(self, X: Any) -> SparseRows:
         check_is_fitted(self, "network_")
-        rows = self._read_rows(X, reset=False)
-        check_rows(self.network_.settings, rows, self.network_.step)
+        rows = read_rows(self, X, reset=False)
+        self._check_steps(rows, 0)
+        return rows
+
+    def _scores(self, X: Any) -> NDArray[np.float32]:
+        rows = self._read_queries(X)
         hidden = self.network_.hidden.activate(rows)
         return np.hstack([all_scores(hidden, part.layer) for part in self.network_.ranges])
 
@@ -563,47 +479,15 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         k = check_int("k", k, 1, len(self.classes_))
         check_choice("search", search, _SEARCHES)
         tables = self._fresh_tables() if search == "tables" else None
-        rows = self._read_rows(X, reset=False)
-        check_rows(self.network_.settings, rows, self.network_.step)
-        best = np.empty((rows.n, k), np.int64)
-        chances = np.empty((rows.n if probabilities else 0, k))
-        for a, b in cut_range(0, rows.n, _ROWS_BLOCK):
-            hidden = self.network_.hidden.activate(cut_rows(rows, a, b))
-            found = self._rank(hidden, k, tables, probabilities)
-            best[a:b], scores = found.best()
-            if probabilities:
-                chances[a:b] = found.probabilities(scores)
-            few = np.flatnonzero(found.sizes < k)
-            if few.size:
-                exact = self._rank(hidden[few], k, None, probabilities)
-                best[a + few], scores = exact.best()
-                if probabilities:
-                    chances[a + few] = exact.probabilities(scores)
+        rows = self._read_queries(X)
+        best, chances = search_rows(self.network_, rows, k, tables, probabilities=probabilities)
         return self.classes_[best], chances
 
-    def _rank(
-        self, hidden: NDArray[np.float32], k: int, tables: list[LabelTables] | None, sums: bool
-    ) -> Ranking:
-        ranking = Ranking(hidden, k)
-        for i, part in enumerate(self.network_.ranges):
-            if tables is None:
-                ranking.add_all(part.layer, part.first, sums=sums)
-            else:
-                ranking.add_found(part.layer, part.first, tables[i], MOST_OF_BUCKET)
-        return ranking
-
     def _fresh_tables(self) -> list[LabelTables]:
-        """Return tables of the weights as they are now; those for training may be older."""
+        """Return tables of the weights as they are now, which are kept until the next step."""
         step, tables = self._search_tables
         if step != self.network_.step:
-            tables = []
-            for part in self.network_.ranges:
-                if part.tables is None:
-                    raise ValueError(
-                        'search must be "exact" for a model that was trained without tables, got "tables"'
-                    )
-                tables.append(LabelTables(part.tables.family))
-                tables[-1].rebuild(part.layer.weights)
+            tables = fresh_tables(self.network_.ranges)
             self._search_tables = self.network_.step, tables
         return list(tables)
 
@@ -627,14 +511,11 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             As `top_k`, and as `fit` for `Y`.
         """
         check_is_fitted(self, "network_")
-        rows, targets = self._read(X, Y, None, None, first=False)
-        best = np.sort(np.searchsorted(self.classes_, self.top_k(X, k)), axis=1)
+        targets = self._read(X, Y, None, None, first=False).targets
+        best = np.searchsorted(self.classes_, self.top_k(X, k))
         if targets.n == 0:
             raise ValueError("X must have at least one row, got 0")
-        width = np.int64(len(self.classes_))
-        wanted = np.repeat(np.arange(targets.n), np.diff(targets.bounds)) * width + targets.labels
-        found = (np.arange(rows.n)[:, None] * width + best).ravel()
-        return float(np.isin(found, wanted).mean())
+        return float(targets.has(best, len(self.classes_)).mean())
 
     def score(self, X: RowsLike, y: Any, sample_weight: Any = None) -> float:
         """Return the accuracy, or precision at 1 where rows may have several labels.
@@ -662,24 +543,6 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if sample_weight is not None:
             raise ValueError("sample_weight must be None where rows may have several labels")
         return self.precision_at_k(X, y, 1)
-
-
-def _is_auto(value: Any) -> bool:
-    return isinstance(value, str) and value == "auto"
-
-
-def _checked(X: Any) -> Any:
-    """Return `X`; a sparse matrix in its canonical form, unless its parts contradict each other."""
-    refuse_gpu("SlideClassifier", X)
-    refuse_sparse_tensor(X, "X")
-    if not hasattr(X, "tocsr"):
-        return X
-    parts = csr_parts(X, "X")
-    if not parts.n_falls:
-        return parts.matrix
-    matrix = parts.matrix.copy()
-    matrix.sum_duplicates()
-    return matrix
 
 
 publish("mergesketch", __all__, globals())

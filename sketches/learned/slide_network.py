@@ -222,6 +222,11 @@ class SlideNetwork:
         #: The number of batches that were learnt.
         self.step = 0
 
+    def set_frequencies(self, counts: NDArray[np.int64]) -> None:
+        """Draw random labels in proportion to the counts of all labels, plus 1."""
+        for part in self.ranges:
+            part.set_frequencies(counts[part.first : part.stop])
+
     def _activate(self, rows: SparseRows) -> NDArray[np.float32]:
         """Return the activations of all hidden units."""
         return self.hidden.activate(rows)

@@ -45,6 +45,12 @@ class Targets(NamedTuple):
         """Return the number of rows of each label."""
         return np.bincount(self.labels, minlength=n_labels)
 
+    def has(self, labels: NDArray[np.int64], n_labels: int) -> NDArray[np.bool_]:
+        """Tell for the labels of each row, shape (n, k), if the row has them; each is below `n_labels`."""
+        width = np.int64(n_labels)
+        own = np.repeat(np.arange(self.n), np.diff(self.bounds)) * width + self.labels
+        return np.isin(np.arange(self.n)[:, None] * width + labels, own)
+
     @classmethod
     def of_classes(cls, numbers: NDArray[np.integer]) -> Targets:
         """Return the targets of rows of one class each."""

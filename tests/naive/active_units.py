@@ -37,11 +37,17 @@ def layer(
     bias: Numbers,
     output_bias: Numbers,
     activation: str,
+    up: Numbers | None = None,
 ) -> Numbers:
-    """Return the sums of the rows of V times the activations of the units, with sums that do not round."""
+    """Return the sums of the rows of V times the activations of the units, with sums that do not round.
+
+    With `up`, an activation is multiplied by the product of the input and the unit's row of `up`.
+    """
     outputs = np.empty((len(X), V.shape[1]))
     for i, chosen in enumerate(units):
         active = [activate(math.fsum(X[i] * W[u]) + bias[u], activation) for u in chosen]
+        if up is not None:
+            active = [a * math.fsum(X[i] * up[u]) for a, u in zip(active, chosen, strict=True)]
         for j in range(V.shape[1]):
             products = [a * V[u, j] for a, u in zip(active, chosen, strict=True)]
             outputs[i, j] = math.fsum([*products, output_bias[j]])

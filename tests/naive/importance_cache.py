@@ -36,13 +36,17 @@ class Cache:
         self.by_weight = by_weight
         self.tokens: list[Token] = []
 
-    def add(self, token: Token, query: list[float] | None = None) -> tuple[list[float], float] | None:
-        """Add a token, and return the output and the mass of its query, if there is one."""
+    def add(self, token: Token, queries: list[list[float]] | None = None) -> list[tuple[list[float], float]]:
+        """Add a token, and return the output and the mass of each of its queries."""
         if len(self.tokens) == self.budget:
             self.tokens = self.best(self.tokens, self.budget - self.drop)
         if all(token.position != kept.position for kept in self.tokens):
             self.tokens = sorted([*self.tokens, token], key=lambda kept: kept.position)
-        return None if query is None else self.attend(query)
+        if not queries:
+            return []
+        for kept in self.tokens:
+            kept.importance *= self.decay
+        return [self.attend(query) for query in queries]
 
     def best(self, tokens: list[Token], size: int) -> list[Token]:
         """Return the first ones, the latest ones, and the most important others, in all `size` tokens."""
@@ -64,7 +68,7 @@ class Cache:
             total += power
         for token, power in zip(self.tokens, powers, strict=True):
             gain = power / total if self.by_weight else float(power * n > total)
-            token.importance = self.decay * token.importance + gain
+            token.importance += gain
         columns: Any = zip(*(token.value for token in self.tokens), strict=True)
         output = [sum(p / total * v for p, v in zip(powers, column, strict=True)) for column in columns]
         return output, math.log(total) + max(logits)

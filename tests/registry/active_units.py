@@ -26,19 +26,20 @@ def argument_cases() -> Iterator[Case]:
     yield Case("ActiveUnits.select", lambda X: made.select(X, 3), {"X": ROWS}, "X", ("X",))
     yield Case(
         "sparse_layer",
-        lambda X, W, V, units, bias, output_bias: sparse_layer(
-            X, W, V, units, bias=bias, output_bias=output_bias
+        lambda X, W, V, units, up, bias, output_bias: sparse_layer(
+            X, W, V, units, up=up, bias=bias, output_bias=output_bias
         ),
         {
             "X": ROWS,
             "W": ROWS,
             "V": ROWS[:, :5],
+            "up": ROWS,
             "units": (KEYS[:, None] + np.arange(3)) % len(ROWS),
             "bias": COUNTS,
             "output_bias": COUNTS[:5],
         },
         None,
-        ("X", "W", "V"),
+        ("X", "W", "V", "up"),
     )
 
 

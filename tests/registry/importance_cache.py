@@ -84,6 +84,13 @@ def argument_cases() -> Iterator[Case]:
         None,
         ("Q", "K", "V"),
     )
+    yield Case(
+        "ImportanceCache.causal: two queries a token",
+        lambda Q, K, V: cache().causal(Q, K, V),
+        {"Q": np.stack([ROWS, ROWS[::-1]], axis=1), **tokens},
+        None,
+        ("K", "V"),
+    )
     full = Later(lambda: cache().update(ROWS, ROWS))
     yield Case("ImportanceCache.query", full.query, {"Q": ROWS}, None, ("Q",))
 

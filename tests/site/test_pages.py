@@ -59,3 +59,13 @@ def test_no_line_begins_with_a_figure(tables):
 )
 def test_values_are_rounded_to_their_digits(tables, value, digits, text):
     assert importlib.import_module("figures").short(value, digits) == text
+
+
+def test_no_item_of_a_list_stands_there_twice(tables):
+    """Two versions of an item, one above the other, are left behind by a careless merge."""
+    for page in tables.PAGES:
+        items = re.findall(r"^\s*[-*] (.{40})", page.read_text(), flags=re.MULTILINE)
+        assert len(items) == len(set(items)), (
+            page.name,
+            [item for item in set(items) if items.count(item) > 1],
+        )

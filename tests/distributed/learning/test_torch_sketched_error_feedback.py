@@ -212,7 +212,7 @@ for factor in (0.0, 1.0, 0.0, 0.0, 1e-20, 1.0):
     (model(left, right) * factor).backward()
 # Of the steps before, nothing is owed.
 torch.testing.assert_close(model.module.weight.grad, torch.outer(left, right), rtol=1e-4, atol=1e-5)
-state._factors[0].zero_()
+state._matrices.factors[0].zero_()
 model.zero_grad()
 model(left, right).backward()
 torch.testing.assert_close(model.module.weight.grad, torch.outer(left, right), rtol=1e-4, atol=1e-5)

@@ -51,6 +51,15 @@ for failing in [{0}, {size - 1}, set(range(size))]:
         assert str(caught.value) == f"rank {min(failing)} failed: OSError: disk {min(failing)} is full"
         assert isinstance(caught.value.__cause__, OSError) == (rank in failing)
 
+# -- a call on rank 0 alone, whose result or failure all ranks get
+calls = []
+assert comm.call_on_first(lambda name: calls.append(name) or (name, size), "list") == ("list", size)
+assert calls == (["list"] if rank == 0 else [])
+with pytest.raises(DistributedError if size > 1 else ZeroDivisionError) as caught:
+    comm.call_on_first(lambda: 1 // rank)
+if size > 1:
+    assert str(caught.value).startswith("rank 0 failed: ZeroDivisionError: ")
+
 # -- reductions, of more than one piece and at its edges
 for piece in (64, 1 << 20):
     buffers.PIECE_BYTES = piece

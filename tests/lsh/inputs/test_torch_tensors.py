@@ -71,3 +71,37 @@ def test_what_the_docs_advise_for_layers_works() -> None:
     )
     right = second(torch.relu(first(torch.from_numpy(ROWS).float()))).detach().numpy()
     np.testing.assert_allclose(found, right, rtol=1e-5, atol=1e-6)
+
+
+def test_what_the_docs_advise_for_gated_layers_works() -> None:
+    gate, up, down = (
+        torch.nn.Linear(4, 6, bias=False),
+        torch.nn.Linear(4, 6, bias=False),
+        torch.nn.Linear(6, 2),
+    )
+    V = np.ascontiguousarray(down.weight.detach().T)
+    found = sparse_layer(
+        ROWS,
+        gate.weight.detach(),
+        V,
+        up=up.weight.detach(),
+        output_bias=down.bias.detach(),
+        activation="silu",
+    )
+    X = torch.from_numpy(ROWS).float()
+    right = down(torch.nn.functional.silu(gate(X)) * up(X)).detach().numpy()
+    np.testing.assert_allclose(found, right, rtol=1e-5, atol=1e-6)
+
+
+def test_what_the_docs_advise_for_heads_that_share_keys_works() -> None:
+    # 2 heads of keys, which 3 heads of queries each share, as transformers lays them out.
+    rng = np.random.default_rng(0)
+    query, key, value = (torch.from_numpy(rng.standard_normal((1, heads, 9, 4))) for heads in (6, 2, 2))
+    right = torch.nn.functional.scaled_dot_product_attention(
+        query, key, value, is_causal=True, enable_gqa=True
+    )
+    for h in range(2):
+        cache = ImportanceCache(4, 4, 16)
+        grouped = query[0, h * 3 : (h + 1) * 3].transpose(0, 1)
+        found = cache.causal(grouped, key[0, h], value[0, h]).outputs
+        np.testing.assert_allclose(found.swapaxes(0, 1), right[0, h * 3 : (h + 1) * 3], rtol=1e-4, atol=1e-5)

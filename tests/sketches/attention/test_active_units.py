@@ -44,38 +44,72 @@ WEIGHTS = np.concatenate(
 )
 BIAS = RNG.standard_normal(len(WEIGHTS))
 OUT = RNG.standard_normal((len(WEIGHTS), 7))
+FACTORS = 0.125 * (WEIGHTS[::-1] + RNG.standard_normal(WEIGHTS.shape).round(1))
 MOMENTS = SecondMoments(24).update(INPUTS)
 EXACT = INPUTS @ WEIGHTS.T + BIAS
 
 
-@given(st.integers(0, 2**32), st.integers(1, 12), st.integers(0, 20), st.integers(0, 9), st.booleans())
-@settings(max_examples=25)
-def test_layer_is_its_naive_twin(seed: int, n_units: int, d: int, k: int, with_bias: bool) -> None:
+@given(
+    st.integers(0, 2**32),
+    st.integers(1, 12),
+    st.integers(0, 20),
+    st.integers(0, 9),
+    st.booleans(),
+    st.booleans(),
+)
+@settings(max_examples=30)
+def test_layer_is_its_naive_twin(
+    seed: int, n_units: int, d: int, k: int, with_bias: bool, is_gated: bool
+) -> None:
     rng = np.random.default_rng(seed)
     X, W = rng.integers(-9, 10, (3, 1 + d)) / 8.0, rng.integers(-9, 10, (n_units, 1 + d)) / 8.0
     V, units = rng.standard_normal((n_units, 3)), rng.integers(-1, n_units, (3, k))
     bias = rng.integers(-9, 10, n_units) / 8.0 if with_bias else np.zeros(n_units)
     output_bias = rng.standard_normal(3) if with_bias else np.zeros(3)
+    up = rng.integers(-9, 10, W.shape) / 8.0 if is_gated else None
     given_ = {"bias": bias, "output_bias": output_bias} if with_bias else {}
     for activation in ACTIVATIONS:
         chosen = [[u for u in row if u >= 0] for row in units.tolist()]
-        expected = naive.layer(X, W, V, chosen, bias, output_bias, activation)
-        found = sparse_layer(X, W, V, units, activation=activation, **given_)  # type: ignore[arg-type]
+        expected = naive.layer(X, W, V, chosen, bias, output_bias, activation, up)
+        found = sparse_layer(X, W, V, units, up=up, activation=activation, **given_)  # type: ignore[arg-type]
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("up", [None, FACTORS], ids=["plain", "gated"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_all_units_are_the_dense_layer(activation: str) -> None:
+def test_all_units_are_the_dense_layer(activation: str, up: Any) -> None:
     everything = [list(range(len(WEIGHTS)))] * len(INPUTS)
-    expected = naive.layer(INPUTS, WEIGHTS, OUT, everything, BIAS, np.zeros(7), activation)
+    expected = naive.layer(INPUTS, WEIGHTS, OUT, everything, BIAS, np.zeros(7), activation, up)
+    options: Any = {"bias": BIAS, "up": up, "activation": activation}
     for units in (None, np.arange(len(WEIGHTS))[::-1]):
-        found = sparse_layer(INPUTS, WEIGHTS, OUT, units, bias=BIAS, activation=activation)
+        found = sparse_layer(INPUTS, WEIGHTS, OUT, units, **options)
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
     if activation == "relu":
         active = np.where(EXACT > 0.0, np.arange(len(WEIGHTS)), -1)
-        fewer = sparse_layer(INPUTS, WEIGHTS, OUT, active, bias=BIAS)
+        fewer = sparse_layer(INPUTS, WEIGHTS, OUT, active, **options)
         np.testing.assert_allclose(fewer, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_a_gated_layer_with_factors_of_one_is_the_layer_without(activation: str) -> None:
+    # The last feature is 1 in all inputs, and the only one that factors read.
+    X = np.concatenate([INPUTS, np.ones((len(INPUTS), 1))], axis=1)
+    W = np.concatenate([WEIGHTS, BIAS[:, None]], axis=1)
+    units = np.arange(len(WEIGHTS))[::3]
+    found = sparse_layer(X, W, OUT, units, up=np.eye(25)[np.full(len(W), 24)], activation=activation)
+    np.testing.assert_array_equal(found, sparse_layer(X, W, OUT, units, activation=activation))
+
+
+def test_units_of_a_gated_layer_are_predicted_from_its_gate() -> None:
+    """Selecting by the gate alone finds all units of a ReLU layer that count, whatever their factors are."""
+    made = ActiveUnits(WEIGHTS, BIAS, MOMENTS, rank=24)
+    n_active = int((EXACT > 0.0).sum(axis=1).max())
+    units = made.select(INPUTS, n_active)
+    sparse, dense = (
+        sparse_layer(INPUTS, WEIGHTS, OUT, chosen, up=FACTORS, bias=BIAS) for chosen in (units, None)
+    )
+    np.testing.assert_allclose(sparse, dense, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -174,21 +208,22 @@ def test_few_inputs_and_zero_weights() -> None:
 def test_containers_and_threads_change_nothing() -> None:
     made = ActiveUnits(WEIGHTS, BIAS, method="codes")
     X = np.resize(INPUTS, (200, 24)).round(1)
-    units, before = made.select(X, 9), [X.copy(), WEIGHTS.copy(), OUT.copy()]
-    expected = sparse_layer(X, WEIGHTS, OUT, units, bias=BIAS)
+    units, before = made.select(X, 9), [array.copy() for array in (X, WEIGHTS, OUT, FACTORS)]
+    options: Any = {"bias": BIAS, "up": FACTORS}
+    expected = sparse_layer(X, WEIGHTS, OUT, units, **options)
     for form in (np.asfortranarray, np.ndarray.tolist, scipy.sparse.csr_matrix):
         np.testing.assert_array_equal(made.select(form(X), 9), units)
-        found = sparse_layer(form(X), form(WEIGHTS), form(OUT), units.tolist(), bias=BIAS)
+        found = sparse_layer(form(X), form(WEIGHTS), form(OUT), units.tolist(), bias=BIAS, up=form(FACTORS))
         np.testing.assert_array_equal(found, expected)
     threads = get_num_threads()
     try:
         for n_threads in (1, 3):
             set_num_threads(n_threads)
             np.testing.assert_array_equal(made.select(X, 9), units)
-            np.testing.assert_array_equal(sparse_layer(X, WEIGHTS, OUT, units, bias=BIAS), expected)
+            np.testing.assert_array_equal(sparse_layer(X, WEIGHTS, OUT, units, **options), expected)
     finally:
         set_num_threads(threads)
-    for array, kept in zip((X, WEIGHTS, OUT), before, strict=True):
+    for array, kept in zip((X, WEIGHTS, OUT, FACTORS), before, strict=True):
         np.testing.assert_array_equal(array, kept)
 
 
@@ -203,6 +238,12 @@ def test_only_selected_rows_are_read() -> None:
         sparse_layer(INPUTS[:2], W, V, [[-1], [-1]], output_bias=np.arange(7)).tolist() == [[*range(7)]] * 2
     )
     assert sparse_layer(np.empty((0, 24)), W, V).shape == (0, 7)
+    # Of a unit that is not active, the factor is not read.
+    up = np.where(EXACT[0] > 0.0, 1.0, np.nan)[:, None] * FACTORS
+    np.testing.assert_array_equal(
+        sparse_layer(INPUTS[:1], WEIGHTS, OUT, bias=BIAS, up=up),
+        sparse_layer(INPUTS[:1], WEIGHTS, OUT, bias=BIAS, up=FACTORS),
+    )
 
 
 @pytest.mark.parametrize("method", ["low_rank", "codes"])
@@ -243,6 +284,13 @@ def test_files_and_repr(method: str, tmp_path: Any) -> None:
         (lambda: ActiveUnits(WEIGHTS, calibration=MOMENTS).scores(INPUTS * 1e39), "X must have scores"),
         (lambda: sparse_layer(INPUTS[:, 1:], WEIGHTS, OUT), "X must have 24 columns"),
         (lambda: sparse_layer(INPUTS, WEIGHTS, OUT[1:]), "V must have 52 rows"),
+        (
+            lambda: sparse_layer(INPUTS, WEIGHTS, OUT, up=FACTORS[1:]),
+            r"up must have shape \(52, 24\), as W has",
+        ),
+        (lambda: sparse_layer(INPUTS, WEIGHTS, OUT, up=FACTORS[0]), "up must be a matrix"),
+        (lambda: sparse_layer([[1.0]], [[1.0]], [[1.0]], up=[[np.nan]]), "X, W, up, V and biases must be"),
+        (lambda: sparse_layer([[1e30]], [[1.0]], [[0.0]], up=[[1.0]]), "X, W, up, V and biases must be"),
         (lambda: sparse_layer(INPUTS, WEIGHTS, OUT, [[52]] * len(INPUTS)), "units must be from -1 to 51"),
         (lambda: sparse_layer(INPUTS, WEIGHTS, OUT, [[1.0]] * len(INPUTS)), "units must be integers"),
         (lambda: sparse_layer(INPUTS, WEIGHTS, OUT, [[1]]), "units must have shape"),

@@ -67,10 +67,13 @@ def assert_same(cache: ImportanceCache, tokens: list[naive.Token]) -> None:
 
 @pytest.mark.parametrize("measure", ["count", "weight"])
 @settings(**SETTINGS)
-@given(CACHES, st.sampled_from(KINDS), st.integers(0, 30), st.integers(0, 99))
-def test_it_is_its_naive_twin(measure: str, drawn: Any, kind: str, n: int, seed: int) -> None:
+@given(CACHES, st.sampled_from(KINDS), st.integers(0, 30), st.integers(0, 3), st.integers(0, 99))
+def test_it_is_its_naive_twin(measure: str, drawn: Any, kind: str, n: int, n_queries: int, seed: int) -> None:
     cache, twin = made(drawn, measure)
-    Q, K = structured(kind, n, seed), structured(kind, n, seed + 1)
+    # Without a number of queries, there is one for each token.
+    grouped = (n, n_queries) if n_queries else (n,)
+    Q = structured(kind, n * max(n_queries, 1), seed).reshape(*grouped, D)
+    K = structured(kind, n, seed + 1)
     V = structured("normal", n, seed + 2, M)
     half, added = n // 2, []
     outputs, masses = cache.causal(Q[:half], K[:half], V[:half])
@@ -83,13 +86,17 @@ def test_it_is_its_naive_twin(measure: str, drawn: Any, kind: str, n: int, seed:
         K, V = ([naive.rounded(row, cache.bits) for row in rows.tolist()] for rows in (K, V))
         K, V = np.array(K, np.float32).reshape(n, D), np.array(V, np.float32).reshape(n, M)
     for i in range(half):
-        added.append(twin.add(naive.Token(i, K[i].tolist(), V[i].tolist()), Q[i].tolist()))
+        added += twin.add(naive.Token(i, K[i].tolist(), V[i].tolist()), Q[i].reshape(-1, D).tolist())
     for i, position in zip(rows, positions.tolist(), strict=True):
         twin.add(naive.Token(position, K[i].tolist(), V[i].tolist()))
     assert_same(cache, twin.tokens)
     assert len(cache) <= cache.budget and cache.n_updates == n
+    assert outputs.shape == (half, *grouped[1:], M) and masses.shape == (half, *grouped[1:])
     if half:
-        expected = [np.array([found[k] for found in added if found]) for k in (0, 1)]
+        expected = [
+            np.array([found[k] for found in added]).reshape(found.shape)
+            for k, found in enumerate((outputs, masses))
+        ]
         np.testing.assert_allclose(outputs, expected[0], rtol=1e-9, atol=1e-9)
         np.testing.assert_allclose(masses, expected[1], rtol=1e-12, atol=1e-12)
 
@@ -107,7 +114,8 @@ def test_a_stream_may_be_cut_anywhere(
     measure: str, drawn: Any, kind: str, n: int, seed: int, cuts: list[int]
 ) -> None:
     whole, _ = made(drawn, measure)
-    Q, K, V = structured(kind, n, seed), structured(kind, n, seed + 1), structured(kind, n, seed + 2, M)
+    K, V = structured(kind, n, seed + 1), structured(kind, n, seed + 2, M)
+    Q = structured(kind, n, seed) if seed % 2 else structured(kind, 2 * n, seed).reshape(n, 2, D)
     parts, without = whole.copy(), whole.copy()
     expected = whole.causal(Q, K, V)
     bounds = [0, *sorted(min(cut, n) for cut in cuts), n]
@@ -129,9 +137,9 @@ def test_merging_keeps_the_best_of_the_union(drawn: Any, kind: str, sizes: list[
     parts, twins, start = [], [], 0
     for i, n in enumerate(sizes):
         Q, K, V = (structured(kind, n, seed + 3 * i + j, (D, D, M)[j]) for j in range(3))
-        # The parts are interleaved: part i has the positions i, i + 3, ...
+        # The parts are interleaved: part i has the positions i, i + 3, ... The third has two queries a token.
         part = empty.copy()
-        part.causal(Q, K, V, np.arange(n) * 3 + i)
+        part.causal(Q if i < 2 else np.stack([Q, K], axis=1), K, V, np.arange(n) * 3 + i)
         parts.append(part)
         tokens = zip(part.positions, part.keys, part.values, part.importances, strict=True)
         twins.append(naive.Cache(empty.budget, empty.sinks, empty.window, empty.drop, FOREVER, False))
@@ -201,6 +209,41 @@ def test_attention_is_exact_within_the_budget(kind: str) -> None:
         np.testing.assert_allclose(masses[i], exact.log_masses[0], rtol=1e-12)
     for found, exact in zip(cache.query(Q), sparse_attention(Q, K, V, scale=0.7), strict=True):
         np.testing.assert_array_equal(found, exact)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("measure", ["count", "weight"])
+def test_queries_that_share_keys_add_up(measure: str, kind: str) -> None:
+    """While all tokens are kept, importances are the sums of those of a cache for each head of queries."""
+    n, n_queries = 40, 3
+    Q = structured(kind, n * n_queries, 0).reshape(n, n_queries, D)
+    K, V = structured(kind, n, 1), structured(kind, n, 2, M)
+    shared = ImportanceCache(D, M, n, measure=measure, history=9)
+    outputs, masses = shared.causal(Q, K, V)
+    heads = [shared.empty_like() for _ in range(n_queries)]
+    alone = [head.causal(Q[:, h], K, V) for h, head in enumerate(heads)]
+    np.testing.assert_array_equal(outputs, np.stack([found.outputs for found in alone], axis=1))
+    np.testing.assert_array_equal(masses, np.stack([found.log_masses for found in alone], axis=1))
+    np.testing.assert_allclose(shared.importances, sum(head.importances for head in heads), rtol=1e-12)
+    for found, each in zip(shared.query(Q), zip(*(heads[0].query(q) for q in Q), strict=True), strict=True):
+        np.testing.assert_array_equal(found, np.stack(each))
+    # A group of one query is the same as no group.
+    one = shared.empty_like()
+    grouped, plain = one.causal(Q[:, :1], K, V), alone[0]
+    assert one == heads[0]
+    np.testing.assert_array_equal(grouped.outputs[:, 0], plain.outputs)
+
+
+def test_a_token_that_one_of_the_heads_looks_at_is_kept() -> None:
+    n = 300
+    K = np.tile(np.eye(D)[0], (n, 1))
+    K[50], K[60], K[70] = np.eye(D)[1], np.eye(D)[2], np.eye(D)[3]
+    Q = np.tile(20.0 * np.eye(D)[1:3], (n, 1, 1))
+    cache = ImportanceCache(D, D, 32)
+    cache.causal(Q, K, K)
+    assert {50, 60} <= set(cache.positions.tolist())
+    # No head looks at token 70.
+    assert 70 not in cache.positions
 
 
 def test_equal_keys_leave_the_first_and_the_latest_tokens() -> None:
@@ -310,6 +353,11 @@ def test_bad_arguments_are_refused() -> None:
     cache, K, V = ImportanceCache(D, M, 8), np.ones((5, D)), np.ones((5, M))
     for call, message in (
         (lambda: cache.causal(K[:4], K, V), "Q must have 5 rows, one for each row of K, got 4"),
+        (lambda: cache.causal(np.ones((4, 2, D)), K, V), "Q must have 5 rows, one for each row of K, got 4"),
+        (lambda: cache.causal(np.ones((5, 0, D)), K, V), r"at least one query for each token, got .* \(5, 0"),
+        (lambda: cache.causal(np.ones((5, 2, 1)), K, V), "Q must have 5 columns, got 1"),
+        (lambda: cache.query(np.full((5, 2, D), np.nan)), "Q must be finite"),
+        (lambda: cache.query(np.ones((1, 1, 1, D))), "Q must be a matrix"),
         (lambda: cache.causal(K, K, V[:4]), "V must have 5 rows, one for each row of K, got 4"),
         (lambda: cache.causal(1e300 * K, K, V), r"Q must be at most 1e\+38 in magnitude, got 1e\+300"),
         (lambda: cache.causal(K, K, V, [0, 1, 3, 2, 4]), "positions must rise, and be above -1"),

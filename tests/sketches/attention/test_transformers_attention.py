@@ -1,4 +1,4 @@
-"""RACE attention in models of transformers: tiny configurations with random weights."""
+"""RACE attention and attention to few tokens in models of transformers: tiny ones with random weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from mergesketch import race_attention, register_attention  # noqa: E402
+from mergesketch import race_attention, register_attention, top_tokens_attention  # noqa: E402
 
 
 def test_a_missing_or_old_transformers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,10 +41,14 @@ def test_models_that_would_see_the_tokens_to_come_are_refused(name: str) -> None
         model(IDS)
 
 
-def tiny(name: str) -> Any:
-    """Return a causal model with RACE attention."""
+def tiny(name: str, attention: str = "race") -> Any:
+    """Return a causal model with RACE attention, or attention to few tokens."""
     transformers = pytest.importorskip("transformers", minversion="5.4")
     register_attention("race", n_hashes=8, power=3, seed=7)
+    for page_size in (None, 2):
+        register_attention(
+            f"top-tokens-{page_size}", top_tokens_attention, k=8, window=2, page_size=page_size
+        )
     torch.manual_seed(0)
     if name == "gpt2":
         sizes = {"n_positions": 64, "n_embd": 32, "n_layer": 2, "n_head": 4, "attn_pdrop": 0.0}
@@ -56,15 +60,16 @@ def tiny(name: str) -> Any:
         config = kind(vocab_size=50, **sizes, **heads)
         if name == "mistral":
             config.sliding_window = 8
-    return transformers.AutoModelForCausalLM.from_config(config, attn_implementation="race").eval()
+    return transformers.AutoModelForCausalLM.from_config(config, attn_implementation=attention).eval()
 
 
 IDS = torch.arange(40).reshape(2, 20)
 
 
+@pytest.mark.parametrize("attention", ["race", "top-tokens-None", "top-tokens-2"])
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
-def test_parts_and_padding_give_what_the_whole_gives(name: str) -> None:
-    model = tiny(name)
+def test_parts_and_padding_give_what_the_whole_gives(name: str, attention: str) -> None:
+    model = tiny(name, attention)
     with torch.no_grad():
         whole = model(IDS).logits
         first = model(IDS[:, :12], use_cache=True)
@@ -73,10 +78,10 @@ def test_parts_and_padding_give_what_the_whole_gives(name: str) -> None:
         parts = torch.cat([part.logits for part in (first, second, last)], 1)
         torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-5)
         mask = torch.ones(2, 20, dtype=torch.long)
-        mask[0, :5] = 0
+        mask[0, :4] = 0  # whole pages, so that pages begin with the same tokens
         places = (mask.cumsum(1) - 1).clamp(min=0)
         padded = model(IDS, attention_mask=mask, position_ids=places).logits
-        torch.testing.assert_close(padded[0, 5:], model(IDS[:1, 5:]).logits[0], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(padded[0, 4:], model(IDS[:1, 4:]).logits[0], rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(padded[1], whole[1], rtol=1e-4, atol=1e-5)
         model.set_attn_implementation("sdpa")
         assert (model(IDS).logits - whole).abs().max() > 1e-3
@@ -94,7 +99,7 @@ def test_the_attention_of_a_layer_is_the_function_and_has_gradients() -> None:
         found.append((given, registered(module, *given, **options)[0]))
         return found[-1][1], None
 
-    watched.is_race = True  # type: ignore[attr-defined]
+    watched.is_ours = True  # type: ignore[attr-defined]
     AttentionInterface.register("race", watched)
     try:
         model(IDS, labels=IDS).loss.backward()
@@ -106,6 +111,29 @@ def test_the_attention_of_a_layer_is_the_function_and_has_gradients() -> None:
     expected = race_attention(query, key, value, is_causal=True, scale=attention.scaling, **options)
     torch.testing.assert_close(output, expected.transpose(1, 2))
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
+
+
+def test_few_tokens_in_a_trained_model() -> None:
+    model = tiny("llama")
+    model.set_attn_implementation("sdpa")
+    optimizer = torch.optim.Adam(model.parameters(), 0.01)
+    for _ in range(30):
+        optimizer.zero_grad()
+        loss = model(IDS, labels=IDS).loss
+        loss.backward()
+        optimizer.step()
+    losses = {}
+    with torch.no_grad():
+        exact = model(IDS).logits
+        for k in (4, 12, 20):
+            register_attention("top-tokens", top_tokens_attention, k=k, sinks=1, window=2)
+            model.set_attn_implementation("top-tokens")
+            output = model(IDS, labels=IDS)
+            losses[k] = (output.logits - exact).abs().max().item()
+    # With as many tokens as there are, it is the model's own attention.
+    assert losses[20] < 1e-5 < losses[12] < losses[4]
+    model(IDS, labels=IDS).loss.backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
 
 def test_what_it_cannot_follow_is_refused() -> None:
@@ -129,3 +157,11 @@ def test_what_it_cannot_follow_is_refused() -> None:
         register_attention("")
     with pytest.raises(ValueError, match="beta must be"):
         register_attention("other", beta=-1.0)
+    with pytest.raises(
+        TypeError, match="attention must be race_attention or top_tokens_attention, got 'top'"
+    ):
+        register_attention("other", "top", k=3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="unexpected keyword argument 'beta'"):
+        register_attention("other", top_tokens_attention, k=3, beta=1.0)
+    with pytest.raises(ValueError, match="k must be"):
+        register_attention("other", top_tokens_attention, k=0)

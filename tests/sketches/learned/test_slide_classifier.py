@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from mergesketch import SlideClassifier, get_num_threads, set_num_threads
+from mergesketch.sketches.learned.slide_reading import read_rows
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import coo_matrix, csc_array, csr_matrix
 from scipy.special import softmax
@@ -218,7 +219,8 @@ def test_tables_rank_what_is_in_the_buckets(fitted: SlideClassifier) -> None:
     best, chances = fitted.top_k_proba(X, 3, search="tables")
     (part,) = fitted.network_.ranges
     weights = part.layer.weights.rows(0, 700)
-    family, hidden = part.tables.family, fitted.network_.hidden.activate(fitted._read_rows(X, reset=False))
+    rows = read_rows(fitted, X, reset=False)
+    family, hidden = part.tables.family, fitted.network_.hidden.activate(rows)
     mean = weights.sum(axis=0, dtype=np.float64) / 700
     codes = family.hash(weights - mean.astype(np.float32))
     n_few = 0

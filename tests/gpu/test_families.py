@@ -23,6 +23,7 @@ cupy = fake_cupy.install()
 from cupyx.scipy.sparse import csr_matrix  # noqa: E402 - once there is a CuPy
 from mergesketch.gpu import projection as gpu  # noqa: E402
 from mergesketch.lsh.kernels import projection  # noqa: E402
+from mergesketch.lsh.support.backend import read_only  # noqa: E402
 
 pytestmark = pytest.mark.gpu
 
@@ -112,11 +113,12 @@ def test_margins(dtype: Any) -> None:
             for values in found:
                 assert (np.abs(values.get() - products) <= error + 1e-37).all()
                 assert (
-                    (values.get() >= 0) == (projection.sign_margins_dense(X, *parts, 0, 30)[:30, :80] >= 0)
+                    (values.get() >= 0)
+                    == (projection.sign_margins_dense(read_only(X), *parts, 0, 30)[:30, :80] >= 0)
                 ).all()
         else:
             how = *parts, family._offsets, 0.5
-            expected, above = projection.step_margins_dense(X, *how, 0, 30)
+            expected, above = projection.step_margins_dense(read_only(X), *how, 0, 30)
             for where, over in (
                 gpu.step_margins_dense(cupy.asarray(X), *how, 0, 30),
                 gpu.step_margins_csr(*csr, *how, 0, 30),

@@ -19,7 +19,7 @@ from mergesketch.gpu import checks, xxh3  # noqa: E402 - once there is a CuPy
 from mergesketch.gpu import index as index_launchers  # noqa: E402
 from mergesketch.lsh import SignedRandomProjection  # noqa: E402
 from mergesketch.lsh.kernels import text  # noqa: E402
-from mergesketch.lsh.support.backend import GPU  # noqa: E402
+from mergesketch.lsh.support.backend import GPU, read_only  # noqa: E402
 from mergesketch.sketches.kernels import index as index_kernels  # noqa: E402
 
 pytestmark = pytest.mark.gpu
@@ -101,7 +101,9 @@ def test_frequent_ids_are_the_same_in_any_order(seed: int) -> None:
                 codes = rng.integers(0, W, (9, L, P), dtype=np.uint32)
                 offsets = np.concatenate([[0], np.cumsum(rng.integers(0, L * P * B + 1, 8))])
                 ours = np.zeros(offsets[-1], dtype), np.zeros(8, np.int64)
-                index_kernels.frequent_ids(slots, codes, offsets, np.zeros(0, np.int32), 1, 9, *ours)
+                index_kernels.frequent_ids(
+                    slots, read_only(codes), offsets, np.zeros(0, np.int32), 1, 9, *ours
+                )
                 theirs = cupy.zeros(int(offsets[-1]), dtype), cupy.zeros(8, np.int64)
                 there = cupy.asarray(slots), cupy.asarray(codes)
                 index_launchers.frequent_ids(

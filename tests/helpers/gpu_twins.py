@@ -20,6 +20,7 @@ import numpy as np
 cupy = fake_cupy.install()
 
 import mergesketch.gpu  # noqa: E402 - once there is a CuPy
+from mergesketch.lsh.support.backend import read_only  # noqa: E402
 from mergesketch.sketches.coding.codebook import Codebook  # noqa: E402
 from mergesketch.sketches.kernels import index, static  # noqa: E402
 
@@ -56,8 +57,12 @@ TWINS = {
 
 
 class OnDevice:
-    def __init__(self, array: np.ndarray) -> None:
-        self.array = np.ascontiguousarray(array)
+    def __init__(self, array: np.ndarray, *, read_only: bool = False) -> None:
+        self.array, self._read_only = np.ascontiguousarray(array), read_only
+
+    def in_main_memory(self) -> np.ndarray:
+        """Return a copy for the Numba kernel."""
+        return read_only(self.array.copy()) if self._read_only else self.array.copy()
 
 
 class Decoding:
@@ -68,6 +73,16 @@ class Decoding:
 
 
 on_device = OnDevice
+
+
+def to_read(array: np.ndarray) -> OnDevice:
+    """Wrap an array that the Numba kernel gets read-only, because the package gives it so.
+
+    Numba compiles a kernel anew for arrays that can be written.
+    """
+    return OnDevice(array, read_only=True)
+
+
 Arrays = tuple[np.ndarray, ...]
 Case = tuple[Any, ...]
 #: Kernels that leave ids in any order within a bucket; buckets are sorted before they are compared.
@@ -92,13 +107,15 @@ def check(name: str, arguments: Case) -> None:
             theirs.append(argument.book.decoder(TWINS["address_of"].gpu))
             continue
         if isinstance(argument, tuple):
-            ours.append(tuple(part.array.copy() if isinstance(part, OnDevice) else part for part in argument))
+            ours.append(
+                tuple(part.in_main_memory() if isinstance(part, OnDevice) else part for part in argument)
+            )
             theirs.append(
                 tuple(cupy.asarray(part.array) if isinstance(part, OnDevice) else part for part in argument)
             )
             continue
         wrapped = isinstance(argument, OnDevice)
-        ours.append(argument.array.copy() if wrapped else argument)
+        ours.append(argument.in_main_memory() if wrapped else argument)
         theirs.append(cupy.asarray(argument.array) if wrapped else argument)
     expected, found = TWINS[name].cpu(*ours), TWINS[name].gpu(*theirs)
     if name in UNORDERED:
@@ -134,4 +151,4 @@ def csr_rows(rng: np.random.Generator, n: int, d: int, dtype: str, index: str) -
     X[rng.random(X.shape) < 0.7] = 0.0
     rows, columns = np.nonzero(X)
     indptr = np.searchsorted(rows, np.arange(n + 1)).astype(np.int64)
-    return on_device(indptr), on_device(columns.astype(index)), on_device(X[rows, columns])
+    return to_read(indptr), to_read(columns.astype(index)), to_read(X[rows, columns])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
-__all__ = ["Later", "LaterItems"]
+__all__ = ["Later", "LaterItems", "LaterSequence"]
 
 T = TypeVar("T")
 
@@ -46,3 +46,20 @@ class LaterItems(Mapping[str, T], Generic[T]):
 
     def __len__(self) -> int:
         return len(self._make)
+
+
+class LaterSequence(Sequence[T], Generic[T]):
+    """A sequence whose items are computed when one of them is first asked for."""
+
+    def __init__(self, make: Callable[[], Sequence[T]]) -> None:
+        self._make = make
+
+    @cached_property
+    def _made(self) -> Sequence[T]:
+        return self._make()
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._made[index]
+
+    def __len__(self) -> int:
+        return len(self._made)

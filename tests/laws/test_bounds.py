@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mergesketch import LSHIndex, NadarayaWatsonSketch, Race
 from mergesketch.lsh import SignedRandomProjection
+from mergesketch.lsh.support.backend import read_only
 from mergesketch.sketches.kernels.index_query import frequent_ids
 from naive import index as naive
 from toy_family import ToyFamily
@@ -38,7 +39,7 @@ def frequent(
     out = np.full(sum(room) + 64, GUARD, np.uint32)
     offsets = 32 + np.concatenate([[0], np.cumsum(room)]).astype(np.int64)
     counters = np.zeros(1000 if direct else 0, np.uint16)
-    codes = np.array(codes, np.uint32)
+    codes = read_only(np.array(codes, np.uint32))
     frequent_ids(slots, codes, offsets, counters, 0, len(codes), out, sizes)
     assert not counters.any()
     found = []

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 import numpy as np
 from argument_cases import ROWS, D
 from entries import Family
+from later import LaterSequence
 from mergesketch.lsh import HashFamily, WinnerTakeAll
 from row_data import dense_rows
 from scipy.optimize import brentq
@@ -25,39 +27,42 @@ _ORDERS = (
 )
 
 
+def _distance(order: tuple[int, ...], group_size: int) -> float:
+    """Return the distance at which theory has the probability that winners agree in this order."""
+    below = [sum(order[j] < order[i] for j in range(i)) for i in range(12)]
+    agree = sum(math.comb(b, group_size - 1) for b in below) / math.comb(12, group_size)
+    if not 0 < agree < 1:
+        return 1 - math.sin((agree - 0.5) * math.pi)
+    theory = WinnerTakeAll(12, 1, group_size=group_size)
+    # The root is found in the angle, because the slope in the distance is not bounded.
+    angle = brentq(
+        lambda t: float(theory.collision_probability(1 - math.sin(t))) - agree,
+        -math.pi / 2,
+        math.pi / 2,
+        xtol=1e-14,
+    )
+    return 1 - math.sin(angle)
+
+
 def _winner_family(group_size: int, name: str, **arguments: Any) -> dict[str, Family]:
     """Return the family over rows in these orders, at the distances where theory has their probabilities."""
 
     def make(n_hashes: int, seed: int) -> WinnerTakeAll:
         return WinnerTakeAll(12, n_hashes, group_size=group_size, seed=seed, **arguments)
 
-    theory = WinnerTakeAll(12, 1, group_size=group_size)
-    orders = {}
-    for order in _ORDERS:
-        below = [sum(order[j] < order[i] for j in range(i)) for i in range(12)]
-        agree = sum(math.comb(b, group_size - 1) for b in below) / math.comb(12, group_size)
-        # The root is found in the angle, because the slope in the distance is not bounded.
-        angle = (
-            brentq(
-                lambda t, agree=agree: float(theory.collision_probability(1 - math.sin(t))) - agree,
-                -math.pi / 2,
-                math.pi / 2,
-                xtol=1e-14,
-            )
-            if 0 < agree < 1
-            else (agree - 0.5) * math.pi
-        )
-        orders[1 - math.sin(angle)] = np.array(order)
+    @cache
+    def orders() -> dict[float, np.ndarray]:
+        return {_distance(order, group_size): np.array(order) for order in _ORDERS}
 
     def pairs(rng: np.random.Generator, distance: float, n: int) -> tuple[np.ndarray, np.ndarray]:
         features = rng.permuted(np.tile(np.arange(12), (n, 1)), axis=1)
         low, high = np.sort(rng.standard_normal((2, n, 12)), axis=2)
         x, y = np.empty((2, n, 12))
         np.put_along_axis(x, features, low, axis=1)
-        np.put_along_axis(y, features, high[:, orders[distance]], axis=1)
+        np.put_along_axis(y, features, high[:, orders()[distance]], axis=1)
         return x, y
 
-    return {name: Family(make, dense_rows, tuple(orders), pairs)}
+    return {name: Family(make, dense_rows, LaterSequence(lambda: tuple(orders())), pairs)}
 
 
 FAMILIES: dict[str, Family] = {

@@ -40,7 +40,7 @@ class Drops:
         return self._file.read(min(n, self._n))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=settings.default.max_examples, deadline=None)
 @given(
     ARRAYS,
     st.sampled_from([None, 0, 1, "\t"]),
@@ -64,7 +64,7 @@ def test_elements_are_those_of_the_module_json(array, indent, ascii_only, separa
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=settings.default.max_examples, deadline=None)
 @given(ARRAYS.filter(len), st.data())
 def test_a_cut_array_gives_the_elements_before_the_cut(array, data):
     content = json.dumps(array, separators=(",", ":")).encode()
@@ -80,7 +80,7 @@ def test_a_cut_array_gives_the_elements_before_the_cut(array, data):
     assert whole == array[: len(whole)]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=settings.default.max_examples, deadline=None)
 @given(st.binary(max_size=40).map(lambda tail: b'[{"a":1},' + tail))
 @example(b'[{"a":1},"\\')
 @example(b"[" * 5)
@@ -109,7 +109,7 @@ def _is_utf8(content: bytes) -> bool:
 FIELDS = st.text(st.sampled_from('ab",;\t \r\n\x00é'), max_size=6)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=settings.default.max_examples, deadline=None)
 @given(
     st.binary(max_size=60) | st.text(st.sampled_from('ab",\t\r\né'), max_size=60).map(str.encode),
     st.sampled_from([",", "\t"]),

@@ -37,7 +37,7 @@ def test_words(lines, column):
 
 
 @pytest.mark.slow
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=2 * settings.default.max_examples, deadline=None)
 @given(st.lists(st.text('aé,;" ')), st.integers(0, 3), st.sampled_from(["\n", "\r\n"]), st.sampled_from(",;"))
 def test_fields(lines, column, end, delimiter):
     """Records end where csv ends them, and an open quote leaves its record to the next call."""
@@ -51,7 +51,7 @@ def test_fields(lines, column, end, delimiter):
     assert n_short == n_found_short
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=settings.default.max_examples, deadline=None)
 @given(st.lists(st.lists(st.text('a,"\n\té'), min_size=3, max_size=3), min_size=1), st.integers(0, 2))
 def test_what_csv_has_written_is_read(rows, column):
     file = io.StringIO()

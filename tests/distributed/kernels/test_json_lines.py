@@ -64,14 +64,14 @@ def lines(draw):
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=settings.default.max_examples, deadline=None)
 @given(st.lists(lines(), min_size=1, max_size=5), st.sampled_from([b"", b" ", b"\r", b"\t\r"]))
 def test_lines_of_objects(drawn, end):
     check((end + b"\n").join(line for _, line in drawn) + end, drawn[0][0])
 
 
 @pytest.mark.slow
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=2 * settings.default.max_examples, deadline=None)
 @given(lines(), st.integers(0, 200), st.integers(0, 3), st.sampled_from(list(b'"\\{}[]:, \n0a\xff\xc3')))
 def test_damaged_lines(drawn, at, n, byte):
     field, line = drawn
@@ -136,7 +136,7 @@ def test_is_utf8(data):
 
 
 @pytest.mark.slow
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=settings.default.max_examples, deadline=None)
 @given(
     st.lists(lines().map(lambda drawn: drawn[1]) | st.just(b"not JSON"), max_size=6),
     st.sets(st.integers(0, 7)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from gpu_twins import Case, case, on_device, words
+from gpu_twins import Case, case, on_device, to_read, words
 
 
 @case("pack_fields")
@@ -23,4 +23,4 @@ def fields_to_compare(rng: np.random.Generator) -> Iterator[Case]:
         for W in (1, 40):
             A, B = words(rng, 12, W), words(rng, 12, W)
             B[3], B[4] = A[3], ~A[4]
-            yield on_device(A), on_device(B), bits, W * 64 // bits, 1, 12, on_device(np.zeros(12, np.int64))
+            yield to_read(A), to_read(B), bits, W * 64 // bits, 1, 12, on_device(np.zeros(12, np.int64))

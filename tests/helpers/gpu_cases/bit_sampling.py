@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from gpu_twins import Case, case, on_device, words
+from gpu_twins import Case, case, on_device, to_read, words
 
 
 @case("sample_bits")
 def bits_to_sample(rng: np.random.Generator) -> Iterator[Case]:
     for power in (1, 31, 70):
-        X = on_device(rng.integers(0, 256, (20, 9), dtype=np.uint8))
+        X = to_read(rng.integers(0, 256, (20, 9), dtype=np.uint8))
         columns, shape = np.array([0, 3, 8]), (6, power)
         places, masks = rng.integers(0, 3, shape), (1 << rng.integers(0, 8, shape)).astype(np.uint8)
         words_each = -(-power // 32)

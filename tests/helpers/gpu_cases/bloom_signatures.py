@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from gpu_twins import Case, OnDevice, case, on_device, words
+from gpu_twins import Case, OnDevice, case, on_device, to_read, words
 
 
 def edges(rng: np.random.Generator, n: int, n_nodes: int) -> tuple[OnDevice, OnDevice]:
-    return on_device(rng.integers(0, n_nodes, n)), on_device(rng.integers(0, n_nodes, n))
+    return to_read(rng.integers(0, n_nodes, n)), to_read(rng.integers(0, n_nodes, n))
 
 
 @case("fill_node_bits")
@@ -34,7 +34,7 @@ def edges_to_pass(rng: np.random.Generator) -> Iterator[Case]:
 def pairs_to_count(rng: np.random.Generator) -> Iterator[Case]:
     for n_words in (1, 40):
         signatures, others = on_device(words(rng, 30, n_words)), on_device(words(rng, 20, n_words))
-        u, v = on_device(rng.integers(0, 30, 50)), on_device(rng.integers(0, 20, 50))
+        u, v = to_read(rng.integers(0, 30, 50)), to_read(rng.integers(0, 20, 50))
         yield signatures, others, u, v, 1, 50, on_device(np.zeros((50, 3), np.int64))
 
 

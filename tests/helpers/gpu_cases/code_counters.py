@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from gpu_twins import Case, case, on_device, words
+from gpu_twins import Case, case, on_device, to_read, words
 
 
 def tables(rng: np.random.Generator, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
@@ -30,10 +30,10 @@ def codes_to_count(rng: np.random.Generator) -> Iterator[Case]:
             codes = rng.integers(0, 6, (n, 11), dtype=np.uint32)
             for n_weights in (0, n):
                 weights = weights_for(counts, rng, n_weights)
-                yield on_device(codes), on_device(weights), 2, 11, on_device(counts)
+                yield on_device(codes), to_read(weights), 2, 11, on_device(counts)
     # There are several chunks of rows.
     codes = rng.integers(0, 2, (10_000, 3), dtype=np.uint32)
-    yield on_device(codes), on_device(np.empty(0, np.int64)), 0, 3, on_device(np.zeros((3, 2), np.int32))
+    yield on_device(codes), to_read(np.empty(0, np.int64)), 0, 3, on_device(np.zeros((3, 2), np.int32))
 
 
 @case("scatter_add_outputs")
@@ -41,7 +41,7 @@ def codes_to_count_outputs(rng: np.random.Generator) -> Iterator[Case]:
     for counts in tables(rng, (5, 6, 3)):
         for n in (120, 30):
             codes = rng.integers(0, 6, (n, 5), dtype=np.uint32)
-            yield on_device(codes), on_device(weights_for(counts, rng, (n, 3))), 0, 5, on_device(counts)
+            yield on_device(codes), to_read(weights_for(counts, rng, (n, 3))), 0, 5, on_device(counts)
 
 
 @case("gather_mean")
@@ -49,7 +49,7 @@ def codes_to_read(rng: np.random.Generator) -> Iterator[Case]:
     for R in (1, 9):
         for counts in tables(rng, (R, 6, 2)):
             codes = rng.integers(0, 6, (50, R), dtype=np.uint32)
-            yield on_device(counts), on_device(codes), 3, 50, *(on_device(np.zeros((50, 2))) for _ in "ab")
+            yield to_read(counts), on_device(codes), 3, 50, *(on_device(np.zeros((50, 2))) for _ in "ab")
 
 
 @case("gather_groups")
@@ -74,9 +74,9 @@ def codes_to_divide(rng: np.random.Generator) -> Iterator[Case]:
         counts[:, 0] = 0.0
         codes[:3] = 0
         for chance in (0.0,) if R == 1 else (0.0, 0.25):
-            totals = on_device(counts.sum(axis=(0, 1)) / R)
+            totals = to_read(counts.sum(axis=(0, 1)) / R)
             out = (on_device(np.zeros(shape)) for shape in (40, 40, (40, K), (40, K)))
-            yield on_device(counts), on_device(codes), totals, chance, 1, 40, *out
+            yield to_read(counts), on_device(codes), totals, chance, 1, 40, *out
 
 
 @case("find_keys")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from gpu_twins import Case, case, on_device, words
+from gpu_twins import Case, case, on_device, to_read, words
 
 
 @case("count_min_add", "count_sketch_add")
@@ -13,7 +13,7 @@ def keys_to_count(rng: np.random.Generator) -> Iterator[Case]:
     for dtype in (np.int32, np.int64):
         counts, keys = rng.integers(0, 100, (5, 13)).astype(dtype), words(rng, 200)
         for weights in (np.empty(0, np.int64), rng.integers(0, 9, 200)):
-            yield on_device(keys), on_device(weights), words(rng, 5, 3), 0, 5, on_device(counts)
+            yield on_device(keys), to_read(weights), words(rng, 5, 3), 0, 5, on_device(counts)
 
 
 @case("count_min_query")

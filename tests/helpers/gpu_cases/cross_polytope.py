@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from gpu_twins import CASES, Case, csr_rows, dense_rows, on_device
+from gpu_twins import CASES, Case, csr_rows, dense_rows, on_device, to_read
 from mergesketch.lsh import CrossPolytope
 
 
@@ -23,7 +23,7 @@ def cross_polytope_cases(rng: np.random.Generator, sparse: bool, n_probes: int |
             how = family._masks, family.dimension, power, family._keys, np.uint64(family.n_buckets)
             for dtype in ("float32", "float64"):
                 for index in ("int32", "int64") if sparse else ("",):
-                    rows: tuple[Any, ...] = (on_device(dense_rows(rng, 5, d, dtype)),)
+                    rows: tuple[Any, ...] = (to_read(dense_rows(rng, 5, d, dtype)),)
                     if sparse:
                         rows = *csr_rows(rng, 5, d, dtype, index), family._scatter_keys
                     probes = () if n_probes is None else (min(n_probes, dimension**power),)

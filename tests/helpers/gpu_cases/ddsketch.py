@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from gpu_twins import Case, case, on_device
+from gpu_twins import Case, case, on_device, to_read
 from mergesketch.sketches.counts.log_bins import LogBins, log_bins
 
 
@@ -26,8 +26,8 @@ def numbers_to_count(rng: np.random.Generator) -> Iterator[Case]:
         for dtype in (np.int32, np.int64):
             counts = rng.integers(0, 100, bins.n_bins).astype(dtype)
             for weights in (np.empty(0, np.int64), rng.integers(0, 9, n)):
-                words = on_device(bits(rng, n))
-                yield words, on_device(weights), *parameters(bins), 0, n, on_device(counts)
+                words = to_read(bits(rng, n))
+                yield words, to_read(weights), *parameters(bins), 0, n, on_device(counts)
 
 
 @case("find_bins")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from gpu_twins import Case, case, on_device
+from gpu_twins import Case, case, on_device, to_read
 from mergesketch.sketches.coding.float_formats import FORMATS, FloatFormat
 
 N = 2900
@@ -24,7 +24,7 @@ def arrays(rng: np.random.Generator) -> Iterator[tuple[FloatFormat, np.ndarray]]
 @case("varying_bits")
 def bits_to_compare(rng: np.random.Generator) -> Iterator[Case]:
     for _, values in arrays(rng):
-        yield (on_device(values),)
+        yield (to_read(values),)
 
 
 @case("count_tops")
@@ -33,4 +33,4 @@ def tops_to_count(rng: np.random.Generator) -> Iterator[Case]:
         for n in (N - 1, 2):
             counted = min(12, form.width)
             counts = np.ones((4, 1 << counted), np.uint32)
-            yield on_device(values[:n]), form.width - counted, on_device(counts)
+            yield to_read(values[:n]), form.width - counted, on_device(counts)

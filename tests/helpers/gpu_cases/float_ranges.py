@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
-from gpu_twins import Case, case, on_device
+from gpu_twins import Case, case, on_device, to_read
 from mergesketch import CompressedFloats
 from mergesketch.sketches.coding.float_device import kernel_arguments
 
@@ -40,5 +40,11 @@ def ranges_of_floats(rng: np.random.Generator) -> Iterator[Case]:
         ]
         rng.shuffle(ranges)
         out = np.zeros(n, floats.bits().dtype)
-        given = map(on_device, kernel_arguments(reader))
-        yield *given, on_device(np.array(ranges, np.int64)), on_device(out)
+        data, lengths, *plans = kernel_arguments(reader)
+        yield (
+            to_read(data),
+            to_read(lengths),
+            *map(on_device, plans),
+            on_device(np.array(ranges, np.int64)),
+            on_device(out),
+        )

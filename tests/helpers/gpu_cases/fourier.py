@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from gpu_twins import Case, case, on_device
+from gpu_twins import Case, case, on_device, to_read
+from mergesketch.lsh.support.backend import read_only
 from scipy import sparse
+
+NO_WEIGHTS = read_only(np.empty(0, np.int64))
 
 
 def _rows(rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
@@ -26,15 +29,15 @@ def _rows(rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
 def _csr(X: np.ndarray, dtype: Any) -> tuple[Any, ...]:
     matrix = sparse.csr_array(X)
     indices = matrix.indices.astype(dtype)
-    return on_device(matrix.indptr.astype(np.int64)), on_device(indices), on_device(matrix.data)
+    return to_read(matrix.indptr.astype(np.int64)), to_read(indices), to_read(matrix.data)
 
 
 @case("add_features_dense")
 def rows_to_add(rng: np.random.Generator) -> Iterator[Case]:
     for X, width, frequencies in _rows(rng):
         sums = on_device(rng.integers(-9, 9, (2, frequencies.shape[1])))
-        yield on_device(X), width, frequencies, np.empty(0, np.int64), 3, 140, sums
-        yield on_device(X), width, frequencies, on_device(rng.integers(-9, 9, 150)), 0, 150, sums
+        yield to_read(X), width, frequencies, NO_WEIGHTS, 3, 140, sums
+        yield to_read(X), width, frequencies, to_read(rng.integers(-9, 9, 150)), 0, 150, sums
 
 
 @case("add_features_csr")
@@ -42,9 +45,9 @@ def sparse_rows_to_add(rng: np.random.Generator) -> Iterator[Case]:
     for X, width, frequencies in _rows(rng):
         sums = on_device(rng.integers(-9, 9, (2, frequencies.shape[1])))
         for dtype in (np.int32, np.int64):
-            weights = on_device(rng.integers(-9, 9, 150))
+            weights = to_read(rng.integers(-9, 9, 150))
             yield *_csr(X, dtype), width, frequencies, weights, 3, 140, sums
-        yield *_csr(X, np.int32), width, frequencies, np.empty(0, np.int64), 0, 150, sums
+        yield *_csr(X, np.int32), width, frequencies, NO_WEIGHTS, 0, 150, sums
 
 
 @case("fourier_terms_dense")
@@ -52,7 +55,7 @@ def rows_to_ask(rng: np.random.Generator) -> Iterator[Case]:
     for X, width, frequencies in _rows(rng):
         m = frequencies.shape[1]
         sums, terms = on_device(rng.standard_normal((2, m))), on_device(np.zeros((150, m)))
-        yield on_device(X), width, frequencies, sums, 3, 140, terms
+        yield to_read(X), width, frequencies, sums, 3, 140, terms
 
 
 @case("fourier_terms_csr")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from gpu_twins import Case, case, on_device, words
+from gpu_twins import Case, case, on_device, to_read, words
 
 
 @case("grid_cells")
@@ -17,7 +17,7 @@ def rows_to_place(rng: np.random.Generator) -> Iterator[Case]:
         shifts, widths = rng.random((R, d)), rng.choice([0.1, 0.5, 3.0], d)
         for n_rotations in (0, R):
             rotations = rng.standard_normal((n_rotations, d, d))
-            yield on_device(X), rotations, shifts, widths, 2, 30, cells
+            yield to_read(X), rotations, shifts, widths, 2, 30, cells
 
 
 @case("grid_keys")

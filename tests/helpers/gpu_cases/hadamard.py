@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from gpu_twins import CASES, Case, csr_rows, dense_rows, on_device
+from gpu_twins import CASES, Case, csr_rows, dense_rows, on_device, to_read
 from mergesketch.lsh import SignedRandomProjection
 
 
@@ -18,7 +18,7 @@ def hadamard_cases(rng: np.random.Generator, sparse: bool, signs: bool = True) -
         for dtype in ("float32", "float64"):
             for index in ("int32", "int64") if sparse else ("",):
                 rows = (
-                    csr_rows(rng, n, d, dtype, index) if sparse else [on_device(dense_rows(rng, n, d, dtype))]
+                    csr_rows(rng, n, d, dtype, index) if sparse else [to_read(dense_rows(rng, n, d, dtype))]
                 )
                 if signs:
                     out = on_device(np.full((n, n_hashes), 7, np.uint32))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from gpu_twins import Arrays, Case, case, on_device, words
+from gpu_twins import Arrays, Case, case, on_device, to_read, words
 from mergesketch.sketches.kernels import index
 
 SLOTS = (np.uint32, np.uint64)
@@ -62,7 +62,7 @@ def buckets_to_query(rng: np.random.Generator) -> Iterator[Case]:
         for dtype in SLOTS:
             slots, _, _ = buckets(rng, (L, W, B), dtype, n)
             for P, k in ((1, 1), (2, min(17, 2 * L * B))):
-                codes = on_device(rng.integers(0, W, (9, L, P), dtype=np.uint32))
+                codes = to_read(rng.integers(0, W, (9, L, P), dtype=np.uint32))
                 out = on_device(np.zeros((9, k), np.int64)), on_device(np.zeros((9, k), np.int32))
                 yield on_device(slots), codes, k, np.zeros(0, np.int32), 1, 9, *out
 
@@ -71,5 +71,5 @@ def buckets_to_query(rng: np.random.Generator) -> Iterator[Case]:
 def buckets_to_bound(rng: np.random.Generator) -> Iterator[Case]:
     for dtype in (np.int32, np.int64):
         seen = rng.integers(0, 10, (3, 7)).astype(dtype)
-        codes = on_device(rng.integers(0, 7, (9, 3, 2), dtype=np.uint32))
+        codes = to_read(rng.integers(0, 7, (9, 3, 2), dtype=np.uint32))
         yield on_device(seen), codes, 4, 2, 9, on_device(np.zeros(7, np.int64))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from gpu_twins import Case, case, csr_rows, dense_rows, on_device
+from gpu_twins import Case, case, csr_rows, dense_rows, on_device, to_read
 
 
 def row_cases(rng: np.random.Generator, sparse: bool) -> Iterator[tuple[Any, ...]]:
@@ -14,9 +14,9 @@ def row_cases(rng: np.random.Generator, sparse: bool) -> Iterator[tuple[Any, ...
     for n, d, dtype in ((1, 1, "float64"), (20, 40, "float32"), (33, 33, "float64")):
         for bound in (0.7, 1e30, 1e-200):
             if not sparse:
-                yield on_device(dense_rows(rng, n, d, dtype)), bound
+                yield to_read(dense_rows(rng, n, d, dtype)), bound
                 X = np.full((2, d), 1e200 if dtype == "float64" else 1e30, dtype)
-                yield on_device(X), bound
+                yield to_read(X), bound
                 continue
             for index in ("int32", "int64"):
                 yield *csr_rows(rng, n, d, dtype, index), bound

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from gpu_twins import CASES, Case, OnDevice, case, on_device, words
+from gpu_twins import CASES, Case, OnDevice, case, on_device, to_read, words
 from mergesketch.lsh import MinHash
 
 
@@ -15,8 +15,8 @@ def csr_sets(rng: np.random.Generator) -> Iterator[tuple[OnDevice, OnDevice]]:
         offsets = np.concatenate([[0], np.cumsum(rng.choice([0, 1, 3, 31, 32, 33, 100, 700], n))])
         tokens = words(rng, int(offsets[-1]))
         tokens[1::2] = tokens[: tokens[1::2].size]
-        yield on_device(tokens), on_device(offsets.astype(np.int64))
-        yield on_device(tokens.astype(np.int32)), on_device(offsets.astype(np.int64))
+        yield to_read(tokens), to_read(offsets.astype(np.int64))
+        yield to_read(tokens.astype(np.int32)), to_read(offsets.astype(np.int64))
 
 
 SIGNATURE_WIDTHS = (1, 31, 64, 150)
@@ -48,7 +48,7 @@ CASES["minhash_fast_similarity"] = lambda rng: minhash_cases(rng, "fast-similari
 @case("concatenate_codes")
 def signatures_to_mix(rng: np.random.Generator) -> Iterator[Case]:
     for power in (1, 5):
-        signatures = on_device(rng.integers(0, 2**32, (40, 3 * power), dtype=np.uint32))
+        signatures = to_read(rng.integers(0, 2**32, (40, 3 * power), dtype=np.uint32))
         for n_buckets in (2, 2**32):
             yield signatures, words(rng, 3), np.uint64(n_buckets), on_device(np.zeros((40, 3), np.uint32))
 
@@ -56,7 +56,7 @@ def signatures_to_mix(rng: np.random.Generator) -> Iterator[Case]:
 @case("count_equal")
 def signatures_to_compare(rng: np.random.Generator) -> Iterator[Case]:
     for m in SIGNATURE_WIDTHS:
-        A, B = (on_device(rng.integers(0, 2, (30, m), dtype=np.uint32)) for _ in "AB")
+        A, B = (to_read(rng.integers(0, 2, (30, m), dtype=np.uint32)) for _ in "AB")
         yield A, B, 2, 30, on_device(np.zeros(30, np.uint32))
 
 
@@ -76,10 +76,10 @@ def bins_to_fill(rng: np.random.Generator) -> Iterator[Case]:
 @case("throw_tokens")
 def tokens_to_throw(rng: np.random.Generator) -> Iterator[Case]:
     for m in SIGNATURE_WIDTHS:
-        tokens = on_device(words(rng, 500))
+        tokens = to_read(words(rng, 500))
         sets = rng.integers(0, 9, 500)
-        yield tokens, on_device(sets), *words(rng, 2), 2, 7, 3, 490, on_device(bins(rng, 5, m))
-        yield tokens, on_device(sets[:0]), *words(rng, 2), 0, 1, 0, 500, on_device(bins(rng, 1, m))
+        yield tokens, to_read(sets), *words(rng, 2), 2, 7, 3, 490, on_device(bins(rng, 5, m))
+        yield tokens, to_read(sets[:0]), *words(rng, 2), 0, 1, 0, 500, on_device(bins(rng, 1, m))
 
 
 @case("compare_bins")
@@ -87,6 +87,6 @@ def bins_to_compare(rng: np.random.Generator) -> Iterator[Case]:
     for m in SIGNATURE_WIDTHS:
         minima = bins(rng, 10, m)
         minima[5:] = np.where(rng.random((5, m)) < 0.5, minima[:5], minima[5:])
-        pairs = (on_device(rng.integers(0, 10, 40)) for _ in "lr")
+        pairs = (to_read(rng.integers(0, 10, 40)) for _ in "lr")
         out = (on_device(np.zeros(40, dtype)) for dtype in (np.int64, np.int64, np.float64))
         yield on_device(minima), *pairs, 1, 40, *out

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from gpu_twins import Case, case, on_device
+from gpu_twins import Case, case, on_device, to_read
+from mergesketch.lsh.support.backend import read_only
 
 #: Groups, channels of a group, and bits of a code.
 SHAPES = [(1, 1, 1), (11, 2, 3), (9, 3, 8)]
@@ -26,21 +27,28 @@ def rows_to_encode(rng: np.random.Generator) -> Iterator[Case]:
         centroids = rng.integers(-3, 4, (n_groups, width, 1 << bits)).astype(float)
         packed = np.zeros((70, -(-n_groups * bits // 8)), np.uint8)
         weights = rng.integers(0, 3, n_groups * width).astype(float)
-        yield on_device(X), weights, centroids, bits, 3, 69, on_device(packed)
+        yield to_read(X), read_only(weights), read_only(centroids), bits, 3, 69, on_device(packed)
 
 
 @case("decode_codes")
 def codes_to_decode(rng: np.random.Generator) -> Iterator[Case]:
     for n_groups, width, bits in SHAPES:
         centroids, out = rng.normal(size=(n_groups, width, 1 << bits)), np.zeros((70, n_groups * width))
-        yield on_device(packed_codes(rng, 70, n_groups, bits)), centroids, bits, 3, 69, on_device(out)
+        yield (
+            to_read(packed_codes(rng, 70, n_groups, bits)),
+            read_only(centroids),
+            bits,
+            3,
+            69,
+            on_device(out),
+        )
 
 
 @case("score_codes")
 def codes_to_score(rng: np.random.Generator) -> Iterator[Case]:
     # The tables of 30 groups of float64 do not fit shared memory.
     for n_groups, bits in ((1, 1), (11, 3), (30, 8)):
-        packed = on_device(packed_codes(rng, 5000, n_groups, bits))
+        packed = to_read(packed_codes(rng, 5000, n_groups, bits))
         shape = (3, n_groups, 1 << bits)
         rounded = on_device(rng.integers(0, 256, shape, dtype=np.uint8))
         constants = on_device(rng.normal(size=3)), on_device(rng.gamma(1.0, size=3))

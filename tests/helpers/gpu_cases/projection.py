@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from gpu_twins import CASES, Case, case, csr_rows, dense_rows, on_device, words
+from gpu_twins import CASES, Case, case, csr_rows, dense_rows, on_device, to_read, words
 from mergesketch.lsh import PStable, SignedRandomProjection
 
 
@@ -22,9 +22,7 @@ def projection_cases(rng: np.random.Generator, sparse: bool, tail: Callable[[Any
         for dtype in ("float32", "float64"):
             for index in ("int32", "int64") if sparse else ("",):
                 rows = (
-                    csr_rows(rng, n, d, dtype, index)
-                    if sparse
-                    else (on_device(dense_rows(rng, n, d, dtype)),)
+                    csr_rows(rng, n, d, dtype, index) if sparse else (to_read(dense_rows(rng, n, d, dtype)),)
                 )
                 out = on_device(np.full((n, n_hashes), 7, np.uint32))
                 yield *rows, *family_parts(family), *parts, 0, n, out

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from gpu_twins import Case, case, on_device
+from gpu_twins import Case, case, on_device, to_read
 
 #: Tokens, tables, codes and columns.
 SHAPES = ((1, 1, 2, 2), (0, 2, 4, 3), (40, 5, 8, 7))
@@ -26,7 +26,7 @@ def add_tokens(rng: np.random.Generator) -> Iterator[Case]:
     for n, n_tables, n_codes, m in SHAPES:
         codes, columns = _soft(rng, n, n_tables, n_codes), rng.standard_normal((n, m))
         counters = rng.standard_normal((n_tables, n_codes, m))
-        yield on_device(codes), on_device(columns), n_tables // 3, n_tables, on_device(counters)
+        yield to_read(codes), to_read(columns), n_tables // 3, n_tables, on_device(counters)
 
 
 @case("add_tokens_hard")
@@ -34,21 +34,21 @@ def add_tokens_hard(rng: np.random.Generator) -> Iterator[Case]:
     for n, n_tables, n_codes, m in SHAPES:
         codes, columns = _hard(rng, n, n_tables, n_codes), rng.standard_normal((n, m))
         counters = rng.standard_normal((n_tables, n_codes, m))
-        yield on_device(codes), on_device(columns), n_tables // 3, n_tables, on_device(counters)
+        yield to_read(codes), to_read(columns), n_tables // 3, n_tables, on_device(counters)
 
 
 @case("query_counters")
 def query_counters(rng: np.random.Generator) -> Iterator[Case]:
     for n, n_tables, n_codes, m in SHAPES:
         codes, counters = _soft(rng, n, n_tables, n_codes), rng.standard_normal((n_tables, n_codes, m))
-        yield on_device(codes), on_device(counters), n // 3, n, on_device(np.full((n, m), 7.0))
+        yield to_read(codes), to_read(counters), n // 3, n, on_device(np.full((n, m), 7.0))
 
 
 @case("query_counters_hard")
 def query_counters_hard(rng: np.random.Generator) -> Iterator[Case]:
     for n, n_tables, n_codes, m in SHAPES:
         codes, counters = _hard(rng, n, n_tables, n_codes), rng.standard_normal((n_tables, n_codes, m))
-        yield on_device(codes), on_device(counters), n // 3, n, on_device(np.full((n, m), 7.0))
+        yield to_read(codes), to_read(counters), n // 3, n, on_device(np.full((n, m), 7.0))
 
 
 @case("attend_causally")
@@ -56,7 +56,7 @@ def attend_causally(rng: np.random.Generator) -> Iterator[Case]:
     for n, n_tables, n_codes, m in SHAPES:
         queries, keys = (_soft(rng, n, n_tables, n_codes) for _ in range(2))
         columns, counters = rng.standard_normal((n, m)), rng.standard_normal((n_tables, n_codes, m))
-        given = (on_device(array) for array in (queries, keys, columns))
+        given = (to_read(array) for array in (queries, keys, columns))
         yield *given, m // 3, m, on_device(counters), on_device(np.full((n, m), 7.0))
 
 
@@ -65,5 +65,5 @@ def attend_causally_hard(rng: np.random.Generator) -> Iterator[Case]:
     for n, n_tables, n_codes, m in SHAPES:
         queries, keys = (_hard(rng, n, n_tables, n_codes) for _ in range(2))
         columns, counters = rng.standard_normal((n, m)), rng.standard_normal((n_tables, n_codes, m))
-        given = (on_device(array) for array in (queries, keys, columns))
+        given = (to_read(array) for array in (queries, keys, columns))
         yield *given, m // 3, m, on_device(counters), on_device(np.full((n, m), 7.0))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from gpu_twins import Case, case, on_device
+from gpu_twins import Case, case, on_device, to_read
 from mergesketch.sketches.kernels.rank_vectors import CITYBLOCK, EUCLIDEAN, INNER_PRODUCT
 
 from gpu_cases.index import SLOTS
@@ -38,7 +38,7 @@ def vectors_to_rank(rng: np.random.Generator) -> Iterator[Case]:
             slack, lengths = np.zeros(6), np.linalg.norm(Q, axis=1)
             found = candidates(rng, 50, dtype, 60 if d == 40 else 3)
             queries = on_device(Q), Q.astype(rows_type), slack, on_device(lengths)
-            yield *queries, on_device(rows), *found[:3], metric, *found[3:]
+            yield *queries, to_read(rows), *found[:3], metric, *found[3:]
 
 
 @case("rank_bits")
@@ -47,7 +47,7 @@ def bits_to_rank(rng: np.random.Generator) -> Iterator[Case]:
         Q, rows = (rng.integers(0, 256, (n, width), dtype=np.uint8) for n in (6, 40))
         for dtype in SLOTS:
             found = candidates(rng, 40, dtype, 5)
-            yield on_device(Q), on_device(rows), *found[:3], np.uint8(0xF0), *found[3:]
+            yield to_read(Q), to_read(rows), *found[:3], np.uint8(0xF0), *found[3:]
 
 
 def risen_sets(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -62,7 +62,7 @@ def risen_sets(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray
 def sets_to_rank(rng: np.random.Generator) -> Iterator[Case]:
     for dtype in SLOTS:
         found = candidates(rng, 40, dtype, 5)
-        yield *map(on_device, risen_sets(rng, 6)), *map(on_device, risen_sets(rng, 40)), *found
+        yield *map(to_read, risen_sets(rng, 6)), *map(to_read, risen_sets(rng, 40)), *found
 
 
 @case("rank_weights")
@@ -72,8 +72,8 @@ def weights_to_rank(rng: np.random.Generator) -> Iterator[Case]:
         both = []
         for n in (6, 40):
             tokens, begins, ends = risen_sets(rng, n)
-            weights = on_device(rng.choice([0.0, 1.0, 2.5], tokens.size))
-            both += [on_device(np.append(begins, ends[-1])), (on_device(tokens.astype(np.int64)), weights)]
+            weights = to_read(rng.choice([0.0, 1.0, 2.5], tokens.size))
+            both += [to_read(np.append(begins, ends[-1])), (to_read(tokens.astype(np.int64)), weights)]
         yield *both, *found
 
 
@@ -82,4 +82,4 @@ def sets_to_order(rng: np.random.Generator) -> Iterator[Case]:
     for n in (0, 1, 30):
         offsets = np.concatenate([[0], np.cumsum(rng.integers(0, 9, n))]).astype(np.int64)
         tokens = rng.integers(0, 6, offsets[-1]).astype(np.uint64)
-        yield on_device(offsets[:-1]), 0, n, on_device(tokens), on_device(offsets[1:])
+        yield to_read(offsets[:-1]), 0, n, on_device(tokens), on_device(offsets[1:])

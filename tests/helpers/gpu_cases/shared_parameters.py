@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from gpu_twins import Case, case, on_device, words
+from gpu_twins import Case, case, on_device, to_read, words
+from mergesketch.lsh.support.backend import read_only
 
 REALS = (np.float32, np.float64)
 
@@ -38,9 +39,9 @@ def rows_to_read(rng: np.random.Generator) -> Iterator[Case]:
             weights, rows = rng.standard_normal(m).astype(dtype), words(rng, 40)
             for n, offsets, factors in bags_of(rng, 40, dtype):
                 out = np.zeros((n, n_columns), dtype)
-                bags = on_device(offsets), on_device(factors)
-                how = words(rng, copies), block, 1 / 3, 1, n, on_device(out)
-                yield on_device(weights), on_device(rows), *bags, *how
+                bags = to_read(offsets), to_read(factors)
+                how = read_only(words(rng, copies)), block, 1 / 3, 1, n, on_device(out)
+                yield to_read(weights), to_read(rows), *bags, *how
 
 
 @case("scatter_hashed")
@@ -50,8 +51,8 @@ def gradients_to_add(rng: np.random.Generator) -> Iterator[Case]:
             weights, rows = rng.integers(-9, 9, m).astype(dtype), words(rng, 40)
             for n, offsets, factors in bags_of(rng, 40, dtype):
                 gradients = rng.integers(-9, 9, (n, n_columns)).astype(dtype)
-                given = on_device(rows), on_device(offsets), on_device(factors), on_device(gradients)
-                yield *given, words(rng, copies), block, 0.5, m // 4, m, on_device(weights)
+                given = to_read(rows), to_read(offsets), to_read(factors), to_read(gradients)
+                yield *given, read_only(words(rng, copies)), block, 0.5, m // 4, m, on_device(weights)
 
 
 def written_runs(
@@ -67,18 +68,18 @@ def runs_given(rng: np.random.Generator, m: int, n_columns: int, copies: int) ->
     for n_runs in (1, 3):
         runs = written_runs(rng, 40, n_columns, copies, n_runs, m)
         for signs in (words(rng, *runs[0].shape), np.empty((0, 0, 0), np.uint64)):
-            yield *map(on_device, runs), on_device(signs)
+            yield *map(to_read, runs), to_read(signs)
 
 
 @case("gather_runs")
 def written_rows_to_read(rng: np.random.Generator) -> Iterator[Case]:
     for dtype in REALS:
         for m, n_columns, _, copies in shapes():
-            weights = on_device(rng.standard_normal(m).astype(dtype))
+            weights = to_read(rng.standard_normal(m).astype(dtype))
             for runs in runs_given(rng, m, n_columns, copies):
                 for n, offsets, factors in bags_of(rng, 40, dtype):
                     out = on_device(np.zeros((n, n_columns), dtype))
-                    yield weights, *runs, on_device(offsets), on_device(factors), 1 / 3, 1, n, out
+                    yield weights, *runs, to_read(offsets), to_read(factors), 1 / 3, 1, n, out
 
 
 @case("scatter_runs")
@@ -88,8 +89,8 @@ def written_gradients_to_add(rng: np.random.Generator) -> Iterator[Case]:
             weights = on_device(rng.integers(-9, 9, m).astype(dtype))
             for runs in runs_given(rng, m, n_columns, copies):
                 for n, offsets, factors in bags_of(rng, 40, dtype):
-                    gradients = on_device(rng.integers(-9, 9, (n, n_columns)).astype(dtype))
-                    bags = on_device(offsets), on_device(factors)
+                    gradients = to_read(rng.integers(-9, 9, (n, n_columns)).astype(dtype))
+                    bags = to_read(offsets), to_read(factors)
                     yield *runs, *bags, gradients, 2.0, m // 4, m, weights
 
 
@@ -102,13 +103,13 @@ def places(n: int, copies: int, n_runs: int) -> tuple[Any, ...]:
 def hashed_places(rng: np.random.Generator) -> Iterator[Case]:
     for m, n_columns, block, copies in shapes():
         out = places(40, copies, -(-n_columns // block))
-        yield on_device(words(rng, 40)), words(rng, copies), block, n_columns, m, 3, 40, *out
+        yield to_read(words(rng, 40)), read_only(words(rng, copies)), block, n_columns, m, 3, 40, *out
 
 
 @case("tile_runs")
 def tile_places(rng: np.random.Generator) -> Iterator[Case]:
     for m, width, n_columns, n_rows in shapes():
-        rows = on_device(rng.integers(0, 50, 40).astype(np.uint64))
+        rows = to_read(rng.integers(0, 50, 40).astype(np.uint64))
         out = places(40, 1, -(-width // n_columns))
         yield rows, words(rng, 1)[0], n_rows, n_columns, width, m, 3, 40, *out
 
@@ -116,6 +117,6 @@ def tile_places(rng: np.random.Generator) -> Iterator[Case]:
 @case("cyclic_runs")
 def cyclic_places(rng: np.random.Generator) -> Iterator[Case]:
     for m, n_columns, _, _ in shapes():
-        rows = on_device(rng.integers(0, 500, 40).astype(np.uint64))
+        rows = to_read(rng.integers(0, 500, 40).astype(np.uint64))
         out = places(40, 1, 2 + (n_columns - 1) // m)[:2]
         yield rows, words(rng, 1)[0], 1234, n_columns, m, 3, 40, *out

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from gpu_twins import Case, case, on_device
+from gpu_twins import Case, case, on_device, to_read
 
 
 @case("project_queries")
 def queries_to_project(rng: np.random.Generator) -> Iterator[Case]:
     for n, d, m in ((1, 1, 1), (7, 33, 70)):
         Q, vectors = rng.standard_normal((n, d)), rng.standard_normal((d, m)).astype(np.float32)
-        yield on_device(Q), vectors, n // 3, n, on_device(np.full((n, m), 7.0))
+        yield to_read(Q), vectors, n // 3, n, on_device(np.full((n, m), 7.0))
 
 
 @case("fill_tables")
@@ -27,10 +27,10 @@ def tables_to_fill(rng: np.random.Generator) -> Iterator[Case]:
 @case("score_keys")
 def codes_to_score(rng: np.random.Generator) -> Iterator[Case]:
     for dtype, power in ((np.uint8, 8), (np.uint16, 11)):
-        codes = on_device(rng.integers(0, 1 << power, (300, 13), dtype=dtype))
+        codes = to_read(rng.integers(0, 1 << power, (300, 13), dtype=dtype))
         tables = on_device(rng.random((3, 13, 1 << power), dtype=np.float32))
         for norms in (np.empty(0, np.float32), rng.random(300, dtype=np.float32)):
             for numbers in (np.empty((0, 0), np.int64), rng.integers(0, 300, (3, 40))):
                 m = 40 if numbers.size else 300
-                places = on_device(norms), tables, on_device(numbers)
+                places = to_read(norms), tables, to_read(numbers)
                 yield codes, *places, m // 3, m, on_device(np.full((3, m), 7.0))

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from gpu_twins import Case, case, dense_rows, on_device, words
+from gpu_twins import Case, case, dense_rows, on_device, to_read, words
 from mergesketch import VectorCodes
+from mergesketch.lsh.support.backend import read_only
 from mergesketch.sketches.kernels import vector_codes
 
 #: Columns and bits: a matrix, one Hadamard rotation, four of them, and rows that do not fit shared memory.
@@ -19,7 +20,7 @@ def rotated(rng: np.random.Generator, d: int) -> list[np.ndarray]:
     """Return rows that the CPU has rotated, without their products with the centre."""
     X, codes = dense_rows(rng, 7, d, "float64"), VectorCodes(d, seed=d)
     out = [np.empty((7, 64 * -(-d // 64)), np.int32), *np.empty((3, 7))]
-    vector_codes.rotate_rows(X, np.empty(0), *codes._rotation, 0, 7, *out)
+    vector_codes.rotate_rows(read_only(X), read_only(np.empty(0)), *codes._rotation, 0, 7, *out)
     return out[:3]
 
 
@@ -29,10 +30,10 @@ def rows_to_rotate(rng: np.random.Generator) -> Iterator[Case]:
         X, size = dense_rows(rng, 7, d, "float64"), 64 * -(-d // 64)
         for center in (np.empty(0), X[2], np.full(d, 1e-40)):
             out = [on_device(array) for array in (np.zeros((7, size), np.int32), *np.zeros((3, 7)))]
-            yield on_device(X), center, *VectorCodes(d, seed=d)._rotation, 1, 7, *out
+            yield to_read(X), read_only(center), *VectorCodes(d, seed=d)._rotation, 1, 7, *out
     out = [on_device(array) for array in (np.zeros((3, 64), np.int32), *np.zeros((3, 3)))]
     too_long = np.array([[1.0], [1.0], [1e300]])
-    yield on_device(too_long), np.empty(0), *VectorCodes(1)._rotation, 2, 3, *out
+    yield to_read(too_long), read_only(np.empty(0)), *VectorCodes(1)._rotation, 2, 3, *out
 
 
 @case("encode_rows")
@@ -65,7 +66,7 @@ def coded(rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
             terms[0, 3] = 0.0
             queries = words(rng, 3, query_bits, n_words), terms
             for metric in METRICS:
-                yield *(on_device(array) for array in (*rows, *queries)), metric
+                yield *map(to_read, rows), *map(on_device, queries), metric
 
 
 @case("score_rows")
@@ -84,4 +85,4 @@ def some_rows_to_score(rng: np.random.Generator) -> Iterator[Case]:
 @case("code_norms")
 def codes_to_measure(rng: np.random.Generator) -> Iterator[Case]:
     for bits in (1, 3, 8):
-        yield on_device(words(rng, 70, 5 * bits)), bits, 3, 69, on_device(np.zeros(70))
+        yield to_read(words(rng, 70, 5 * bits)), bits, 3, 69, on_device(np.zeros(70))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from gpu_twins import Case, case, on_device
+from gpu_twins import Case, case, on_device, to_read
 from mergesketch.lsh import WeightedMinHash
 
 
@@ -25,7 +25,7 @@ def weights_to_hash(rng: np.random.Generator) -> Iterator[Case]:
         family = WeightedMinHash(m, seed=m)
         indptr, indices, weights = weight_rows(rng, 12)
         out = np.full((12, m), 7, np.uint32)
-        rows = on_device(indptr), on_device(indices.astype(np.uint64)), on_device(weights)
+        rows = to_read(indptr), on_device(indices.astype(np.uint64)), on_device(weights)
         yield *rows, family._key, family._keys, on_device(out)
 
 

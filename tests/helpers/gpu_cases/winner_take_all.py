@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from gpu_twins import CASES, Case, dense_rows, on_device
+from gpu_twins import CASES, Case, dense_rows, on_device, to_read
 from mergesketch.lsh import WinnerTakeAll
 
 
@@ -31,9 +31,9 @@ def winner_cases(rng: np.random.Generator, sparse: bool) -> Iterator[Case]:
                     indptr = np.searchsorted(rows, np.arange(10)).astype(np.int64)
                     data = X[rows, columns]
                     data[::7] = 0.0  # zeros that are stored
-                    yield on_device(indptr), on_device(columns.astype(np.int32)), on_device(data), *how
+                    yield to_read(indptr), to_read(columns.astype(np.int32)), to_read(data), *how
                 else:
-                    yield on_device(X), family._dense_groups, *how
+                    yield to_read(X), family._dense_groups, *how
 
 
 CASES["winners_dense"] = lambda rng: winner_cases(rng, False)

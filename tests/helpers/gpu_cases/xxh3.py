@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from gpu_twins import Case, case, on_device, words
+from gpu_twins import Case, case, on_device, to_read, words
 
 
 @case("hash_u64")
 def integers(rng: np.random.Generator) -> Iterator[Case]:
     for n in (0, 1, 700):
         out = np.zeros(n, np.uint64)
-        yield on_device(words(rng, n)), np.uint64(rng.integers(2**63)), n // 3, n, on_device(out)
+        yield to_read(words(rng, n)), np.uint64(rng.integers(2**63)), n // 3, n, on_device(out)
 
 
 @case("hash_slices")
@@ -23,8 +23,8 @@ def slices(rng: np.random.Generator) -> Iterator[Case]:
     data = rng.integers(0, 256, offsets[-1], dtype=np.uint8)
     for seed in (0, 12345678901234567890):
         yield (
-            on_device(data),
-            on_device(offsets),
+            to_read(data),
+            to_read(offsets),
             np.uint64(seed),
             1,
             305,
@@ -36,4 +36,4 @@ def slices(rng: np.random.Generator) -> Iterator[Case]:
 def fields(rng: np.random.Generator) -> Iterator[Case]:
     for width in (1, 7, 40):
         data = rng.integers(0, 3, 100 * width, dtype=np.uint8)
-        yield on_device(data), width, np.uint64(3), 0, 100, on_device(np.zeros(100, np.uint64))
+        yield to_read(data), width, np.uint64(3), 0, 100, on_device(np.zeros(100, np.uint64))

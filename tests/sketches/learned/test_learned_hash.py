@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import LearnedHash, LSHIndex
 from mergesketch.lsh import LearnedProjection, SignedRandomProjection
+from mergesketch.lsh.support.backend import read_only
 from mergesketch.sketches.kernels import learned_hash as kernels
 from naive import learned_hash as naive
 
@@ -37,7 +38,7 @@ def test_pairs_are_those_of_the_naive_twin(
     half = n // 2
     for start, stop in ((half, n), (0, half)):
         seen[:] = -1
-        arguments = (rows, members, places, indptr, items, np.uint64(seed), start, stop)
+        arguments = (rows, members, places, read_only(indptr), read_only(items), np.uint64(seed), start, stop)
         kernels.find_pairs(*arguments, seen, found, wrong, sizes)
     expected = naive.pairs(rows, neurons, labels, seed, n_wrong)
     assert found.tolist() == [is_there for some in expected[0] for is_there in some]

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mergesketch import LearnedPartition
 from mergesketch.errors import IncompatibleSketchError, SketchFormatError
+from mergesketch.lsh.support.backend import read_only
 from mergesketch.sketches.kernels import bucket_model, learned_partition
 from naive import learned_partition as naive
 
@@ -157,11 +158,12 @@ def test_a_step_follows_the_gradient_of_the_loss() -> None:
     after = [part.astype(np.float32) for part in model]
     squares = [np.zeros(d, np.float32), *(np.zeros_like(part) for part in after[1:])]
     offsets = np.cumsum([0, *map(len, right)])
-    bucket_model.train_rows(
+    arrays = (
         sparse.indptr.astype(np.int64), sparse.indices.astype(np.int32), sparse.data.astype(np.float32),
         offsets, np.concatenate(right).astype(np.int32), np.array(places, np.int32), np.arange(n),
-        np.float32(rate), 0, n, *after, *squares,
     )  # fmt: skip
+    batch = [read_only(array) for array in arrays]
+    bucket_model.train_rows(*batch, np.float32(rate), 0, n, *after, *squares)
     for which in (1, 2, 3):
         expected = gradient(which)
         # The first step of Adagrad has the length of the rate, in the direction of the gradient's signs.
@@ -174,11 +176,7 @@ def test_a_step_follows_the_gradient_of_the_loss() -> None:
     alone = [part.astype(np.float32) for part in model]
     squares = [np.zeros(d, np.float32), *(np.zeros_like(part) for part in alone[1:])]
     X, shares = X[:1], shares[:1]
-    bucket_model.train_rows(
-        sparse.indptr.astype(np.int64), sparse.indices.astype(np.int32), sparse.data.astype(np.float32),
-        offsets, np.concatenate(right).astype(np.int32), np.array(places, np.int32), np.arange(1),
-        np.float32(rate), 0, 1, *alone, *squares,
-    )  # fmt: skip
+    bucket_model.train_rows(*batch[:-1], batch[-1][:1], np.float32(rate), 0, 1, *alone, *squares)
     expected = gradient(0)
     sums = (expected**2).mean(axis=1)
     np.testing.assert_allclose(squares[0], sums, rtol=0.01, atol=1e-7)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from typing import TypeVar
 
 from .interrupts import uninterrupted
@@ -144,9 +145,20 @@ def run_tasks(function: Callable[[int], T], n_tasks: int) -> list[T]:
     if n_tasks <= 1 or get_num_threads() == 1 or is_worker():
         return [function(i) for i in range(n_tasks)]
     futures: list[Future[T]] = []
+    ended: list[None] = []
+    # A plain lock: waiting for it is one step, which an interrupt leaves as if it had not begun.
+    finished = threading.Lock()
+    finished.acquire()
+
+    def note_end(future: Future[T]) -> None:
+        ended.append(None)
+        if len(ended) == n_tasks or (not future.cancelled() and future.exception() is not None):
+            with suppress(RuntimeError):  # A task that failed has released it.
+                finished.release()
+
     try:
-        # An interrupt between the start of a thread and the step that notes it would leave a thread that
-        # works on, and for which the end of the program waits.
+        # An interrupt between the start of a thread and the step that notes it would leave a thread at work,
+        # and the end of the program would wait for it. One inside `wait` could keep the locks of futures.
         with uninterrupted():
             while len(futures) < n_tasks:
                 pool = _pool()
@@ -156,12 +168,15 @@ def run_tasks(function: Callable[[int], T], n_tasks: int) -> list[T]:
                     # Another thread may have changed the number of threads and shut this pool down.
                     if pool is _state.executor:
                         raise
-        wait(futures, return_when=FIRST_EXCEPTION)
+                else:
+                    futures[-1].add_done_callback(note_end)
+        finished.acquire()
     finally:
         # After an interrupt too, no task may write to the caller's arrays once this function has returned.
-        for future in futures:
-            future.cancel()
-        wait(futures)
+        with uninterrupted():
+            for future in futures:
+                future.cancel()
+            wait(futures)
     return [future.result() for future in futures if not future.cancelled()]
 
 

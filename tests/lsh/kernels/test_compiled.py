@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import cache
 from importlib import import_module
 from importlib.util import resolve_name
 from pathlib import Path
@@ -147,7 +148,8 @@ def test_a_full_disk_stops_no_kernel(package: Package) -> None:
     assert printed.startswith("0 2 4 0") and printed.count("RuntimeWarning: nothing can be written") == 1
 
 
-def imported(module: str) -> set[str]:
+@cache
+def imported(module: str) -> frozenset[str]:
     """Return the modules of the package that a module of kernels imports, and those that they import."""
     loaded = import_module(module)
     found = {module}
@@ -155,7 +157,7 @@ def imported(module: str) -> set[str]:
         if isinstance(node, ast.ImportFrom) and node.level:
             assert node.module, f"{module} must import names of modules, not modules"
             found |= imported(resolve_name("." * node.level + node.module, loaded.__package__))
-    return found
+    return frozenset(found)
 
 
 @pytest.mark.slow

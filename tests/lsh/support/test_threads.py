@@ -295,6 +295,37 @@ except KeyboardInterrupt:
     assert run_python(code).stdout == "running: []\n"
 
 
+@pytest.mark.slow
+def test_an_interrupt_keeps_no_lock_of_a_task() -> None:
+    """`concurrent.futures.wait` takes the locks of all tasks; with one of them kept, no task would end."""
+    code = """
+import os, signal, time
+from concurrent.futures import _base
+import mergesketch
+from mergesketch.lsh.support.threads import run_tasks
+mergesketch.set_num_threads(2)
+running = []
+
+class Interrupted(_base._AcquireFutures):
+    def __exit__(self, *error):
+        os.kill(os.getpid(), signal.SIGINT)
+        super().__exit__(*error)
+
+def task(i):
+    running.append(i)
+    time.sleep(0.01)
+    running.remove(i)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+_base._AcquireFutures = Interrupted
+try:
+    run_tasks(task, 20)
+except KeyboardInterrupt:
+    print("running:", running)
+"""
+    assert run_python(code).stdout == "running: []\n"
+
+
 # -- how many -------------------------------------------------------------------------------------
 
 SHOW = "import mergesketch; print(mergesketch.get_num_threads())"

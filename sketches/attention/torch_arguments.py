@@ -10,6 +10,8 @@ from torch import Tensor
 
 __all__ = ["check_key_mask", "check_tensors", "group_heads", "widen_under_autocast", "without_autocast"]
 
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
 
 def widen_under_autocast(*tensors: Any) -> Any:
     """Return tensors in the widest of their dtypes if autocast is on, and as they are otherwise."""
@@ -33,10 +35,15 @@ def without_autocast(tensor: Tensor) -> AbstractContextManager[Any]:
 
 def check_tensors(query: Any, key: Any, value: Any, is_causal: bool) -> None:
     """Raise if these are no tensors of floats whose shapes and kinds agree."""
+    if not isinstance(is_causal, bool):
+        raise TypeError(f"is_causal must be True or False, got {is_causal!r}")
     for name, tensor in (("query", query), ("key", key), ("value", value)):
-        if not isinstance(tensor, Tensor) or not tensor.is_floating_point() or tensor.ndim < 2:
+        if not isinstance(tensor, Tensor) or tensor.dtype not in _DTYPES or tensor.ndim < 2:
             kind = f"{tensor.dtype} of {tuple(tensor.shape)}" if isinstance(tensor, Tensor) else type(tensor)
-            raise TypeError(f"{name} must be a tensor of floats of shape (..., n, n_features), got {kind}")
+            raise TypeError(
+                f"{name} must be a tensor of floats of shape (..., n, n_features), of 16, 32 or 64 bits, "
+                f"got {kind}"
+            )
         if tensor.dtype != query.dtype or tensor.device != query.device:
             raise TypeError(
                 f"{name} must have the dtype and device of query, {query.dtype} on {query.device}, "

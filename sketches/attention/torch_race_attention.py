@@ -108,6 +108,9 @@ def race_attention(
     has no gradient where they are large. The default scale brings rows whose entries are around 1 to a
     length around 1. Hard codes have no gradient, and are not offered.
 
+    Masked keys and values may be NaN. Others may not: in the causal attention, a value that is NaN also has
+    an effect on up to 127 queries before it.
+
     **Cost**: a token takes ``L P n_features`` operations for its code and ``L 2**P n_values`` for its sums. A
     causal token takes ``128 L 2**P`` more, for the tokens of its chunk. Memory is that of one chunk and
     ``L 2**P n_values`` sums a head if no gradient is needed. Otherwise codes are kept for the gradient:
@@ -174,7 +177,8 @@ def attend(
         # The last column adds up to the weight of the keys.
         values = pad(value.to(wide), (0, 1), value=1.0)
         if mask is not None:
-            values = torch.where(mask.mT, values, 0.0)
+            # Not even NaN among masked keys and values has an effect.
+            key, values = torch.where(mask.mT, key, 0.0), torch.where(mask.mT, values, 0.0)
         # One causal query alone sees all keys.
         add_up = _causal_sums if is_causal and query.shape[-2] > 1 else _sums
         sums = add_up(codes, query.to(wide), key.to(wide), values)

@@ -58,7 +58,8 @@ def top_tokens_attention(
         counts. Leading dimensions, such as batch and heads, are broadcast.
     attn_mask : Tensor of shape (..., n_queries, n) or (..., 1, n), optional
         Booleans, False for tokens that a query does not attend to, or floats that are added to the scaled
-        products. With `page_size`, booleans of shape (..., 1, n) alone.
+        products. Floats may have float32 where the query has half precision. With `page_size`, booleans of
+        shape (..., 1, n) alone.
     dropout_p : float, default 0
         Must be 0.
     is_causal : bool, default False
@@ -78,7 +79,9 @@ def top_tokens_attention(
         most k in all.
     page_size : int, optional
         Select whole pages of so many tokens by bounds of their products, as `PageBounds` does. k is rounded
-        up to whole pages. By default tokens are selected by their products.
+        up to whole pages. The pages that `sinks` and `window` may touch must fit into them, and so must one
+        for the query's own token, whether `is_causal` or not. By default tokens are selected by their
+        products.
 
     Returns
     -------
@@ -96,18 +99,23 @@ def top_tokens_attention(
     If k is at least the number of tokens, the output is that of PyTorch's own function, which is called
     then. At equal scores, earlier tokens are selected, and earlier pages. The selection itself has no
     gradient: the gradient is that of the softmax over the selected tokens. There are no gradients of
-    gradients.
+    gradients, and no derivatives in forward mode.
 
     With pages, the page of a causal query's own token is always selected, as if `window` were at least 1. So
-    bounds of pages that hold later tokens are never used, and no query depends on a later token.
-    The pages of `sinks` and `window` must fit into those of k.
+    bounds of pages that hold later tokens are never used.
+
+    A value that is NaN or infinite has no effect on the outputs of queries that do not select it. With k of
+    at least the number of tokens it has, as in PyTorch's own function. A key that is NaN has an effect on
+    the gradients of queries that do not see it. Neither happens where a mask of booleans of shape (..., 1, n)
+    leaves out the token for all queries.
 
     **Cost**: the selection by products computes all of them, as exact attention does, and finds the largest.
     It serves as the oracle, with which other selections are compared. The selection by pages computes
     ``2 / page_size`` of the products and those of the selected tokens, and reads all keys once for the
-    bounds. So it is for many queries, and not for one. Memory is that of a block of queries. If gradients are
-    needed, the selection by products keeps some numbers for each selected token, and that by pages selects
-    again for the gradients. Half precision is computed in float32.
+    bounds. So it is for many queries, and not for one. Memory is that of a block of queries, except for
+    k of at least the number of tokens, `is_causal` and a mask: then it is a mask of all pairs. If gradients
+    are needed, the selection by products keeps some numbers for each selected token, and that by pages
+    selects again for the gradients. Half precision is computed in float32.
 
     References
     ----------
@@ -172,6 +180,7 @@ def attend(
         grouped = group_heads(query, key, value, mask)
     lead = _lead_of(*grouped)
     if options.k >= n:
+        key, value = _without_hidden(key, value, mask, enable_gqa)
         return _attend_to_all(query, key, value, mask, is_causal, scale, enable_gqa)
     if 0 in (*lead, query.shape[-2], value.shape[-1]):
         output = query.new_zeros((*lead, query.shape[-2], value.shape[-1]))
@@ -180,9 +189,7 @@ def attend(
     with without_autocast(query):
         q, keys, values, mask = grouped
         q = q.to(wide) * scale
-        if mask is not None and mask.shape[-2] == 1 and mask.dtype == torch.bool:
-            # Not even NaN among the values of keys that all queries leave out has an effect.
-            values = torch.where(mask.mT, values, 0.0)
+        keys, values = _without_hidden(keys, values, mask)
         output = _attend_in_blocks(options, q, keys, values.to(wide), mask, is_causal, lead)
     return (output.flatten(-4, -3) if enable_gqa else output).to(query.dtype)
 
@@ -199,7 +206,23 @@ def _check_mask(mask: Any, query: Tensor, n: int, page_size: int | None) -> Tens
         raise ValueError(
             f"attn_mask must have shape (..., {rows}, {n}) or (..., 1, {n}), got {tuple(mask.shape)}"
         )
-    return mask if mask.dtype == torch.bool else mask.to(query.dtype)
+    if mask.dtype == torch.bool:
+        return mask
+    # A mask is never rounded to half precision, in which numbers that differ may be equal.
+    wide = torch.promote_types(mask.dtype, query.dtype)
+    return mask.to(wide if wide == query.dtype else torch.promote_types(query.dtype, torch.float32))
+
+
+def _without_hidden(
+    key: Tensor, value: Tensor, mask: Tensor | None, enable_gqa: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Return keys and values, 0 where all queries leave them out, so that not even NaN has an effect."""
+    if mask is None or mask.shape[-2] != 1 or mask.dtype != torch.bool:
+        return key, value
+    if enable_gqa and mask.ndim > 2 and mask.shape[-3] > 1:
+        # The heads of the query that share a head of the keys.
+        mask = mask.unflatten(-3, (key.shape[-3], -1)).any(-3)
+    return torch.where(mask.mT, key, 0.0), torch.where(mask.mT, value, 0.0)
 
 
 def _lead_of(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> torch.Size:
@@ -228,6 +251,11 @@ def _attend_to_all(
     if is_causal and (mask is not None or rows != n):
         seen = torch.ones(rows, n, dtype=torch.bool, device=query.device).tril(n - rows)
         mask, is_causal = (seen if mask is None else masked(mask, seen)), False
+    if mask is not None and mask.dtype not in (torch.bool, query.dtype):
+        with without_autocast(query):
+            wide = (x.to(mask.dtype) for x in (query, key, value))
+            output = scaled_dot_product_attention(*wide, mask, scale=scale, enable_gqa=enable_gqa)
+        return output.to(query.dtype)
     return scaled_dot_product_attention(
         query, key, value, mask, is_causal=is_causal, scale=scale, enable_gqa=enable_gqa
     )
@@ -297,7 +325,9 @@ def _mean_of_values(tokens: Tensor, logits: Tensor, flat: Tensor, starts: Tensor
     """Return the mean of the values of selected tokens, weighted by the softmax of their logits."""
     are_seen = (logits != -math.inf).any(-1, keepdim=True)
     weights = logits.masked_fill(~are_seen, 0.0).softmax(-1)
-    places = tokens + starts
+    # Where a query sees few tokens, others have the weight 0. Their values may be NaN, and are not read.
+    best = tokens.expand(logits.shape).gather(-1, logits.detach().argmax(-1, keepdim=True))
+    places = torch.where(logits == -math.inf, best, tokens) + starts
     k = places.shape[-1]
     weights = weights.expand(places.shape)
     means = embedding_bag(

@@ -91,11 +91,13 @@ def test_keys_that_are_masked_are_as_if_left_out(is_causal: bool) -> None:
     q, k, v = (rows("normal", (2, 3, 11, 4), seed) for seed in (1, 2, 3))
     mask = torch.ones(2, 1, 1, 11, dtype=torch.bool)
     mask[0, ..., :3] = mask[1, ..., 9:] = False
-    # Not even NaN among the values of such keys has an effect.
-    v = torch.where(mask.mT, v, torch.nan).requires_grad_()
+    # Not even NaN among such keys and their values has an effect.
+    k, v = (torch.where(mask.mT, x, torch.nan).requires_grad_() for x in (k, v))
+    q.requires_grad_()
     output = race_attention(q, k, v, mask, is_causal=is_causal, **OPTIONS)
     output.sum().backward()
-    assert v.grad is not None and v.grad.isfinite().all() and (v.grad[0, :, :3] == 0.0).all()
+    assert all(x.grad is not None and x.grad.isfinite().all() for x in (q, k, v))
+    assert (k.grad[0, :, :3] == 0.0).all() and (v.grad[0, :, :3] == 0.0).all()
     for i, kept in enumerate((slice(3, 11), slice(0, 9))):
         some = [x[i, :, kept] for x in (q, k, v)]
         expected = race_attention(*some, is_causal=is_causal, **OPTIONS)

@@ -238,6 +238,59 @@ def test_numbers_that_are_not_finite() -> None:
         assert x.grad is not None and x.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("page_size", [None, 4])
+@pytest.mark.parametrize("wild", [torch.nan, torch.inf])
+def test_values_that_are_not_selected_have_no_effect(page_size: int | None, wild: float) -> None:
+    q, k, v = (rows("normal", (12, 4), seed) for seed in (1, 2, 3))
+    v[11] = wild
+    output = top_tokens_attention(q, k, v, is_causal=True, k=8, page_size=page_size)
+    assert output[:11].isfinite().all()
+    if page_size is None:
+        # Each query has a mask of its own.
+        seen = torch.ones(12, 12, dtype=torch.bool).tril()
+        assert top_tokens_attention(q, k, v, seen, k=8)[:11].isfinite().all()
+
+
+@pytest.mark.parametrize("page_size", [None, 4])
+@pytest.mark.parametrize("n_selected", [8, 12])
+def test_masked_keys_that_are_nan_have_no_effect(n_selected: int, page_size: int | None) -> None:
+    q, k, v = (rows("normal", (2, 4, 12, 3), seed) for seed in (1, 2, 3))
+    k, v = k[:, :2].clone(), v[:, :2].clone()
+    mask = torch.ones(2, 1, 1, 12, dtype=torch.bool)
+    mask[:, :, :, 9:] = False
+    for given_mask in (mask, mask.expand(2, 4, 1, 12), mask[0, 0]):
+        outputs, gradients = [], []
+        for number in (0.0, torch.nan):
+            x, key, value = (
+                q.clone().requires_grad_(),
+                k.index_fill(2, torch.arange(9, 12), number).requires_grad_(),
+                v.index_fill(2, torch.arange(9, 12), number).requires_grad_(),
+            )
+            output = top_tokens_attention(
+                x, key, value, given_mask, enable_gqa=True, k=n_selected, page_size=page_size
+            )
+            output.square().sum().backward()
+            outputs.append(output.detach())
+            gradients.append((x.grad, key.grad, value.grad))
+        torch.testing.assert_close(outputs[1], outputs[0])
+        for found, expected in zip(*reversed(gradients), strict=True):
+            torch.testing.assert_close(found, expected)
+
+
+def test_a_mask_of_floats_is_not_rounded_to_half_precision() -> None:
+    q, k, v = torch.zeros(1, 4), torch.zeros(8, 4), torch.eye(8)
+    bias = torch.tensor([[256.0, 257, 258, 259, 255, 0, 1, 2]])
+    for dtype in (torch.bfloat16, torch.float16):
+        half = [x.to(dtype) for x in (q, k, v)]
+        for n_selected in (4, 8):
+            expected = top_tokens_attention(q, k, v, bias, k=n_selected)
+            found = top_tokens_attention(*half, bias, k=n_selected)
+            torch.testing.assert_close(found, expected.to(dtype), rtol=0, atol=0)
+            # Below the smallest number of float16.
+            found = top_tokens_attention(*half, torch.full((1, 8), -1e5), k=n_selected)
+            assert (found.sum() - 1.0).abs() < 1e-6
+
+
 def test_keys_that_are_infinite_are_as_in_exact_attention() -> None:
     q, k, v = (rows("normal", (12, 4), seed) for seed in (1, 2, 3))
     k[3, 0] = torch.inf
@@ -327,6 +380,9 @@ def test_wrong_arguments_are_refused() -> None:
     wrong: list[tuple[type[Exception], str, dict[str, Any]]] = [
         (TypeError, "query must be a tensor of floats of shape", {"query": np.zeros((3, 4))}),
         (TypeError, "key must be a tensor of floats .* got torch.int64", {"key": x.long()}),
+        (TypeError, "query must be .* of 16, 32 or 64 bits", {"query": x.to(torch.float8_e4m3fn)}),
+        (TypeError, "is_causal must be True or False, got 1", {"is_causal": 1, "k": 3}),
+        (TypeError, "is_causal must be True or False", {"is_causal": np.True_}),
         (TypeError, "value must have the dtype and device of query", {"value": x.double()}),
         (ValueError, "query must have 3 rows, one for each key", {"query": x[:2], "is_causal": True}),
         (TypeError, "attn_mask must be a tensor of booleans or floats", {"attn_mask": flags.long()}),

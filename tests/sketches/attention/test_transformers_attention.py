@@ -136,6 +136,133 @@ def test_few_tokens_in_a_trained_model() -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
 
+def other(name: str, config: Any = None, attention: str = "sdpa") -> Any:
+    """Return a small model of this class with random weights that are large enough to see differences."""
+    transformers = pytest.importorskip("transformers", minversion="5.4")
+    register_attention("all", top_tokens_attention, k=1000)
+    register_attention("race", n_hashes=8, power=3)
+    register_attention("top-tokens", top_tokens_attention, k=5)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 32}
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{name}Config") if config is None else config
+    config = config(vocab_size=50, initializer_range=0.2, **sizes)
+    config._attn_implementation = attention
+    kind = getattr(transformers, f"{name}Model", None) or getattr(transformers, name)
+    return kind(config).eval()
+
+
+def with_both(model: Any, **given: Any) -> tuple[Any, Any]:
+    """Return outputs of "sdpa", and of the registered attention that selects all tokens."""
+    with torch.no_grad():
+        model.set_attn_implementation("sdpa")
+        expected = model(IDS, **given)[0]
+        model.set_attn_implementation("all")
+        return expected, model(IDS, **given)[0]
+
+
+def test_a_mask_that_the_model_gives_counts_alone() -> None:
+    # Its attention does not say whether it is causal, and its masks have one row for all queries.
+    encoder = other("LayoutLM")
+    padding = torch.ones(2, 20, dtype=torch.bool)
+    padding[0, 15:] = False
+    for mask in (None, padding):
+        expected, found = with_both(encoder, attention_mask=mask)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    prefix = torch.ones(20, 20, dtype=torch.bool).tril()
+    prefix[:5, :5] = True
+    floats = torch.zeros(20, 20).masked_fill(~prefix, torch.finfo(torch.float32).min)
+    decoder = other("Llama")
+    causal = with_both(decoder)[1]
+    for mask in (prefix.expand(2, 1, 20, 20), floats.expand(2, 1, 20, 20), padding[:, None, None]):
+        expected, found = with_both(decoder, attention_mask=mask)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+        assert (found - causal).abs().max() > 0.1
+    decoder.set_attn_implementation("race")
+    with pytest.raises(TypeError, match="attn_mask must be a tensor of booleans, False for keys to leave"):
+        decoder(IDS, attention_mask=floats.expand(2, 1, 20, 20))
+
+
+@pytest.mark.parametrize("attention", ["all", "race", "top-tokens"])
+def test_masks_longer_and_shorter_than_the_keys(attention: str) -> None:
+    model = other("Llama", attention=attention)
+    from transformers import DynamicCache
+
+    mask = torch.ones(2, 20, dtype=torch.long)
+    mask[0, :4] = 0
+    cache = DynamicCache(config=model.config)
+    with torch.no_grad():
+        first = model(IDS[:, :6], attention_mask=mask, past_key_values=cache).last_hidden_state
+        second = model(IDS[:, 6:], attention_mask=mask, past_key_values=cache).last_hidden_state
+        whole = model(IDS, attention_mask=mask).last_hidden_state
+    parts = torch.cat([first, second], 1)
+    torch.testing.assert_close(parts[mask.bool()], whole[mask.bool()], rtol=1e-4, atol=1e-5)
+    if attention == "all":
+        # The keys that a mask lacks are left out, of the last queries of a cache, too.
+        short = torch.ones(2, 15, dtype=torch.long)
+        expected, found = with_both(model, attention_mask=short, past_key_values=None)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_other_models_of_a_configuration_do_not_count() -> None:
+    transformers = pytest.importorskip("transformers", minversion="5.4")
+    model = other("Llama", attention="all")
+
+    class Reward(transformers.PreTrainedModel):  # type: ignore[name-defined, misc]
+        config_class = transformers.LlamaConfig
+
+        def __init__(self, config: Any) -> None:
+            super().__init__(config)
+            self.model = transformers.LlamaModel(config)
+
+        def forward(self, ids: Any) -> Any:
+            return self.model(ids)[0]
+
+    class OwnAttention(Reward):
+        def forward(self, ids: Any) -> Any:
+            from transformers.masking_utils import create_causal_mask
+
+            rows = self.model.embed_tokens(ids)
+            return create_causal_mask(
+                config=self.config, inputs_embeds=rows, attention_mask=None, past_key_values=None
+            )
+
+    class MyConfig(transformers.LlamaConfig):  # type: ignore[name-defined, misc]
+        model_type = "mine"
+
+    with torch.no_grad():
+        expected = model(IDS)[0]
+        wrapper = Reward(model.config)
+        wrapper.model.load_state_dict(model.state_dict())
+        torch.testing.assert_close(wrapper.eval()(IDS), expected)
+        with pytest.raises(ValueError, match="OwnAttention computes attention in its own code"):
+            OwnAttention(model.config)(IDS)
+    expected, found = with_both(other("Llama", MyConfig))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_models_are_compiled_or_refused_then() -> None:
+    model = tiny("llama", "top-tokens-None")
+    with torch.no_grad():
+        found = torch.compile(model, backend="eager")(IDS).logits
+        torch.testing.assert_close(found, model(IDS).logits)
+        transformers = pytest.importorskip("transformers")
+        sizes = {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4}
+        config = transformers.BloomConfig(**sizes)
+        bloom = transformers.AutoModelForCausalLM.from_config(
+            config, attn_implementation="top-tokens-None"
+        ).eval()
+        with pytest.raises(ValueError, match=r"Bloom\w* computes attention in its own code"):
+            torch.compile(bloom, backend="eager")(IDS)
+
+
+@pytest.mark.parametrize("name", ["my_flash_race", "flex_attention2", "owner/race", "paged|race"])
+def test_names_that_transformers_reads_otherwise_are_refused(name: str) -> None:
+    pytest.importorskip("transformers", minversion="5.4")
+    with pytest.raises(ValueError, match=r"name must not have '.*' in it, for transformers"):
+        register_attention(name)
+
+
 def test_what_it_cannot_follow_is_refused() -> None:
     model = tiny("llama")
     with pytest.raises(ValueError, match="needs a cache that grows with the tokens, got one of 24 places"):
@@ -165,3 +292,18 @@ def test_what_it_cannot_follow_is_refused() -> None:
         register_attention("other", top_tokens_attention, k=3, beta=1.0)
     with pytest.raises(ValueError, match="k must be"):
         register_attention("other", top_tokens_attention, k=0)
+    with pytest.raises(TypeError, match=r"options must be those of top_tokens_attention: missing .* 'k'"):
+        register_attention("other", top_tokens_attention)
+    from transformers import AttentionInterface, DogeConfig, DogeModel
+
+    attend = AttentionInterface()["race"]
+    x = torch.zeros(2, 4, 20, 8)
+    with pytest.raises(ValueError, match=r"position_bias must be None .* a tensor of \(1, 4, 20, 20\)$"):
+        attend(model.model.layers[0].self_attn, x, x, x, None, position_bias=torch.zeros(1, 4, 20, 20))
+    with pytest.raises(ValueError, match="indices must be None"):
+        attend(model.model.layers[0].self_attn, x, x, x, None, indices=torch.zeros(2, 20, 3))
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 32}
+    doge = DogeConfig(vocab_size=50, **sizes)
+    doge._attn_implementation = "race"
+    with pytest.raises(ValueError, match="DogeAttention changes its mask"):
+        DogeModel(doge).eval()(IDS)

@@ -217,9 +217,14 @@ def _check_running_model(config: Any) -> None:
         raise ValueError("this attention needs a model that asks for its mask, and found none")
     homes = [base.__module__ for base in asks.__mro__ if base.__module__ != _BASE]
     looks_up = any(hasattr(sys.modules.get(home), "ALL_ATTENTION_FUNCTIONS") for home in homes)
-    if not looks_up or supports is False:
+    if not looks_up:
         raise ValueError(
             f"{asks.__name__} computes attention in its own code, and cannot use a registered one"
+        )
+    if supports is False:
+        raise ValueError(
+            f"{asks.__name__} does not say that it can use registered attentions, by _supports_sdpa or "
+            "_supports_attention_backend"
         )
 
 

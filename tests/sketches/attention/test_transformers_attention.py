@@ -236,6 +236,8 @@ def test_other_models_of_a_configuration_do_not_count() -> None:
         torch.testing.assert_close(wrapper.eval()(IDS), expected)
         with pytest.raises(ValueError, match="OwnAttention computes attention in its own code"):
             OwnAttention(model.config)(IDS)
+    with pytest.raises(ValueError, match="SplinterModel does not say that it can use registered attentions"):
+        other("Splinter", attention="all")(IDS)
     expected, found = with_both(other("Llama", MyConfig))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 

@@ -755,6 +755,7 @@ TABLES: dict[str, Callable[[], str]] = {
 
 FIGURES: dict[str, Callable[[], str]] = {
     **float_tables.FIGURES,
+    **sparsity_tables.FIGURES,
     "index_codes_recall": index_codes_recall,
     "neighbour_graph_ratio": graph_tables.ratio,
     "hyperloglog_ns": lambda: short(

@@ -1,13 +1,14 @@
-"""Make the tables of attention over few tokens; see figures.py."""
+"""Make the tables and figures of attention over few tokens; see figures.py."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from markdown_parts import table
+from markdown_parts import short, table
 from summary import rows
 
-__all__ = ["SETS", "TABLES", "errors_of_models", "runs"]
+__all__ = ["FIGURES", "SETS", "TABLES", "errors_of_models", "runs"]
 
 #: The sets of the results by the names of their tables.
 SETS = {"minilm": "MiniLM", "minilm_long": "MiniLM, 8 contexts", "language_model": "language model"}
@@ -59,3 +60,16 @@ TABLES = {
 }
 TABLES["top_tokens_models_minilm"] = lambda: _models("MiniLM")
 TABLES["top_tokens_models_language_model"] = lambda: _models("language model")
+TABLES["top_tokens_models_smollm2"] = lambda: _models("SmolLM2")
+
+
+def _smollm2(selector: str, selected: int, what: str = "error") -> float:
+    return float(errors_of_models("SmolLM2")[selector][selected][what])
+
+
+FIGURES: dict[str, Callable[[], str]] = {
+    "smollm2_loss": lambda: short(_smollm2("products", 128, "loss, exact")),
+    "smollm2_pages": lambda: short(
+        _smollm2("pages of 16, first 4", 128) / _smollm2("pages of 4, first 4", 128), 1
+    ),
+}

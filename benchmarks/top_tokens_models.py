@@ -4,6 +4,8 @@
 of the Python language reference. The error is 1 minus the cosine of the embedding of a window with that of
 exact attention. "language model" is the causal one of benchmarks/attention_models.py, of 2 layers, on windows
 of 256 words of test documents; the error is its loss, in nats a word, above that of exact attention.
+"SmolLM2" is SmolLM2-135M-Instruct (see smollm.py), of 30 layers, on windows of 1,024 tokens of the
+reference, and its error is the loss in nats a token. It is left out if its package is missing.
 
 "products" selects by products, "pages of p" by bounds of pages of p tokens, and "latest" the first 4 tokens
 and the latest ones. "first 4" tells that a selector has the first 4 tokens, and a quarter of its tokens are
@@ -17,6 +19,7 @@ import attention_models
 import minilm
 import numpy as np
 import small_models
+import smollm
 import torch
 from measure import parse, show, write
 from mergesketch import register_attention, top_tokens_attention
@@ -24,6 +27,8 @@ from small_models import one_thread
 from torch.nn.functional import cross_entropy, normalize
 
 SELECTED, PAGES, WINDOWS = (16, 32, 64, 128), (4, 16), 8
+#: Windows of SmolLM2 and their tokens, and numbers of tokens that are selected.
+LONG, FEW = (4, 1024), (32, 64, 128, 256)
 
 
 def selectors(k, n, causal):
@@ -98,6 +103,37 @@ def of_language_model():
             )
 
 
+def of_smollm():
+    model, windows = smollm.load(*LONG)
+    register_attention("top-tokens", top_tokens_attention, k=1)
+
+    def losses():
+        found = []
+        for window in windows:
+            with torch.no_grad():
+                logits = model(window[None, :-1], use_cache=False).logits
+            found.append(cross_entropy(logits[0], window[1:]).item())
+        return np.array(found)
+
+    exact = losses()
+    model.set_attn_implementation("top-tokens")
+    for k in FEW:
+        for name, options in selectors(k, LONG[1], causal=True):
+            if name in (
+                "products",
+                "products, first 4",
+                "pages of 4, first 4",
+                "pages of 16, first 4",
+                "latest",
+            ):
+                register_attention("top-tokens", top_tokens_attention, **options)
+                yield (
+                    {"model": "SmolLM2", "selector": name, "selected": k}
+                    | mean_of(losses() - exact)
+                    | {"loss, exact": exact.mean()}
+                )
+
+
 def main():
     arguments = parse(__doc__, "top_tokens_models")
     if not minilm.is_installed():
@@ -105,8 +141,10 @@ def main():
         return
     one_thread()
     warnings.filterwarnings("ignore", category=FutureWarning)
-    rows = []
-    for found in (of_minilm(), of_language_model()):
+    rows, models = [], [of_minilm(), of_language_model()]
+    if smollm.is_installed():
+        models.append(of_smollm())
+    for found in models:
         for row in found:
             rows.append({name: float(x) if isinstance(x, np.floating) else x for name, x in row.items()})
             print(row, flush=True)

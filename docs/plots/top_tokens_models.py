@@ -16,17 +16,19 @@ DRAWN = {
     "pages of 4": ("C0", "-"),
     "pages of 4, first 4": ("C0", "--"),
     "pages of 16": ("C1", "-"),
+    "pages of 16, first 4": ("C1", "--"),
     "latest": (GREY, ":"),
 }
 #: The models, with their titles and what their errors are.
 MODELS = {
     "MiniLM": ("MiniLM, 512 tokens", "1 - cosine of embeddings"),
+    "SmolLM2": ("SmolLM2, 1,024 tokens", "added loss, nats a token"),
     "language model": ("language model, 256 tokens", "added loss, nats a word"),
 }
 
 
 def main():
-    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 3.0))
+    figure, panels = plt.subplots(1, 3, figsize=(WIDTH, 2.9))
     for axes, (model, (title, label)) in zip(panels, MODELS.items(), strict=True):
         found = errors_of_models(model)
         for selector in (name for name in DRAWN if name in found):

@@ -1,7 +1,8 @@
 """Exchange small Python objects between ranks, and agree on what has failed.
 
 No rank may wait for a rank that has failed. `ObjectCommunicator.agree` turns an exception on any rank into a
-`DistributedError` on every rank, at a point that all of them reach.
+`DistributedError` on every rank, at a point that all of them reach. Exchanges of objects end with it, because
+an object may be one that cannot be pickled, or not unpickled on another rank.
 """
 
 from __future__ import annotations
@@ -60,22 +61,31 @@ class ObjectCommunicator:
         Parameters
         ----------
         value : object
-            An object that can be pickled; it is read on rank `root` alone.
+            An object that can be pickled; it is read on rank `root` alone. One rank does not pickle it.
         root : int, default 0
 
         Returns
         -------
         object
             The root's value.
+
+        Raises
+        ------
+        DistributedError
+            On every rank, if the value cannot be pickled, or not unpickled on another rank.
         """
         if self.size == 1:
             return value
-        data = _pickled(value) if self.rank == root else None
-        size = np.array([0 if data is None else data.size])
+        is_root = self.rank == root
+        data, error = _pickled(value) if is_root else (np.empty(0, np.uint8), None)
+        size = np.array([data.size])
         wait_for_ranks(self.mpi, self.mpi.Ibcast(size, root))
-        data = np.empty(size[0], np.uint8) if data is None else data
+        data = data if is_root else np.empty(size[0], np.uint8)
         self.mpi.Bcast(data, root)
-        return value if self.rank == root else pickle.loads(data.data)
+        with self.agree():
+            if error is not None:
+                raise error
+            return value if is_root else _unpickled(data, size)[0]
 
     def gather(self, value: Any, root: int = 0) -> list[Any] | None:
         """Return every rank's value on the root, in the order of ranks, and None on the other ranks.
@@ -83,24 +93,32 @@ class ObjectCommunicator:
         Parameters
         ----------
         value : object
-            An object that can be pickled.
+            An object that can be pickled. One rank does not pickle it.
         root : int, default 0
 
         Returns
         -------
         list or None
+
+        Raises
+        ------
+        DistributedError
+            On every rank, if a value cannot be pickled, or not unpickled on the root.
         """
         if self.size == 1:
             return [value]
-        data, is_root = _pickled(value), self.rank == root
+        (data, error), is_root = _pickled(value), self.rank == root
         sizes = np.empty(self.size, np.int64) if is_root else None
         wait_for_ranks(self.mpi, self.mpi.Igather(np.array([data.size]), sizes, root))
         if sizes is None:
             self.mpi.Gatherv(data, None, root)
-            return None
-        every = np.empty(sizes.sum(), np.uint8)
-        self.mpi.Gatherv(data, [every, (sizes, starts_of(sizes))], root)
-        return _unpickled(every, sizes)
+        else:
+            every = np.empty(sizes.sum(), np.uint8)
+            self.mpi.Gatherv(data, [every, (sizes, starts_of(sizes))], root)
+        with self.agree():
+            if error is not None:
+                raise error
+            return None if sizes is None else _unpickled(every, sizes)
 
     def allgather(self, value: Any) -> list[Any]:
         """Return every rank's value on every rank, in the order of ranks.
@@ -108,19 +126,37 @@ class ObjectCommunicator:
         Parameters
         ----------
         value : object
-            An object that can be pickled.
+            An object that can be pickled. One rank does not pickle it.
 
         Returns
         -------
         list
+
+        Raises
+        ------
+        DistributedError
+            On every rank, if a value cannot be pickled, or not unpickled on another rank.
         """
         if self.size == 1:
             return [value]
-        data, sizes = _pickled(value), np.empty(self.size, np.int64)
+        data, error = _pickled(value)
+        every, sizes = self._allgather_bytes(data)
+        with self.agree():
+            if error is not None:
+                raise error
+            return _unpickled(every, sizes)
+
+    def _allgather_bytes(self, data: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Return the bytes of all ranks, one rank's after another's, and their numbers."""
+        sizes = np.empty(self.size, np.int64)
         wait_for_ranks(self.mpi, self.mpi.Iallgather(np.array([data.size]), sizes))
         every = np.empty(sizes.sum(), np.uint8)
         self.mpi.Allgatherv(data, [every, (sizes, starts_of(sizes))])
-        return _unpickled(every, sizes)
+        return every, sizes
+
+    def _allgather_text(self, text: str | None) -> list[str | None]:
+        """Return the texts of all ranks, without `agree`, which uses this."""
+        return _unpickled(*self._allgather_bytes(_pickled(text)[0]))
 
     def sum(self, value: int) -> int:
         """Return the sum of the ranks' values.
@@ -163,12 +199,7 @@ class ObjectCommunicator:
         DistributedError
             On every rank, if the values differ.
         """
-        values = self.allgather(value)
-        for rank, other in enumerate(values):
-            if other != values[0]:
-                raise DistributedError(
-                    f"ranks must agree on {what}: rank 0 has {values[0]!r}, rank {rank} has {other!r}"
-                )
+        _refuse_others(what, self.allgather(value))
 
     @contextmanager
     def agree(self) -> Iterator[None]:
@@ -197,10 +228,10 @@ class ObjectCommunicator:
         wait_for_ranks(self.mpi, self.mpi.Iallreduce(MPI.IN_PLACE, largest, MPI.MAX))
         any_failed, newest, oldest = largest[0], largest[1], -largest[2]
         if newest != oldest:
-            self.check_same("the version of mergesketch", __version__)
+            _refuse_others("the version of mergesketch", self._allgather_text(__version__))
         if any_failed:
             message = None if error is None else f"{type(error).__name__}: {error}"
-            failures = [(r, m) for r, m in enumerate(self.allgather(message)) if m is not None]
+            failures = [(r, m) for r, m in enumerate(self._allgather_text(message)) if m is not None]
             rank, first = failures[0]
             raise DistributedError(f"rank {rank} failed: {first}") from error
 
@@ -235,18 +266,39 @@ class ObjectCommunicator:
         Returns
         -------
         object
-            The result, which can be pickled.
+            The result.
+
+        Raises
+        ------
+        DistributedError
+            On every rank, if the call fails, or if its result cannot be pickled, or not unpickled on another
+            rank. With one rank the exception of the call itself is raised, and its result is not pickled.
         """
         with self.agree():
             result = function(*arguments) if self.rank == 0 else None
         return cast(T, self.bcast(result))
 
 
-def _pickled(value: Any) -> NDArray[np.uint8]:
-    return np.frombuffer(pickle.dumps(value, pickle.HIGHEST_PROTOCOL), dtype=np.uint8)
+def _refuse_others(what: str, values: Sequence[Any]) -> None:
+    for rank, other in enumerate(values):
+        if other != values[0]:
+            raise DistributedError(
+                f"ranks must agree on {what}: rank 0 has {values[0]!r}, rank {rank} has {other!r}"
+            )
+
+
+def _pickled(value: Any) -> tuple[NDArray[np.uint8], Exception | None]:
+    """Return the bytes of the pickle of a value; none and an error if it has no pickle."""
+    try:
+        return np.frombuffer(pickle.dumps(value, pickle.HIGHEST_PROTOCOL), dtype=np.uint8), None
+    except Exception as error:
+        return np.empty(0, np.uint8), error
 
 
 def _unpickled(data: NDArray[np.uint8], sizes: NDArray[np.int64]) -> list[Any]:
-    """Return the values whose pickles, of the given sizes, lie one after another in `data`."""
-    starts = starts_of(sizes)
-    return [pickle.loads(data[a : a + n].data) for a, n in zip(starts.tolist(), sizes.tolist(), strict=True)]
+    """Return the values whose pickles, of the given sizes, lie one after another in `data`.
+
+    None stands for a value without a pickle, whose rank raises an error.
+    """
+    parts = [data[a : a + n].data for a, n in zip(starts_of(sizes).tolist(), sizes.tolist(), strict=True)]
+    return [pickle.loads(part) if part.nbytes else None for part in parts]

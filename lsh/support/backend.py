@@ -154,7 +154,11 @@ def device_of(array: Any) -> Device:
     if _is_cupy(array):
         return "gpu"
     if not isinstance(array, np.ndarray) and hasattr(array, "__dlpack_device__"):
-        return "gpu" if int(array.__dlpack_device__()[0]) in _CUDA else "cpu"
+        try:
+            return "gpu" if int(array.__dlpack_device__()[0]) in _CUDA else "cpu"
+        except (BufferError, RuntimeError, TypeError, ValueError):
+            # DLPack has no such device, as for PyTorch's "meta": who reads the array refuses it by name.
+            return "cpu"
     return "cpu"
 
 
@@ -214,7 +218,7 @@ def as_array(X: Any, name: str = "X") -> NDArray[Any]:
 def refuse_tensor(X: Any, name: str) -> None:
     """Raise TypeError if `X` is a tensor of PyTorch, or a list of some, that NumPy cannot read.
 
-    The message names the calls that make it readable.
+    The message names the calls that make it readable, where there are some.
     """
     tensor = X
     while isinstance(tensor, (list, tuple)) and tensor:
@@ -223,6 +227,8 @@ def refuse_tensor(X: Any, name: str) -> None:
     torch: Any = sys.modules.get("torch")
     if torch is None or not isinstance(tensor, torch.Tensor):
         return
+    if tensor.device.type == "meta":
+        raise TypeError(f'{name} must hold numbers, got a tensor on the device "meta", which has none')
     has_dtype = hasattr(np, str(tensor.dtype).removeprefix("torch."))
     reasons = (
         (tensor.requires_grad, "that requires grad", "detach()"),
@@ -231,7 +237,7 @@ def refuse_tensor(X: Any, name: str) -> None:
         (tensor.is_floating_point() and not has_dtype, "that NumPy does not have", "float()"),
         (tensor.is_conj(), "with conjugate bit", "resolve_conj()"),
         (tensor.is_neg(), "with negative bit", "resolve_neg()"),
-        (tensor.device.type not in ("cpu", "cuda", "meta"), f"on {tensor.device}", "cpu()"),
+        (tensor.device.type not in ("cpu", "cuda"), f"on {tensor.device}", "cpu()"),
     )
     found = [(reason, call) for is_so, reason, call in reasons if is_so]
     if found:

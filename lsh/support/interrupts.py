@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 
@@ -20,6 +21,8 @@ _SIGNALS = tuple(getattr(signal, name) for name in ("SIGALRM", "SIGTERM", "SIGIN
 #: Signals of the main thread that wait to be handled, and their handlers.
 _held_back: list[tuple[int, FrameType | None]] = []
 _handlers: dict[int, Any] = {}
+#: The thread that delays handlers, or did last: the main thread, which a fork in another thread replaces.
+_delayed_by: int | None = None
 
 
 def _hold_back(number: int, frame: FrameType | None) -> None:
@@ -36,8 +39,10 @@ class uninterrupted:
     __slots__ = ("_replaced",)
 
     def __enter__(self) -> Self:
+        global _delayed_by
         self._replaced: list[tuple[int, Any]] = []
         if threading.current_thread() is threading.main_thread():
+            _delayed_by = threading.get_ident()
             try:
                 for number in _SIGNALS:
                     handler = getsignal(number)
@@ -78,3 +83,14 @@ def check_interrupt() -> None:
     """Run delayed handlers now; for places in a long change where the change can still be undone."""
     if _held_back and threading.current_thread() is threading.main_thread():
         _deliver()
+
+
+def _after_fork_in_child() -> None:
+    # Signals that wait have come to the parent, which handles them.
+    _held_back.clear()
+    if _delayed_by != threading.get_ident():
+        # The thread whose block would put the handlers back is not here.
+        _restore([(n, _handlers[n]) for n in _SIGNALS if getsignal(n) is _hold_back], 0)
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -97,7 +97,9 @@ class ActiveUnits(Stored):
     **Gated layers**. Where `W` is the gate of ``(activation(X @ W.T) * (X @ up.T)) @ V``, `select` ranks by
     the activation of the gate alone. This is right for "relu" if all active units are selected. For "silu"
     and "gelu", select by the product of what predictors of both matrices predict, a of the gate and b of
-    `up`: ``top_tokens(np.abs(z / (1.0 + np.exp(-z)) * b.scores(X)), k)``, where z is ``a.scores(X)``.
+    `up`. With ``z = a.scores(X)`` and the functions of ``scipy.special``, this is
+    ``top_tokens(np.abs(z * expit(z) * b.scores(X)), k)`` for "silu", and has ``ndtr`` in the place of
+    ``expit`` for "gelu".
 
     **codes**. The scores are those of `VectorCodes`, which estimate products without bias. A query reads
     ``n_units n_features bits / 8`` bytes.

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...errors import IncompatibleSketchError
-from ...lsh.inputs.arrays import check_array, refuse_flags
+from ...lsh.inputs.arrays import check_array, check_finite, refuse_flags
 from ...lsh.inputs.rows import read_rows
-from ...lsh.support.backend import read_only, refuse_gpu
+from ...lsh.support.backend import backend_of, read_only, refuse_gpu
 from ...lsh.support.checks import check_choice, check_int, check_real
 from ...lsh.support.public import publish
 from ...lsh.support.types import RowsLike
@@ -323,13 +323,14 @@ class ImportanceCache(MergeableSketch):
             return found[0]
 
     def _read(self, *given: Any) -> _Batch:
+        queries: NDArray[np.float32] | None = None
+        shape: tuple[int, ...] = ()
         found: list[AttentionOutput] | None = None
-        Q: Any = None
         if len(given) == 3:
             K, V, positions = given
         else:
             Q, K, V, positions, found = given
-        queries, shape = (None, ()) if Q is None else self._read_queries(Q)
+            queries, shape = self._read_queries(Q)
         keys = _read_float32("K", K, self.n_features)
         values = _read_float32("V", V, self.n_values)
         n = len(keys)
@@ -353,10 +354,17 @@ class ImportanceCache(MergeableSketch):
 
     def _read_queries(self, Q: Any) -> tuple[NDArray[np.float32], tuple[int, ...]]:
         """Return queries, of shape (n, n_queries, n_features), and the shape of `Q` without its last axis."""
-        if not hasattr(Q, "tocsr") and (array := check_array("Q", Q)).ndim == 3:
+        array = None if hasattr(Q, "tocsr") else check_array("Q", Q)
+        if array is not None and array.ndim not in (2, 3) and array.dtype.kind in "fiub":
+            d = self.n_features
+            raise ValueError(
+                f"Q must have shape (n, {d}) or (n, n_queries, {d}), got {array.ndim}-D shape {array.shape}"
+            )
+        if array is not None and array.ndim == 3:
             n, n_queries, width = array.shape
             if n_queries == 0:
                 raise ValueError(f"Q must have at least one query for each token, got shape {array.shape}")
+            check_finite("Q", array, backend_of(array))
             rows = _read_float32("Q", array.reshape(n * n_queries, width), self.n_features)
             return rows.reshape(n, n_queries, width), (n, n_queries)
         rows = _read_float32("Q", Q, self.n_features)

@@ -16,6 +16,7 @@ from mergesketch.errors import DistributedError
 from ranks import Ran, Ranks, needs_mpi, run_apart, running_ranks
 
 COLLECTIVES = """
+import threading
 import numpy as np
 import pytest
 from mergesketch.distributed import Communicator, communicator
@@ -59,6 +60,27 @@ with pytest.raises(DistributedError if size > 1 else ZeroDivisionError) as caugh
     comm.call_on_first(lambda: 1 // rank)
 if size > 1:
     assert str(caught.value).startswith("rank 0 failed: ZeroDivisionError: ")
+
+# -- objects that cannot be pickled, or not unpickled: all ranks raise, and go on together
+class Unreadable:
+    def __reduce__(self):
+        return int, ("x",)
+last, lock = size - 1, threading.Lock()
+if size > 1:
+    for exchange_objects, failing, error in [
+        (lambda: comm.call_on_first(threading.Lock), 0, TypeError),
+        (lambda: comm.call_on_first(Unreadable), 1, ValueError),
+        (lambda: comm.bcast(lock if rank == last else None, last), last, TypeError),
+        (lambda: comm.bcast(Unreadable(), last), 0, ValueError),
+        (lambda: comm.gather(lock if rank == last else None), last, TypeError),
+        (lambda: comm.gather(Unreadable() if rank == last else None, last), last, ValueError),
+        (lambda: comm.allgather(lock if rank else None), 1, TypeError),
+        (lambda: comm.allgather(Unreadable() if rank == last else None), 0, ValueError),
+        (lambda: comm.check_same("k", lock), 0, TypeError),
+    ]:
+        with pytest.raises(DistributedError, match=f"^rank {failing} failed: {error.__name__}: "):
+            exchange_objects()
+        assert comm.sum(1) == size
 
 # -- reductions, of more than one piece and at its edges
 for piece in (64, 1 << 20):

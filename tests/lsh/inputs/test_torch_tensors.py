@@ -55,6 +55,12 @@ def test_they_are_refused_by_name(name: str, call: Callable[[Any], Any]) -> None
         call(eval(f"tensor.{calls}", {"tensor": tensor}))
 
 
+@pytest.mark.parametrize(("name", "call"), [*CALLS, ("up", lambda X: sparse_layer(ROWS, ROWS, ROWS, up=X))])
+def test_tensors_without_values_are_refused_by_name(name: str, call: Callable[[Any], Any]) -> None:
+    with pytest.raises(TypeError, match=f'^{name} must hold numbers, got a tensor on the device "meta"'):
+        call(torch.ones(3, 4, device="meta"))
+
+
 def test_lists_of_tensors_are_refused_by_name() -> None:
     rows = [torch.ones(4, requires_grad=True)] * 2
     with pytest.raises(TypeError, match=r"K must be numbers that NumPy can read, .* after detach\(\)"):

@@ -206,6 +206,59 @@ print("done")
     assert ran.stdout == "done\n", ran.stderr
 
 
+def test_a_fork_while_signals_are_delayed() -> None:
+    """The child handles signals as before, and not those of the parent, whichever thread forks."""
+    code = """
+import os, signal, threading
+from mergesketch.lsh.support.interrupts import uninterrupted
+
+heard = []
+def note(number, frame):
+    heard.append((os.getpid(), number))
+
+numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGALRM]
+for number in numbers:
+    signal.signal(number, note)
+
+def fork(is_delayed):
+    child = os.fork()
+    if child:
+        codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        return
+    code = 0 if all((signal.getsignal(n) is note) == (not is_delayed) for n in numbers) else 1
+    for number in numbers:
+        signal.raise_signal(number)
+    if is_delayed and heard:
+        code = 2
+    if not is_delayed:
+        finish(code)
+    codes.append(code)
+
+def finish(code):
+    if heard != [(os.getpid(), number) for number in numbers]:
+        code = code or 3
+    with uninterrupted():
+        pass
+    os._exit(code or 4 * (len(heard) != 3))
+
+parent, codes = os.getpid(), []
+with uninterrupted():
+    signal.raise_signal(signal.SIGTERM)
+    thread = threading.Thread(target=fork, args=[False])
+    thread.start()
+    thread.join()
+    # The block goes on in the child of its own thread, and ends there.
+    fork(True)
+if os.getpid() != parent:
+    finish(codes[-1])
+assert heard == [(parent, signal.SIGTERM)], heard
+assert all(signal.getsignal(number) is note for number in numbers)
+print(codes)
+"""
+    ran = run_python(code)
+    assert ran.stdout == "[0, 0]\n", (ran.stdout, ran.stderr)
+
+
 @pytest.mark.slow
 def test_a_fork_while_other_threads_work() -> None:
     code = """

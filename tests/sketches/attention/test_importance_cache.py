@@ -357,13 +357,24 @@ def test_bad_arguments_are_refused() -> None:
         (lambda: cache.causal(np.ones((5, 0, D)), K, V), r"at least one query for each token, got .* \(5, 0"),
         (lambda: cache.causal(np.ones((5, 2, 1)), K, V), "Q must have 5 columns, got 1"),
         (lambda: cache.query(np.full((5, 2, D), np.nan)), "Q must be finite"),
-        (lambda: cache.query(np.ones((1, 1, 1, D))), "Q must be a matrix"),
+        (
+            lambda: cache.query(np.ones((1, 1, 1, D))),
+            r"Q must have shape \(n, 5\) or \(n, n_queries, 5\), got 4-D",
+        ),
         (lambda: cache.causal(K, K, V[:4]), "V must have 5 rows, one for each row of K, got 4"),
         (lambda: cache.causal(1e300 * K, K, V), r"Q must be at most 1e\+38 in magnitude, got 1e\+300"),
         (lambda: cache.causal(K, K, V, [0, 1, 3, 2, 4]), "positions must rise, and be above -1"),
         (lambda: cache.update(K, V, np.arange(5) + 2**62), "positions must be from 0 to"),
     ):
         with pytest.raises(ValueError, match=message):
+            call()
+    with pytest.raises(TypeError, match="Q must hold real numbers, got dtype object"):
+        cache.causal(None, K, V)
+    # Places are those in the array that the caller has.
+    Q = np.ones((5, 3, D))
+    Q[2, 1, 4] = np.nan
+    for call in (lambda: cache.causal(Q, K, V), lambda: cache.query(Q)):
+        with pytest.raises(ValueError, match=r"Q must be finite, got nan at index \(2, 1, 4\)"):
             call()
     assert cache == cache.empty_like()
 

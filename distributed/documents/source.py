@@ -35,7 +35,7 @@ readings is named and counted too: see `DocumentSource.report_changed`.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from functools import partial
 from os import PathLike
 from typing import Any
@@ -102,10 +102,10 @@ class DocumentSource:
         bytes that its encoding does not have is an error too; otherwise it is read with its bad bytes.
     comm : mpi4py communicator, Communicator or None
         See `communicator`.
-    include, exclude : sequences of str
+    include, exclude : str or sequences of str
         Shell patterns that choose among the files found in folders. They are compared with the names, or,
         if they have a slash, with the paths below the folder given. `exclude` also leaves out folders.
-    leave_out : sequence of paths
+    leave_out : path or sequence of paths
         Files that are left out of folders, for example because the program writes to them.
     chunk_bytes : int
         Length of the ranges into which uncompressed JSON lines are cut. The ids depend on it.
@@ -162,32 +162,33 @@ class DocumentSource:
         score_field: str | None = None,
         strict: bool = False,
         comm: Any = None,
-        include: Sequence[str] = (),
-        exclude: Sequence[str] = (),
-        leave_out: Sequence[str | PathLike[str]] = (),
+        include: str | Sequence[str] = (),
+        exclude: str | Sequence[str] = (),
+        leave_out: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
         chunk_bytes: int = 16 << 20,
         batch_bytes: int = 16 << 20,
         progress: bool = False,
     ) -> None:
-        given = [paths] if isinstance(paths, (str, PathLike)) else list(paths)
-        if not given or not all(isinstance(path, (str, PathLike)) for path in given):
-            raise ValueError(f"paths must be one or more paths, got {paths!r}")
-        self.paths = [os.fsdecode(path) for path in given]
-        if not isinstance(text_field, str):
-            raise TypeError(f"text_field must be a string, got {text_field!r}")
-        for name, field in (("id_field", id_field), ("score_field", score_field)):
-            if field is not None and not isinstance(field, str):
-                raise TypeError(f"{name} must be a string or None, got {field!r}")
-        self.text_field, self.id_field, self.score_field = text_field, id_field, score_field
-        check_choice("format", format, FORMATS)
-        self.format = format
-        self.encoding = check_encoding(encoding)
-        self.strict = bool(strict)
-        self.chunk_bytes = check_int("chunk_bytes", chunk_bytes, 1)
-        self.batch_bytes = check_int("batch_bytes", batch_bytes, 1)
-        self._progress = progress
         self._comm = communicator(comm)
-        include, exclude = list(include), list(exclude)
+        with self._comm.agree():
+            self.paths = _read_paths("paths", paths)
+            if not self.paths:
+                raise ValueError(f"paths must be one or more strings or paths, got {paths!r}")
+            if not isinstance(text_field, str):
+                raise TypeError(f"text_field must be a string, got {text_field!r}")
+            for name, field in (("id_field", id_field), ("score_field", score_field)):
+                if field is not None and not isinstance(field, str):
+                    raise TypeError(f"{name} must be a string or None, got {field!r}")
+            self.text_field, self.id_field, self.score_field = text_field, id_field, score_field
+            check_choice("format", format, FORMATS)
+            self.format = format
+            self.encoding = check_encoding(encoding)
+            self.strict = bool(strict)
+            self.chunk_bytes = check_int("chunk_bytes", chunk_bytes, 1)
+            self.batch_bytes = check_int("batch_bytes", batch_bytes, 1)
+            self._progress = progress
+            included, excluded = _read_paths("include", include), _read_paths("exclude", exclude)
+            left_out = _read_paths("leave_out", leave_out)
         fields = (text_field, id_field, score_field)
         settings = (
             self.paths,
@@ -195,20 +196,19 @@ class DocumentSource:
             self.encoding,
             fields,
             self.strict,
-            include,
-            exclude,
+            included,
+            excluded,
             self.chunk_bytes,
         )
         self._comm.check_same("the documents to read", settings)
         self._input: StandardInput | None = None
-        left_out = [os.fsdecode(path) for path in leave_out]
         with self._comm.agree():
             if self._comm.rank == 0 and STANDARD_INPUT in self.paths:
                 self._input = StandardInput()
         opened = None if self._input is None else self._input.file
         # Other ranks may see another state of a network's files.
         listing = self._comm.call_on_first(
-            partial(list_allowed, self.paths, include, exclude, opened, left_out, strict=self.strict)
+            partial(list_allowed, self.paths, included, excluded, opened, left_out, strict=self.strict)
         )
         files = detect_on_ranks(self._comm, listing.files, format, self.encoding)
         own = [(file.path, file.reason) for file in files if file.reason in OWN_REASONS]
@@ -559,6 +559,17 @@ class DocumentSource:
         if self.id_field is None:
             raise ValueError("fields_of needs a source with an id_field, got None")
         return ids_of(self._plan, ids, self.text_field, self.id_field, self.format)
+
+
+def _read_paths(name: str, given: Any) -> list[str]:
+    """Return one path or several, or patterns of these, as a list, or raise if there is something else."""
+    # The elements of a string would be its characters.
+    several = (
+        [given] if isinstance(given, (str, PathLike)) or not isinstance(given, Iterable) else list(given)
+    )
+    if not all(isinstance(path, (str, PathLike)) for path in several):
+        raise ValueError(f"{name} must be one or more strings or paths, got {given!r}")
+    return [os.fsdecode(path) for path in several]
 
 
 publish("mergesketch.distributed", __all__, globals())

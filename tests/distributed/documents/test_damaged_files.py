@@ -294,6 +294,10 @@ try:
     DocumentSource("d", comm=comm)
 except Exception as error:
     print(type(error).__name__, error)
+try:
+    DocumentSource("d", comm=comm, batch_bytes=0 if comm.rank == 0 else 1)
+except Exception as error:
+    print(type(error).__name__, error)
 """
 
 
@@ -311,6 +315,7 @@ def test_damaged_files_over_ranks(ranks: Ranks, tmp_path):
         told.add(first)
         kind = "FileError" if n_ranks == 1 else DistributedError.__name__
         assert rest[0].startswith(kind) and "d/a.jsonl has no field 'text'" in rest[0]
+        assert rest[1].endswith("batch_bytes must be an integer of at least 1, got 0")
         assert all(out.splitlines() == rest for out in ran.stdout[1:])
     (line,) = told
     assert "[0, 2, 4, 6]" in line and "n_skipped=3" in line

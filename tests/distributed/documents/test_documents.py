@@ -165,14 +165,25 @@ def test_wrong_paths(path, message):
 
 
 def test_wrong_arguments():
-    for wrong in ([], [3], b"x"):
-        with pytest.raises((TypeError, ValueError), match=r"paths must be"):
+    for wrong in ([], [3], b"x", 3, None):
+        with pytest.raises(ValueError, match=r"paths must be one or more strings or paths"):
             DocumentSource(wrong)
     write("a", "x")
+    for name in ("include", "exclude", "leave_out"):
+        with pytest.raises(ValueError, match=rf"{name} must be one or more strings or paths, got \[3\]"):
+            DocumentSource("a", **{name: [3]})
     with pytest.raises(TypeError, match=r"text_field must be a string, got 3"):
         DocumentSource("a", text_field=3)
     with pytest.raises(ValueError, match=r"batch_bytes must be an integer of at least 1, got 0"):
         DocumentSource("a", batch_bytes=0)
+
+
+def test_one_pattern_is_no_list_of_its_characters():
+    for name in ("d/a.txt", "d/b.py", "d/c.md"):
+        write(name, "x")
+    assert DocumentSource("d", include="*.py").files == ["d/b.py"]
+    assert DocumentSource("d", exclude="*.py").files == ["d/a.txt", "d/c.md"]
+    assert DocumentSource("d", leave_out=Path("d/b.py")).files == ["d/a.txt", "d/c.md"]
 
 
 def test_very_deep_folders():

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,21 +39,18 @@ _CHUNK = 1 << 20
 _PLACES = "path must be a path or a binary file object"
 
 
-@runtime_checkable
 class BinaryReader(Protocol):
     """A file object that bytes are read from."""
 
     def read(self, size: int, /) -> bytes | None: ...
 
 
-@runtime_checkable
 class BinaryWriter(Protocol):
     """A file object that bytes are written to."""
 
     def write(self, data: Any, /) -> Any: ...
 
 
-@runtime_checkable
 class _Openable(Protocol):
     """An object that opens like a `pathlib.Path`: a member of a zip file, a resource, a remote path."""
 
@@ -62,6 +59,22 @@ class _Openable(Protocol):
 
 Source: TypeAlias = str | PathLike[str] | BinaryReader | _Openable
 Target: TypeAlias = str | PathLike[str] | BinaryWriter | _Openable
+
+
+# Wrappers, such as those of `tempfile`, find the methods of their files only when these are asked for. From
+# Python 3.12 on, `isinstance` of a protocol does not ask.
+
+
+def _can_read(place: Any) -> TypeGuard[BinaryReader]:
+    return hasattr(place, "read")
+
+
+def _can_write(place: Any) -> TypeGuard[BinaryWriter]:
+    return hasattr(place, "write")
+
+
+def _can_open(place: Any) -> TypeGuard[_Openable]:
+    return hasattr(place, "open")
 
 
 def _path_of(place: Any) -> str | None:
@@ -92,17 +105,17 @@ def opened(place: Source, *, mmap: bool) -> Iterator[tuple[Header, Callable[[], 
     mmap : bool
         Map the arrays instead of reading them.
     """
-    path = None if isinstance(place, BinaryReader) else _path_of(place)
+    path = None if _can_read(place) else _path_of(place)
     if path is not None:
         with name_file(path), open(path, "rb", opener=never_wait) as file:
             yield header_of_file(file), lambda: map_arrays(file) if mmap else fetch_from_file(file)
-    elif isinstance(place, BinaryReader):
+    elif _can_read(place):
         with name_file(getattr(place, "name", None)):
             if mmap:
                 _check_mappable(place)
             header = _header_of_stream(place)
             yield header, lambda: (_map_stream if mmap else _fetch_from_stream)(place, header)
-    elif isinstance(place, _Openable):
+    elif _can_open(place):
         with _opened(place, "rb") as file, opened(file, mmap=mmap) as found:
             yield found
     else:
@@ -192,14 +205,14 @@ def write_pieces(place: Target, pieces: Sequence[bytes | memoryview]) -> None:
     place : path, binary file object, or an object with `open`
     pieces : sequence of bytes-like
     """
-    path = None if isinstance(place, BinaryWriter) else _path_of(place)
+    path = None if _can_write(place) else _path_of(place)
     if path is not None:
         with atomic_write(path) as temporary, temporary.open("wb") as file:
             for piece in pieces:
                 file.write(piece)
-    elif isinstance(place, BinaryWriter):
+    elif _can_write(place):
         _write_stream(place, pieces)
-    elif isinstance(place, _Openable):
+    elif _can_open(place):
         with _opened(place, "wb") as file:
             _write_stream(file, pieces)
     else:

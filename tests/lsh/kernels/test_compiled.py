@@ -207,7 +207,7 @@ while not os.path.exists({str(go)!r}):
 @pytest.mark.slow
 def test_a_fork_waits_until_no_thread_compiles(package: Package) -> None:
     code = """
-import os, signal, threading, time
+import os, signal, threading, time, warnings
 from mergesketch.lsh.kernels import compiled
 
 compiling, announce = threading.Event(), compiled.announce_compilation
@@ -224,6 +224,7 @@ from kernels_of_a_test import user
 thread = threading.Thread(target=user.fill, args=(np.zeros(3, np.int64), 0, 3))
 thread.start()
 compiling.wait()
+warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads, from Python 3.12 on
 child = os.fork()
 if child == 0:
     signal.alarm(60)

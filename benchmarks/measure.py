@@ -1,4 +1,4 @@
-"""What every benchmark shares: timing, the machine it ran on, a table and a JSON file.
+"""The common parts of benchmarks: timing, the machine it ran on, a table and a JSON file.
 
 A benchmark measures ours and the peer's in one run and reports the ratio, for absolute figures drift
 with the machine.

@@ -13,7 +13,7 @@ from measure import RESULTS, cell
 
 
 class Job(NamedTuple):
-    """What was to be reached, and what was: `value`, which is to be at least or at most `target`.
+    """Hold a goal and what was reached: `value`, which is to be at least or at most `target`.
 
     Without a `unit` the value is a ratio, ours to the peer's.
     """

@@ -1,4 +1,4 @@
-"""What trained models lose when each query attends to its k best tokens alone, without any training for it.
+"""Measure what trained models lose when each query attends to its k best tokens alone, untrained for it.
 
 "MiniLM" is all-MiniLM-L6-v2 in Hugging Face's transformers: an encoder of 6 layers, on windows of 512 tokens
 of the Python language reference. The error is 1 minus the cosine of the embedding of a window with that of

@@ -1,4 +1,4 @@
-"""What a rank has of a bucket, in which DistributedDataParallel collects the gradients of parameters."""
+"""A rank's part of a bucket, in which DistributedDataParallel collects the gradients of parameters."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What callers hand in: arrays, rows, sets, weights, strings and columns, checked once."""
+"""Read what callers hand in: arrays, rows, sets, weights, strings and columns, checked once."""

@@ -1,1 +1,1 @@
-"""What all sketches are made of: the monoid, stored structures, the file format, atomic files."""
+"""The parts of all sketches: the monoid, stored structures, the file format, atomic files."""

@@ -21,7 +21,7 @@ __all__ = ["Known", "read_rows", "read_rows_and_labels"]
 
 
 class Known(NamedTuple):
-    """What the first rows of an estimator have decided.
+    """Hold what the first rows of an estimator have decided.
 
     Attributes
     ----------

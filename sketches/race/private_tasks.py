@@ -1,4 +1,4 @@
-"""What a classifier and a regressor from one private release have in common."""
+"""The common part of a classifier and a regressor from one private release."""
 
 from __future__ import annotations
 

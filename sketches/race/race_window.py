@@ -29,7 +29,7 @@ _TOO_MANY = "the panes of a RaceWindow together count beyond 63 bits"
 
 
 class _Part(NamedTuple):
-    """What a batch adds to one pane."""
+    """Hold what a batch adds to one pane."""
 
     counts: NDArray[Any]
     total: Any

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from markdown_parts import short, table
+from markdown_parts import percent, short, table
 from summary import rows
 
 __all__ = ["FIGURES", "SETS", "TABLES", "errors_of_models", "runs"]
@@ -67,7 +67,25 @@ def _smollm2(selector: str, selected: int, what: str = "error") -> float:
     return float(errors_of_models("SmolLM2")[selector][selected][what])
 
 
+def _gated(selection: str, what: str) -> float:
+    """Return a result of the gated layers of SmolLM2 with a selection of units."""
+    (row,) = (r for r in rows("gated_units") if r.get("SmolLM2, gated SiLU") == selection)
+    return float(row[what])
+
+
+def _gated_dense() -> str:
+    (name,) = (n for r in rows("gated_units") if (n := r.get("SmolLM2, gated SiLU", "")).startswith("dense"))
+    return str(name).rpartition(" ")[2]
+
+
 FIGURES: dict[str, Callable[[], str]] = {
+    "gated_dense_loss": _gated_dense,
+    "gated_codes_recall": lambda: percent(_gated("gate and up, codes, 4 bits", "recall, 1/2")),
+    "gated_codes_loss": lambda: f"{_gated('gate and up, codes, 4 bits', 'loss, 1/2'):.3f}",
+    "gated_gate_recall": lambda: percent(_gated("exact gate", "recall, 1/2")),
+    "gated_gate_loss": lambda: f"{_gated('exact gate', 'loss, 1/2'):.3f}",
+    "gated_quarter_loss": lambda: f"{_gated('exact', 'loss, 1/4'):.2f}",
+    "gated_tenth_loss": lambda: f"{_gated('exact', 'loss, 1/10'):.2f}",
     "smollm2_loss": lambda: short(_smollm2("products", 128, "loss, exact")),
     "smollm2_pages": lambda: short(
         _smollm2("pages of 16, first 4", 128) / _smollm2("pages of 4, first 4", 128), 1

@@ -78,7 +78,19 @@ def _gated_dense() -> str:
     return str(name).rpartition(" ")[2]
 
 
+def _grouped(method: str, what: str) -> float:
+    """Return a result of caches for heads of SmolLM2 that share keys."""
+    (row,) = (r for r in rows("grouped_queries") if r.get("SmolLM2, 3 queries a key") == method)
+    return float(row[what])
+
+
 FIGURES: dict[str, Callable[[], str]] = {
+    "grouped_least": lambda: percent(_grouped("ImportanceCache", "mass, 1/32")),
+    "grouped_apart_least": lambda: percent(_grouped("a cache for each query", "mass, 1/32")),
+    "grouped_half": lambda: percent(_grouped("ImportanceCache", "mass, 1/2")),
+    "grouped_eighth": lambda: percent(_grouped("ImportanceCache", "mass, 1/8")),
+    "grouped_window_eighth": lambda: percent(_grouped("sinks and window", "mass, 1/8")),
+    "grouped_rounding": lambda: short(_grouped("ImportanceCache, 4 bits", "error, 1/2")),
     "gated_dense_loss": _gated_dense,
     "gated_codes_recall": lambda: percent(_gated("gate and up, codes, 4 bits", "recall, 1/2")),
     "gated_codes_loss": lambda: f"{_gated('gate and up, codes, 4 bits', 'loss, 1/2'):.3f}",

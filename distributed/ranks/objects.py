@@ -291,7 +291,7 @@ def _pickled(value: Any) -> tuple[NDArray[np.uint8], Exception | None]:
     """Return the bytes of the pickle of a value; none and an error if it has no pickle."""
     try:
         return np.frombuffer(pickle.dumps(value, pickle.HIGHEST_PROTOCOL), dtype=np.uint8), None
-    except Exception as error:
+    except Exception as error:  # methods of the value run here, and may raise anything
         return np.empty(0, np.uint8), error
 
 
